@@ -1,0 +1,2 @@
+//! `no_std` inference of cell identity codes and cell types.
+#![no_std]

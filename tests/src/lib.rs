@@ -1,0 +1,1 @@
+//! Cell identity codes: the whole pipeline under test. The tests are in `tests/`.

@@ -1,0 +1,2 @@
+//! `cic-quantize`: int8 and f16 models from full-precision ones.
+fn main() {}

@@ -1,0 +1,2 @@
+//! `cic`: train, type, evaluate and inspect cell identity code models.
+fn main() {}

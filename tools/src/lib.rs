@@ -1,0 +1,1 @@
+//! What the programs `cic` and `cic-quantize` share.

@@ -1,0 +1,2 @@
+//! `cargo xtask`: everything that the project automates.
+fn main() {}

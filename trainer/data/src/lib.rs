@@ -1,0 +1,2 @@
+//! Readers and writers of gene expression files.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Full-precision training of classifier autoencoders.
+#![forbid(unsafe_code)]
