@@ -1,2 +1,5 @@
 //! Full-precision training of classifier autoencoders.
 #![forbid(unsafe_code)]
+
+pub mod metrics;
+pub mod parts;
