@@ -1,2 +1,58 @@
-//! `cargo xtask`: everything that the project automates.
-fn main() {}
+//! `cargo xtask`: everything that the project automates. What CI runs is `cargo xtask ci`, and
+//! each of its steps can be run alone.
+#![forbid(unsafe_code)]
+
+mod boards;
+mod budgets;
+mod ci;
+mod command;
+mod count;
+mod data;
+mod demo;
+mod deps;
+mod firmware;
+mod insncount;
+mod no_std;
+mod toolchain;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+fn main() -> Result<()> {
+    match Xtask::parse().task {
+        Task::Demo(args) => demo::run(&args),
+        Task::Ci => ci::run(),
+        Task::Deps => deps::run(),
+        Task::NoStd => no_std::run(),
+        Task::Firmware(args) => firmware::run(&args),
+        Task::Count(args) => count::run(&args),
+        Task::Data => data::run(),
+    }
+}
+
+/// Project automation.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Xtask {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Train, quantize and type cells of a public data set, and print the accuracy table.
+    Demo(demo::Args),
+    /// Run every check, as CI does; installs the Debian packages it needs when run as root.
+    Ci,
+    /// Check which package may depend on which.
+    Deps,
+    /// Build cic-model and cic-runtime, each alone and without features, for bare metal.
+    NoStd,
+    /// Build the firmware examples, run them in the emulator, compare console, sizes and stack.
+    Firmware(firmware::Args),
+    /// Count instructions, loads and stores between bench_start and bench_end in the emulator.
+    Count(count::Args),
+    /// Fetch the demo's data by package name, with its checksum, into .cache/data.
+    Data,
+}

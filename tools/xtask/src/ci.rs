@@ -1,0 +1,159 @@
+//! Everything that must hold before a change lands, in order, cheapest first.
+
+use std::io::{BufRead, BufReader, Write, stdout};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{command, workspace};
+
+/// What a step runs.
+enum Work {
+    /// `cargo` with these arguments.
+    Cargo(&'static [&'static str]),
+    /// `cargo xtask` with these arguments.
+    Xtask(&'static [&'static str]),
+}
+
+use Work::{Cargo, Xtask};
+
+/// A step with skipped parts still passes; what it skipped is in the summary.
+const STEPS: &[(&str, Work)] = &[
+    ("format", Cargo(&["fmt", "--all", "--", "--check"])),
+    ("firmware format", Cargo(&["fmt", "--manifest-path", FIRMWARE_MANIFEST, "--", "--check"])),
+    ("import rules", Xtask(&["deps"])),
+    ("clippy", Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+    ("no_std", Xtask(&["no-std"])),
+    ("tests", Cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"])),
+    ("parity with tract", Cargo(&["test", "-p", "cic-tests", "--features", "tract", "tract"])),
+    ("documentation", Cargo(&["doc", "--workspace", "--no-deps"])),
+    ("firmware", Xtask(&["firmware"])),
+    ("instruction counts", Xtask(&["count"])),
+    ("demo on the simulation", Xtask(&["demo", "--simulation"])),
+];
+
+const FIRMWARE_MANIFEST: &str = "firmware-examples/Cargo.toml";
+
+/// Runs every step, also after one failed, and sums up.
+pub fn run() -> Result<()> {
+    let mut tally = Tally::default();
+    let mut summary = Vec::new();
+    for (name, work) in STEPS {
+        println!("=== {name}");
+        let start = Instant::now();
+        let result = run_step(work, &mut tally);
+        if let Err(error) = &result {
+            println!("FAILED: {name}: {error:#}");
+        }
+        summary.push((*name, result.is_ok(), start.elapsed()));
+    }
+
+    println!("=== summary");
+    for (name, passed, time) in &summary {
+        let verdict = if *passed { "ok" } else { "FAILED" };
+        println!("{verdict:<7}{:>8.1} s  {name}", time.as_secs_f64());
+    }
+    let total: Duration = summary.iter().map(|(_, _, time)| *time).sum();
+    println!("{:>15.1} s  in all", total.as_secs_f64());
+    for line in &tally.skips {
+        println!("{line}");
+    }
+    println!(
+        "tests: {} passed, {} failed, {} skipped",
+        tally.passed,
+        tally.failed,
+        tally.skipped()
+    );
+
+    let failed: Vec<_> =
+        summary.iter().filter(|(_, passed, _)| !passed).map(|(name, ..)| *name).collect();
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    ensure!(tally.passed > 0, "no test was run");
+    Ok(())
+}
+
+/// Runs one step; its standard output is passed on and read for test results.
+fn run_step(work: &Work, tally: &mut Tally) -> Result<()> {
+    let mut command = match work {
+        Cargo(arguments) => {
+            let mut cargo = workspace::cargo();
+            cargo.args(*arguments).env("RUSTDOCFLAGS", "-D warnings");
+            cargo
+        }
+        Xtask(arguments) => {
+            let mut xtask = Command::new(std::env::current_exe()?);
+            xtask.args(*arguments);
+            xtask
+        }
+    };
+    command::announce(&command);
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let output = child.stdout.take().context("standard output is piped")?;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        stdout().write_all(&line)?;
+        stdout().write_all(b"\n")?;
+        tally.read(&String::from_utf8_lossy(&line));
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("{status}");
+    }
+    Ok(())
+}
+
+/// Test results and skips, as the steps print them.
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    /// Lines that begin with `SKIPPED:`, each once.
+    skips: Vec<String>,
+}
+
+impl Tally {
+    fn read(&mut self, line: &str) {
+        if line.starts_with("SKIPPED:") && !self.skips.iter().any(|known| known == line) {
+            self.skips.push(line.to_owned());
+        }
+        // `test result: ok. 3 passed; 0 failed; 1 ignored; …`
+        if let Some(results) = line.strip_prefix("test result: ") {
+            let words: Vec<_> = results.split_whitespace().collect();
+            let count = |name: &str| {
+                let position = words.iter().position(|word| word.trim_end_matches(';') == name)?;
+                words.get(position.checked_sub(1)?)?.parse::<u64>().ok()
+            };
+            self.passed += count("passed").unwrap_or(0);
+            self.failed += count("failed").unwrap_or(0);
+            self.ignored += count("ignored").unwrap_or(0);
+        }
+    }
+
+    fn skipped(&self) -> u64 {
+        self.ignored + self.skips.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adds_up_the_results_of_test_programs() {
+        let mut tally = Tally::default();
+        tally.read("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; finished in 0.1s");
+        tally.read("test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured");
+        tally.read("the test result: ok. 9 passed");
+        assert_eq!((tally.passed, tally.failed, tally.skipped()), (5, 4, 1));
+    }
+
+    #[test]
+    fn a_skip_is_told_once() {
+        let mut tally = Tally::default();
+        tally.read("SKIPPED: no data");
+        tally.read("SKIPPED: no data");
+        assert_eq!(tally.skipped(), 1);
+    }
+}

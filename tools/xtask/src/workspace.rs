@@ -1,0 +1,43 @@
+//! Where things are: the repository's root and cargo's target directory.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::command;
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("xtask stands two folders below the root")
+}
+
+/// The firmware examples' workspace.
+pub fn firmware() -> PathBuf {
+    root().join("firmware-examples")
+}
+
+/// The cargo that runs this program, in the repository's root.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}
+
+/// `cargo metadata` of the workspace at `directory`, without external packages.
+pub fn metadata(directory: &Path) -> Result<Value> {
+    let mut cargo = cargo();
+    cargo.args(["metadata", "--format-version=1", "--no-deps"]).current_dir(directory);
+    serde_json::from_str(&command::capture(&mut cargo)?).context("cargo metadata is not JSON")
+}
+
+/// Cargo's target directory for host builds.
+pub fn target_dir() -> Result<PathBuf> {
+    let metadata = metadata(root())?;
+    let directory = metadata["target_directory"].as_str();
+    Ok(directory.context("cargo metadata names no target_directory")?.into())
+}
