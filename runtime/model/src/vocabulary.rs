@@ -41,6 +41,51 @@ impl ValueKind {
     }
 }
 
+/// How the weights of a model are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Dtype {
+    /// IEEE 754 single precision.
+    F32 = 1,
+    /// IEEE 754 half precision; sums are single precision.
+    F16 = 2,
+    /// Signed 8-bit weights, unsigned 7-bit activations, 32-bit sums.
+    S8 = 3,
+}
+
+impl Dtype {
+    /// Every type.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::S8];
+
+    /// The name used on command lines and in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::S8 => "int8",
+        }
+    }
+
+    /// Bytes of one weight.
+    pub const fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+            Self::S8 => 1,
+        }
+    }
+
+    /// The type with that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dtype| dtype.name() == name)
+    }
+
+    /// The type with that code in a model file.
+    pub fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|dtype| *dtype as u32 == code)
+    }
+}
+
 /// What the primary gene identifiers of a panel are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]

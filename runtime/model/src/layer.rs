@@ -1,0 +1,354 @@
+//! Layers: shapes, activations, weights in their layout, and what follows the accumulation.
+
+use crate::container::{Container, SectionKind};
+use crate::error::ModelError;
+use crate::quant::{LEVEL_MAX, MAX_INPUTS, Ratio, TABLE_LEN};
+use crate::vocabulary::{Activation, Dtype};
+
+/// Most segments of a layer.
+pub const MAX_SEGMENTS: usize = 4;
+
+/// How a weight matrix `[out_dim × in_dim]` is stored: panels of `panel` outputs, in each of them
+/// blocks of `block` inputs, in each of these `panel` rows of `block` weights. Dimensions are
+/// padded with zeros to multiples.
+///
+/// `block = 1, panel = out_dim` is gene-major; `block = in_dim, panel = 1` is plain rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Inputs of a block.
+    pub block: u32,
+    /// Outputs of a panel.
+    pub panel: u32,
+}
+
+impl Layout {
+    /// One row per output.
+    pub const fn rows(in_dim: usize) -> Self {
+        Self { block: in_dim as u32, panel: 1 }
+    }
+
+    /// One row per input.
+    pub const fn gene_major(out_dim: usize) -> Self {
+        Self { block: 1, panel: out_dim as u32 }
+    }
+
+    /// Stored weights, padding included; `None` if that does not fit.
+    pub fn stored_len(&self, in_dim: usize, out_dim: usize) -> Option<usize> {
+        let columns = in_dim.checked_next_multiple_of(self.block as usize)?;
+        out_dim.checked_next_multiple_of(self.panel as usize)?.checked_mul(columns)
+    }
+
+    /// Where the weight of an output row and an input column is stored.
+    #[inline]
+    pub fn index(&self, row: usize, column: usize, in_dim: usize) -> usize {
+        let (block, panel) = (self.block.max(1) as usize, self.panel.max(1) as usize);
+        let columns = in_dim.next_multiple_of(block);
+        (row / panel) * panel * columns
+            + (column / block) * block * panel
+            + (row % panel) * block
+            + column % block
+    }
+
+    fn is_valid(&self) -> bool {
+        self.block >= 1 && self.panel >= 1
+    }
+}
+
+/// Weights as stored.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
+    /// Bits of half precision.
+    F16(&'a [u16]),
+    /// Signed bytes.
+    S8(&'a [i8]),
+}
+
+/// What is applied to a row's sum.
+#[derive(Clone, Copy, Debug)]
+pub enum Epilogue<'a> {
+    /// The bias is added.
+    Float {
+        /// `[out_dim]`
+        bias: &'a [f32],
+    },
+    /// The bias starts the accumulation; the sum is requantised.
+    S8(S8Epilogue<'a>),
+}
+
+/// Bias and requantisation of an int8 layer, per output row. A carried row's ratio takes its sum
+/// to the accumulator of the row that it is added to.
+#[derive(Clone, Copy, Debug)]
+pub struct S8Epilogue<'a> {
+    /// `[out_dim]`
+    pub bias: &'a [i32],
+    multipliers: &'a [i32],
+    shifts: &'a [u8],
+}
+
+impl S8Epilogue<'_> {
+    /// Ratio of an output row; zero past the end.
+    #[inline]
+    pub fn ratio(&self, row: usize) -> Ratio {
+        Ratio {
+            multiplier: self.multipliers.get(row).copied().unwrap_or(0),
+            shift: self.shifts.get(row).copied().unwrap_or(0),
+        }
+    }
+}
+
+/// Consecutive outputs of a layer that share an activation.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentView<'a> {
+    /// Number of outputs.
+    pub len: usize,
+    /// The activation.
+    pub activation: Activation,
+    /// Int8 layers: `[256]`, from [`crate::quant::table_index`] to the level. Empty otherwise, and
+    /// in the last layer of a stage, which has no activation.
+    pub table: &'a [u8],
+    /// Int8 layers: the activation is about `scale · level + offset`. For inspection only; both
+    /// are folded into the next layer.
+    pub scale: f32,
+    /// See `scale`.
+    pub offset: f32,
+}
+
+/// View of one layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    in_dim: usize,
+    carry: usize,
+    n_segments: usize,
+    segments: [SegmentView<'a>; MAX_SEGMENTS],
+    layout: Layout,
+    weights: Weights<'a>,
+    epilogue: Epilogue<'a>,
+}
+
+impl<'a> Layer<'a> {
+    pub(crate) fn parse(
+        container: &Container<'a>,
+        index: u32,
+        record: &[u32; RECORD_WORDS],
+        dtype: Dtype,
+    ) -> Result<Self, ModelError> {
+        let bad = |field| ModelError::BadField { kind: SectionKind::Graph, field };
+        let shape = ModelError::ShapeMismatch { layer: index };
+        let [in_dim, out_dim, n_segments, carry, block, panel, _, _, rest @ ..] = *record;
+        let (in_dim, out_dim) = (in_dim as usize, out_dim as usize);
+        let (n_segments, carry) = (n_segments as usize, carry as usize);
+        if n_segments == 0 || n_segments > MAX_SEGMENTS || in_dim == 0 {
+            return Err(shape);
+        }
+        if dtype == Dtype::S8 && in_dim > MAX_INPUTS {
+            return Err(shape);
+        }
+        let mut segments = [SegmentView::default(); MAX_SEGMENTS];
+        let mut total = carry;
+        for (segment, words) in segments.iter_mut().zip(rest.chunks_exact(2)).take(n_segments) {
+            let [len, activation] = *words else { return Err(shape) };
+            segment.len = len as usize;
+            segment.activation = Activation::from_code(activation).ok_or(bad("activation"))?;
+            if len == 0 {
+                return Err(shape);
+            }
+            total = total.checked_add(segment.len).ok_or(shape)?;
+        }
+        if total != out_dim {
+            return Err(shape);
+        }
+        let layout = Layout { block, panel };
+        if !layout.is_valid() {
+            return Err(bad("weight layout"));
+        }
+        let stored_len = layout.stored_len(in_dim, out_dim).ok_or(shape)?;
+        let reader = container.require(SectionKind::Weights, index)?;
+        let weights = match dtype {
+            Dtype::F32 => Weights::F32(reader.rest()?),
+            Dtype::F16 => Weights::F16(reader.rest()?),
+            Dtype::S8 => Weights::S8(reader.rest()?),
+        };
+        if weights.len() != stored_len {
+            return Err(ModelError::BadSectionLength { kind: SectionKind::Weights });
+        }
+        let epilogue = Epilogue::parse(container, index, out_dim, dtype)?;
+        if dtype == Dtype::S8 && container.section(SectionKind::Tables, index).is_some() {
+            parse_tables(container, index, &mut segments[..n_segments])?;
+        }
+        Ok(Self { in_dim, carry, n_segments, segments, layout, weights, epilogue })
+    }
+
+    /// Number of inputs.
+    pub fn in_dim(&self) -> usize {
+        self.in_dim
+    }
+
+    /// Number of outputs, the carry included.
+    pub fn out_dim(&self) -> usize {
+        self.activated_dim() + self.carry
+    }
+
+    /// Number of outputs that the next layer reads.
+    pub fn activated_dim(&self) -> usize {
+        self.segments().iter().map(|segment| segment.len).sum()
+    }
+
+    /// Number of outputs that are added to the stage's last layer instead.
+    pub fn carry(&self) -> usize {
+        self.carry
+    }
+
+    /// Activated outputs, in order.
+    pub fn segments(&self) -> &[SegmentView<'a>] {
+        self.segments.get(..self.n_segments).unwrap_or(&[])
+    }
+
+    /// How the weights lie.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The weights in their layout.
+    pub fn weights(&self) -> Weights<'a> {
+        self.weights
+    }
+
+    /// Bias and requantisation; for the first layer of the encoder, those of profile 0.
+    pub fn epilogue(&self) -> Epilogue<'a> {
+        self.epilogue
+    }
+
+    /// Weight of an output row and an input column, as a number.
+    pub fn weight(&self, row: usize, column: usize) -> f32 {
+        let at = self.layout.index(row, column, self.in_dim);
+        match self.weights {
+            Weights::F32(weights) => weights.get(at).copied().unwrap_or(0.0),
+            Weights::F16(weights) => {
+                weights.get(at).map_or(0.0, |&bits| half::f16::from_bits(bits).to_f32())
+            }
+            Weights::S8(weights) => weights.get(at).map_or(0.0, |&weight| f32::from(weight)),
+        }
+    }
+
+    /// Whether every segment that feeds another layer has its table.
+    pub(crate) fn has_tables(&self) -> bool {
+        self.segments().iter().all(|segment| segment.table.len() == TABLE_LEN)
+    }
+
+    /// Largest `127 · Σ|w| + |bias|` of any row outside the carry, and of the carry's rows, taken
+    /// to the accumulator that they are added to: `(activated row bounds, carried row bounds)` are
+    /// given to `check(row, bound)`. Int8 only.
+    pub(crate) fn row_bound(&self, row: usize, epilogue: &S8Epilogue<'_>) -> i64 {
+        let Weights::S8(weights) = self.weights else { return 0 };
+        let sum: i64 = (0..self.in_dim)
+            .map(|column| {
+                weights
+                    .get(self.layout.index(row, column, self.in_dim))
+                    .map_or(0, |&weight| i64::from(weight).abs())
+            })
+            .sum();
+        let bias = epilogue.bias.get(row).map_or(0, |&bias| i64::from(bias).abs());
+        i64::from(LEVEL_MAX) * sum + bias
+    }
+}
+
+impl<'a> Epilogue<'a> {
+    pub(crate) fn parse(
+        container: &Container<'a>,
+        index: u32,
+        out_dim: usize,
+        dtype: Dtype,
+    ) -> Result<Self, ModelError> {
+        let mut reader = container.require(SectionKind::Epilogue, index)?;
+        let epilogue = if dtype == Dtype::S8 {
+            let epilogue = S8Epilogue {
+                bias: reader.array(out_dim)?,
+                multipliers: reader.array(out_dim)?,
+                shifts: reader.array(out_dim)?,
+            };
+            if (0..out_dim).any(|row| !epilogue.ratio(row).is_valid()) {
+                return Err(reader.bad("ratio"));
+            }
+            Self::S8(epilogue)
+        } else {
+            let bias: &[f32] = reader.array(out_dim)?;
+            if bias.iter().any(|value| !value.is_finite()) {
+                return Err(reader.bad("bias"));
+            }
+            Self::Float { bias }
+        };
+        reader.finish()?;
+        Ok(epilogue)
+    }
+}
+
+impl Weights<'_> {
+    /// Number of stored weights, padding included.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(weights) => weights.len(),
+            Self::F16(weights) => weights.len(),
+            Self::S8(weights) => weights.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Default for SegmentView<'_> {
+    fn default() -> Self {
+        Self { len: 0, activation: Activation::Identity, table: &[], scale: 0.0, offset: 0.0 }
+    }
+}
+
+/// Words of a layer's record in the graph section.
+pub(crate) const RECORD_WORDS: usize = 8 + 2 * MAX_SEGMENTS;
+
+fn parse_tables<'a>(
+    container: &Container<'a>,
+    index: u32,
+    segments: &mut [SegmentView<'a>],
+) -> Result<(), ModelError> {
+    let mut reader = container.require(SectionKind::Tables, index)?;
+    for segment in segments {
+        segment.scale = reader.f32()?;
+        segment.offset = reader.f32()?;
+        segment.table = reader.array(TABLE_LEN)?;
+        if segment.table.iter().any(|&level| level > LEVEL_MAX) {
+            return Err(reader.bad("activation level"));
+        }
+    }
+    reader.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn layouts_store_every_weight_once() {
+        for (in_dim, out_dim) in [(1, 1), (7, 3), (64, 64), (65, 130)] {
+            for layout in [
+                Layout::rows(in_dim),
+                Layout::gene_major(out_dim),
+                Layout { block: 4, panel: 64 },
+                Layout { block: 16, panel: 4 },
+            ] {
+                let places: BTreeSet<usize> = (0..out_dim)
+                    .flat_map(|row| (0..in_dim).map(move |column| (row, column)))
+                    .map(|(row, column)| layout.index(row, column, in_dim))
+                    .collect();
+                assert_eq!(places.len(), in_dim * out_dim);
+                assert!(*places.last().unwrap() < layout.stored_len(in_dim, out_dim).unwrap());
+            }
+        }
+        assert_eq!(Layout::rows(5).index(2, 3, 5), 13);
+        assert_eq!(Layout::gene_major(4).index(2, 3, 5), 14);
+    }
+}

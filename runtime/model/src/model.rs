@@ -1,0 +1,470 @@
+//! A model: all sections of a file, checked once.
+
+use core::fmt;
+
+use heapless::Vec;
+
+use crate::container::{Container, SectionKind, SectionReader};
+use crate::error::ModelError;
+use crate::genes::GenePanel;
+use crate::golden::Golden;
+use crate::labels::Labels;
+use crate::layer::{Epilogue, Layer, RECORD_WORDS, S8Epilogue};
+use crate::profile::Profile;
+use crate::provenance::{Provenance, Rows};
+use crate::quant::{Ratio, requantize};
+use crate::rules::Rules;
+use crate::vocabulary::{Activation, Dtype};
+
+/// Most layers of a model, all stages together.
+pub const MAX_LAYERS: usize = 16;
+
+/// Most input profiles of a model.
+pub const MAX_PROFILES: usize = 4;
+
+/// SHA-256 of the logical content of a model: the same for every weight layout.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ModelId(pub [u8; 32]);
+
+/// One of the three chains of layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StageKind {
+    /// Genes to code.
+    Encoder,
+    /// Code to logits.
+    Classifier,
+    /// Code to genes.
+    Decoder,
+}
+
+/// A model whose structure was checked. No method of it, or of what it gives out, fails or panics.
+#[derive(Clone, Debug)]
+pub struct Model<'a> {
+    container: Container<'a>,
+    id: ModelId,
+    dtype: Dtype,
+    code_dim: usize,
+    n_encoder: usize,
+    n_classifier: usize,
+    genes: GenePanel<'a>,
+    profiles: Vec<Profile<'a>, MAX_PROFILES>,
+    first_epilogues: Vec<Epilogue<'a>, MAX_PROFILES>,
+    layers: Vec<Layer<'a>, MAX_LAYERS>,
+    code: Option<CodeScales<'a>>,
+    reconstruction_scales: &'a [f32],
+    labels: Labels<'a>,
+    rules: Rules,
+    provenance: Provenance<'a>,
+    rows: Rows<'a>,
+    golden: Golden<'a>,
+}
+
+/// Scales of an int8 code.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeScales<'a> {
+    /// `[code_dim]`: dimension `d` of the code is `scales[d] · i16`.
+    pub scales: &'a [f32],
+    offsets: &'a [i32],
+    multipliers: &'a [i32],
+    shifts: &'a [u8],
+}
+
+impl CodeScales<'_> {
+    /// What [`crate::quant::code_level`] needs for a dimension.
+    #[inline]
+    pub fn level_rule(&self, dim: usize) -> (i32, Ratio) {
+        let ratio = Ratio {
+            multiplier: self.multipliers.get(dim).copied().unwrap_or(0),
+            shift: self.shifts.get(dim).copied().unwrap_or(0),
+        };
+        (self.offsets.get(dim).copied().unwrap_or(0), ratio)
+    }
+}
+
+impl<'a> Model<'a> {
+    /// Checks structure and the digest of the metadata. The weights may hold anything: whatever
+    /// they hold, running the model reads nothing outside `bytes` and does not panic.
+    ///
+    /// `bytes` must begin at a multiple of 4; nothing is copied.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, ModelError> {
+        let container = Container::new_checked(bytes)?;
+        let info = Info::parse(&container)?;
+        let is_quantised = info.dtype == Dtype::S8;
+        let genes = GenePanel::parse(&container, info.n_genes)?;
+        let mut layers = Vec::new();
+        let records: &[[u32; RECORD_WORDS]] = container.require(SectionKind::Graph, 0)?.rest()?;
+        if records.len() != info.n_layers() {
+            return Err(ModelError::BadSectionLength { kind: SectionKind::Graph });
+        }
+        for (index, record) in records.iter().enumerate() {
+            let layer = Layer::parse(&container, index as u32, record, info.dtype)?;
+            layers.push(layer).map_err(|_| info_error("number of layers"))?;
+        }
+        let mut profiles = Vec::new();
+        let mut first_epilogues = Vec::new();
+        let first_out_dim = layers.first().map_or(0, Layer::out_dim);
+        for index in 0..info.n_profiles as u32 {
+            let too_many = |_| info_error("number of profiles");
+            let profile = Profile::parse(&container, index, info.n_genes, is_quantised)?;
+            profiles.push(profile).map_err(too_many)?;
+            // Float models need one epilogue only: their inputs have no scale.
+            let section = if is_quantised { index << 16 } else { 0 };
+            let epilogue = Epilogue::parse(&container, section, first_out_dim, info.dtype)?;
+            first_epilogues.push(epilogue).map_err(|_| info_error("number of profiles"))?;
+        }
+        let has_decoder = info.n_decoder > 0;
+        let model = Self {
+            container,
+            id: info.id,
+            dtype: info.dtype,
+            code_dim: info.code_dim,
+            n_encoder: info.n_encoder,
+            n_classifier: info.n_classifier,
+            genes,
+            profiles,
+            first_epilogues,
+            layers,
+            code: parse_code(&container, info.code_dim, is_quantised)?,
+            reconstruction_scales: if is_quantised && has_decoder {
+                parse_reconstruction(&container, info.n_genes)?
+            } else {
+                &[]
+            },
+            labels: Labels::parse(&container, info.n_leaves)?,
+            rules: Rules::parse(&container)?,
+            provenance: Provenance::parse(&container)?,
+            rows: Rows::parse(&container)?,
+            golden: Golden::parse(&container, info.n_genes, info.code_dim, info.n_leaves)?,
+        };
+        model.check_chains()?;
+        if model.golden.profile() as usize >= model.profiles.len() {
+            return Err(ModelError::BadField { kind: SectionKind::Golden, field: "profile" });
+        }
+        Ok(model)
+    }
+
+    /// [`Model::open`], then the SHA-256 of every byte, and for int8 the proof that no row can
+    /// overflow its 32-bit sum. What this returns is the model that was written.
+    pub fn open_verified(bytes: &'a [u8]) -> Result<Self, ModelError> {
+        let model = Self::open(bytes)?;
+        model.container.verify()?;
+        model.check_accumulators()?;
+        Ok(model)
+    }
+
+    /// The file's sections.
+    pub fn container(&self) -> &Container<'a> {
+        &self.container
+    }
+
+    /// Hash of the logical content.
+    pub fn id(&self) -> ModelId {
+        self.id
+    }
+
+    /// How weights are stored.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Number of genes of the panel.
+    pub fn n_genes(&self) -> usize {
+        self.genes.len()
+    }
+
+    /// Dimensions of the code.
+    pub fn code_dim(&self) -> usize {
+        self.code_dim
+    }
+
+    /// Number of leaf labels, hence of logits; 0 without a classifier.
+    pub fn n_leaves(&self) -> usize {
+        self.labels.n_leaves()
+    }
+
+    /// The gene panel.
+    pub fn genes(&self) -> &GenePanel<'a> {
+        &self.genes
+    }
+
+    /// Input profiles; at least one.
+    pub fn profiles(&self) -> &[Profile<'a>] {
+        &self.profiles
+    }
+
+    /// Layers of a stage; empty where the model lacks it.
+    pub fn stage(&self, kind: StageKind) -> &[Layer<'a>] {
+        let classifier = self.n_encoder;
+        let decoder = classifier + self.n_classifier;
+        let range = match kind {
+            StageKind::Encoder => 0..classifier,
+            StageKind::Classifier => classifier..decoder,
+            StageKind::Decoder => decoder..self.layers.len(),
+        };
+        self.layers.get(range).unwrap_or(&[])
+    }
+
+    /// Bias and requantisation of the first encoder layer for a profile (of profile 0 past the
+    /// end).
+    pub fn first_epilogue(&self, profile: usize) -> Epilogue<'a> {
+        self.first_epilogues
+            .get(profile)
+            .or(self.first_epilogues.first())
+            .copied()
+            .unwrap_or(Epilogue::Float { bias: &[] })
+    }
+
+    /// Scales of the code; `None` for float models.
+    pub fn code_scales(&self) -> Option<CodeScales<'a>> {
+        self.code
+    }
+
+    /// `[n_genes]`: an int8 reconstruction of gene `g` is `scales[g] · i16`. Empty for float
+    /// models and without a decoder.
+    pub fn reconstruction_scales(&self) -> &'a [f32] {
+        self.reconstruction_scales
+    }
+
+    /// Label nodes.
+    pub fn labels(&self) -> &Labels<'a> {
+        &self.labels
+    }
+
+    /// Decision rules.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Where the model comes from.
+    pub fn provenance(&self) -> &Provenance<'a> {
+        &self.provenance
+    }
+
+    /// Digests of the rows that the model was trained on; empty where it does not carry them.
+    pub fn rows(&self) -> &Rows<'a> {
+        &self.rows
+    }
+
+    /// Golden cells.
+    pub fn golden(&self) -> &Golden<'a> {
+        &self.golden
+    }
+
+    fn check_chains(&self) -> Result<(), ModelError> {
+        let n_leaves = self.n_leaves();
+        let n_genes = self.n_genes();
+        let classifier = self.n_encoder;
+        let decoder = classifier + self.n_classifier;
+        self.check_chain(StageKind::Encoder, 0, n_genes, self.code_dim)?;
+        if n_leaves == 0 && decoder != classifier {
+            return Err(ModelError::ShapeMismatch { layer: classifier as u32 });
+        }
+        if n_leaves > 0 {
+            self.check_chain(StageKind::Classifier, classifier, self.code_dim, n_leaves)?;
+        }
+        if decoder < self.layers.len() {
+            self.check_chain(StageKind::Decoder, decoder, self.code_dim, n_genes)?;
+        }
+        Ok(())
+    }
+
+    /// A chain is not empty, its dimensions follow one another, only its first layer carries and
+    /// only past another layer, and its last layer has no activation.
+    fn check_chain(
+        &self,
+        kind: StageKind,
+        first: usize,
+        in_dim: usize,
+        out_dim: usize,
+    ) -> Result<(), ModelError> {
+        let layers = self.stage(kind);
+        let bad = |number: usize| ModelError::ShapeMismatch { layer: (first + number) as u32 };
+        let mut expected_in = in_dim;
+        for (number, layer) in layers.iter().enumerate() {
+            let is_last = number + 1 == layers.len();
+            let may_carry = number == 0 && !is_last;
+            let carry_fits = layer.carry() == 0 || (may_carry && layer.carry() == out_dim);
+            if layer.in_dim() != expected_in || !carry_fits {
+                return Err(bad(number));
+            }
+            if is_last {
+                let is_linear =
+                    layer.segments().iter().all(|s| s.activation == Activation::Identity);
+                if layer.activated_dim() != out_dim || !is_linear {
+                    return Err(bad(number));
+                }
+            } else if self.dtype == Dtype::S8 && !layer.has_tables() {
+                return Err(ModelError::MissingSection {
+                    kind: SectionKind::Tables,
+                    index: (first + number) as u32,
+                });
+            }
+            expected_in = layer.activated_dim();
+        }
+        if layers.is_empty() { Err(bad(0)) } else { Ok(()) }
+    }
+
+    fn check_accumulators(&self) -> Result<(), ModelError> {
+        if self.dtype != Dtype::S8 {
+            return Ok(());
+        }
+        for profile in 0..self.profiles.len() {
+            self.check_stage_accumulators(StageKind::Encoder, 0, self.first_epilogue(profile))?;
+        }
+        let mut first = self.n_encoder;
+        for kind in [StageKind::Classifier, StageKind::Decoder] {
+            if let Some(layer) = self.stage(kind).first() {
+                self.check_stage_accumulators(kind, first, layer.epilogue())?;
+            }
+            first += self.stage(kind).len();
+        }
+        Ok(())
+    }
+
+    fn check_stage_accumulators(
+        &self,
+        kind: StageKind,
+        first: usize,
+        first_epilogue: Epilogue<'a>,
+    ) -> Result<(), ModelError> {
+        let layers = self.stage(kind);
+        let epilogue = |number: usize, layer: &Layer<'a>| match if number == 0 {
+            first_epilogue
+        } else {
+            layer.epilogue()
+        } {
+            Epilogue::S8(epilogue) => Some(epilogue),
+            Epilogue::Float { .. } => None,
+        };
+        for (number, layer) in layers.iter().enumerate() {
+            let Some(own) = epilogue(number, layer) else { continue };
+            for row in 0..layer.out_dim() {
+                let mut bound = layer.row_bound(row, &own);
+                if number > 0 && number + 1 == layers.len() {
+                    let Some(carrier) = layers.first() else { continue };
+                    bound += carried_bound(carrier, row, epilogue(0, carrier));
+                }
+                if bound > i64::from(i32::MAX) {
+                    let (layer, row) = ((first + number) as u32, row as u32);
+                    return Err(ModelError::AccumulatorOverflow { layer, row });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bound of what a carried row adds to output `row` of the stage.
+fn carried_bound(carrier: &Layer<'_>, row: usize, epilogue: Option<S8Epilogue<'_>>) -> i64 {
+    let Some(epilogue) = epilogue.filter(|_| row < carrier.carry()) else { return 0 };
+    let source = carrier.activated_dim() + row;
+    // A bound above 32 bits is refused for the carrier's own row.
+    let bound = carrier.row_bound(source, &epilogue).min(i64::from(i32::MAX));
+    requantize(bound, epilogue.ratio(source)) + 1
+}
+
+/// The fixed part of every model.
+struct Info {
+    dtype: Dtype,
+    n_genes: usize,
+    code_dim: usize,
+    n_leaves: usize,
+    n_profiles: usize,
+    n_encoder: usize,
+    n_classifier: usize,
+    n_decoder: usize,
+    id: ModelId,
+}
+
+impl Info {
+    fn parse(container: &Container<'_>) -> Result<Self, ModelError> {
+        let mut reader = container.require(SectionKind::Info, 0)?;
+        let dtype = Dtype::from_code(reader.u32()?).ok_or_else(|| reader.bad("dtype"))?;
+        let mut next = || reader.u32().map(|value| value as usize);
+        let info = Self {
+            dtype,
+            n_genes: next()?,
+            code_dim: next()?,
+            n_leaves: next()?,
+            n_profiles: next()?,
+            n_encoder: next()?,
+            n_classifier: next()?,
+            n_decoder: next()?,
+            id: parse_id(&mut reader)?,
+        };
+        let counts = [info.n_genes, info.code_dim, info.n_profiles, info.n_encoder];
+        if counts.contains(&0) || info.n_profiles > MAX_PROFILES {
+            return Err(info_error("dimension"));
+        }
+        if [info.n_encoder, info.n_classifier, info.n_decoder].iter().any(|&n| n > MAX_LAYERS) {
+            return Err(info_error("number of layers"));
+        }
+        reader.finish()?;
+        Ok(info)
+    }
+
+    fn n_layers(&self) -> usize {
+        self.n_encoder + self.n_classifier + self.n_decoder
+    }
+}
+
+fn parse_id(reader: &mut SectionReader<'_>) -> Result<ModelId, ModelError> {
+    let mut id = [0; 32];
+    for (to, from) in id.iter_mut().zip(reader.bytes(32)?) {
+        *to = *from;
+    }
+    Ok(ModelId(id))
+}
+
+fn parse_code<'a>(
+    container: &Container<'a>,
+    code_dim: usize,
+    is_quantised: bool,
+) -> Result<Option<CodeScales<'a>>, ModelError> {
+    if !is_quantised {
+        return Ok(None);
+    }
+    let mut reader = container.require(SectionKind::Code, 0)?;
+    let scales = CodeScales {
+        scales: reader.array(code_dim)?,
+        offsets: reader.array(code_dim)?,
+        multipliers: reader.array(code_dim)?,
+        shifts: reader.array(code_dim)?,
+    };
+    let is_sound = (0..code_dim).all(|dim| scales.level_rule(dim).1.is_valid())
+        && scales.scales.iter().all(|scale| scale.is_finite());
+    if !is_sound {
+        return Err(reader.bad("scale"));
+    }
+    reader.finish()?;
+    Ok(Some(scales))
+}
+
+fn parse_reconstruction<'a>(
+    container: &Container<'a>,
+    n_genes: usize,
+) -> Result<&'a [f32], ModelError> {
+    let mut reader = container.require(SectionKind::Reconstruction, 0)?;
+    let scales: &[f32] = reader.array(n_genes)?;
+    if scales.iter().any(|scale| !scale.is_finite()) {
+        return Err(reader.bad("scale"));
+    }
+    reader.finish()?;
+    Ok(scales)
+}
+
+fn info_error(field: &'static str) -> ModelError {
+    ModelError::BadField { kind: SectionKind::Info, field }
+}
+
+impl fmt::Display for ModelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ModelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ModelId({self})")
+    }
+}

@@ -1,0 +1,361 @@
+//! Input profiles: what the values of a sample are and how they become network inputs.
+//!
+//! Preprocessing is fitted in the trainer and at quantisation, and applied only here. A float
+//! network reads the value `x`; an int8 network reads the level of `x`, found by thresholds without
+//! a logarithm:
+//!
+//! | value kind | `x` of a value `v` in a sample of library size `L` | thresholds compare |
+//! |---|---|---|
+//! | counts | `ln(1 + v · target_sum / L)` | `v · target_sum · 2^shift` with `T_k · L`, in integers |
+//! | linear_normalised | the same, `L` being the sum of the values | `v · target_sum / L` with `t_k` |
+//! | log1p, log2_intensity | `v` | `v` with `t_k` |
+//!
+//! `x ≈ scale · level + offset`.
+
+use crate::container::{Container, SectionKind, SectionReader};
+use crate::error::ModelError;
+use crate::quant::{LEVEL_MAX, ONE_Q30};
+use crate::vocabulary::ValueKind;
+
+/// Which sum divides the values of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Library {
+    /// None: the values are used as they are.
+    None = 0,
+    /// The sum over the genes of the panel that are present, divided by the share of the library
+    /// that these genes had in training.
+    Panel = 1,
+    /// The sum over all measured genes, which the caller gives.
+    AllMeasured = 2,
+}
+
+/// Thresholds of an int8 input.
+pub const N_THRESHOLDS: usize = LEVEL_MAX as usize;
+
+/// Longest profile name, in bytes.
+pub const MAX_NAME_LEN: usize = 32;
+
+/// One way of giving samples to a model.
+#[derive(Clone, Copy, Debug)]
+pub struct Profile<'a> {
+    name: &'a str,
+    kind: ValueKind,
+    library: Library,
+    target_sum: u32,
+    shift: u32,
+    scale: f32,
+    offset: f32,
+    fill_values: &'a [f32],
+    count_thresholds: &'a [u32],
+    value_thresholds: &'a [f32],
+    fill_levels: &'a [u8],
+}
+
+impl<'a> Profile<'a> {
+    pub(crate) fn parse(
+        container: &Container<'a>,
+        index: u32,
+        n_genes: usize,
+        is_quantised: bool,
+    ) -> Result<Self, ModelError> {
+        let mut reader = container.require(SectionKind::Profile, index)?;
+        let kind = ValueKind::from_code(reader.u32()?).ok_or_else(|| reader.bad("value kind"))?;
+        let library = match reader.u32()? {
+            0 => Library::None,
+            1 => Library::Panel,
+            2 => Library::AllMeasured,
+            _ => return Err(reader.bad("library")),
+        };
+        let target_sum = reader.u32()?;
+        let shift = reader.u32()?;
+        let scale = reader.f32()?;
+        let offset = reader.f32()?;
+        let n_thresholds = reader.u32()? as usize;
+        let _gene_tables = reader.u32()?;
+        let name = parse_name(&mut reader)?;
+        let fill_values: &[f32] = reader.array(n_genes)?;
+        let (mut count_thresholds, mut value_thresholds, mut fill_levels): (&[u32], &[f32], &[u8]) =
+            (&[], &[], &[]);
+        if n_thresholds != 0 {
+            count_thresholds = reader.array(n_thresholds)?;
+            value_thresholds = reader.array(n_thresholds)?;
+            fill_levels = reader.array(n_genes)?;
+        }
+        let is_scaled = is_scaled(kind);
+        if is_scaled == (library == Library::None) || is_scaled == (target_sum == 0) {
+            return Err(reader.bad("library"));
+        }
+        if fill_values.iter().any(|value| !value.is_finite()) {
+            return Err(reader.bad("fill value"));
+        }
+        if n_thresholds != if is_quantised { N_THRESHOLDS } else { 0 } {
+            return Err(reader.bad("number of thresholds"));
+        }
+        if is_quantised {
+            let is_sound = scale.is_finite()
+                && scale > 0.0
+                && offset.is_finite()
+                && (offset == 0.0 || !is_scaled)
+                && shift < 32
+                && u64::from(target_sum) << shift <= u64::from(u32::MAX)
+                && (kind != ValueKind::Counts || count_thresholds.iter().all(|&t| t >= 1))
+                && count_thresholds.is_sorted()
+                && value_thresholds.iter().all(|t| t.is_finite())
+                && value_thresholds.is_sorted()
+                && fill_levels.iter().all(|&level| level <= LEVEL_MAX);
+            if !is_sound {
+                return Err(reader.bad("thresholds"));
+            }
+        }
+        reader.finish()?;
+        Ok(Self {
+            name,
+            kind,
+            library,
+            target_sum,
+            shift,
+            scale,
+            offset,
+            fill_values,
+            count_thresholds,
+            value_thresholds,
+            fill_levels,
+        })
+    }
+
+    /// Name, unique in its model.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// What the values of a sample must be.
+    pub fn kind(&self) -> ValueKind {
+        self.kind
+    }
+
+    /// Which sum divides them.
+    pub fn library(&self) -> Library {
+        self.library
+    }
+
+    /// What the values of a sample are scaled to sum to; 0 without a library.
+    pub fn target_sum(&self) -> u32 {
+        self.target_sum
+    }
+
+    /// Fraction bits of the count thresholds.
+    pub fn shift(&self) -> u32 {
+        self.shift
+    }
+
+    /// Network input units of one level; 0 in a float model.
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// Network input at level 0.
+    pub fn offset(&self) -> f32 {
+        self.offset
+    }
+
+    /// What stands for a missing gene, `[n_genes]`, in network input units.
+    pub fn fill_values(&self) -> &'a [f32] {
+        self.fill_values
+    }
+
+    /// What stands for a missing gene in an int8 model, `[n_genes]`; empty in a float model.
+    pub fn fill_levels(&self) -> &'a [u8] {
+        self.fill_levels
+    }
+
+    /// `T_1 ..= T_127`; zeros unless the kind is counts, empty in a float model.
+    pub fn count_thresholds(&self) -> &'a [u32] {
+        self.count_thresholds
+    }
+
+    /// `t_1 ..= t_127`, empty in a float model.
+    pub fn value_thresholds(&self) -> &'a [f32] {
+        self.value_thresholds
+    }
+
+    /// Whether a gene that a sample does not list has a meaning: zero. Where it has none, every
+    /// gene that is present must be listed.
+    pub fn is_sparse(&self) -> bool {
+        self.kind != ValueKind::Log2Intensity
+    }
+
+    /// Network input of a value. `factor` is `target_sum / L` where there is a library.
+    #[inline]
+    pub fn input(&self, value: f32, factor: f32) -> f32 {
+        if is_scaled(self.kind) { libm::log1pf(value * factor) } else { value }
+    }
+
+    /// Level of a value that is not a count; `factor` as for [`Profile::input`].
+    #[inline]
+    pub fn value_level(&self, value: f32, factor: f32) -> u8 {
+        let compared = if is_scaled(self.kind) { value * factor } else { value };
+        // At most 127 thresholds.
+        self.value_thresholds.partition_point(|&threshold| threshold <= compared) as u8
+    }
+}
+
+/// Levels of the counts of one sample: `level(count) = #{k : count · C ≥ T_k · L}` with
+/// `C = target_sum · 2^shift`.
+#[derive(Clone, Debug)]
+pub struct CountLevels<'a> {
+    thresholds: &'a [u32],
+    scaled_target: u64,
+    library: u64,
+    /// Level + 1 of the counts seen so far: most counts of a cell are small and repeat.
+    seen: [u8; 16],
+}
+
+impl<'a> CountLevels<'a> {
+    /// For a sample of library size `library` (at least 1).
+    pub fn new(profile: &Profile<'a>, library: u32) -> Self {
+        Self {
+            thresholds: profile.count_thresholds,
+            scaled_target: u64::from(profile.target_sum) << (profile.shift & 31),
+            library: u64::from(library.max(1)),
+            seen: [0; 16],
+        }
+    }
+
+    /// Level of a count.
+    #[inline]
+    pub fn level(&mut self, count: u32) -> u8 {
+        match self.seen.get(count as usize).copied() {
+            None => self.find(count),
+            Some(0) => {
+                let level = self.find(count);
+                if let Some(seen) = self.seen.get_mut(count as usize) {
+                    *seen = level + 1;
+                }
+                level
+            }
+            Some(seen) => seen - 1,
+        }
+    }
+
+    fn find(&self, count: u32) -> u8 {
+        let scaled = u64::from(count).wrapping_mul(self.scaled_target);
+        // At most 127 thresholds.
+        self.thresholds.partition_point(|&t| u64::from(t) * self.library <= scaled) as u8
+    }
+}
+
+/// Library size of a whole sample from the sum over the genes present and their share of the
+/// library in training: `⌊sum · 2³⁰ / share⌋`. `None` where it does not fit 32 bits or is zero.
+pub fn library_size(sum: u64, share_q30: u32) -> Option<u32> {
+    if share_q30 == ONE_Q30 {
+        return u32::try_from(sum).ok().filter(|&size| size > 0);
+    }
+    let scaled = sum.checked_mul(u64::from(ONE_Q30))?.checked_div(u64::from(share_q30))?;
+    u32::try_from(scaled).ok().filter(|&size| size > 0)
+}
+
+/// Thresholds for counts: `(shift, T)` with `T_k = round(2^shift · (exp((k − ½) · scale) − 1))`,
+/// at least 1, and the largest shift with which neither `T_127` nor `target_sum · 2^shift` exceeds
+/// 32 bits. `None` where there is no such shift or a threshold would be lost (`scale` too large or
+/// not positive, `target_sum` zero).
+pub fn fit_count_thresholds(target_sum: u32, scale: f64) -> Option<(u32, [u32; N_THRESHOLDS])> {
+    if target_sum == 0 || !scale.is_finite() || scale <= 0.0 {
+        return None;
+    }
+    let linear = |k: usize| libm::expm1((k as f64 - 0.5) * scale);
+    let limit = f64::from(u32::MAX);
+    let shift = (0..32_u32).rev().find(|&shift| {
+        let unit = f64::from(1_u32 << shift);
+        linear(N_THRESHOLDS) * unit < limit && f64::from(target_sum) * unit < limit
+    })?;
+    let mut thresholds = [0; N_THRESHOLDS];
+    for (index, threshold) in thresholds.iter_mut().enumerate() {
+        let exact = linear(index + 1) * f64::from(1_u32 << shift);
+        // Below 2³² by the choice of the shift.
+        *threshold = libm::round(exact).max(1.0) as u32;
+    }
+    Some((shift, thresholds))
+}
+
+/// Thresholds for values: `t_k = offset + (k − ½) · scale`, and `exp(…) − 1` of it for kinds that
+/// are scaled to a library.
+pub fn fit_value_thresholds(kind: ValueKind, scale: f64, offset: f64) -> [f32; N_THRESHOLDS] {
+    let mut thresholds = [0.0; N_THRESHOLDS];
+    for (index, threshold) in thresholds.iter_mut().enumerate() {
+        let x = offset + (index as f64 + 0.5) * scale;
+        *threshold = if is_scaled(kind) { libm::expm1(x) as f32 } else { x as f32 };
+    }
+    thresholds
+}
+
+/// Whether values of this kind are divided by a library size and then logarithmised.
+pub const fn is_scaled(kind: ValueKind) -> bool {
+    matches!(kind, ValueKind::Counts | ValueKind::LinearNormalised)
+}
+
+fn parse_name<'a>(reader: &mut SectionReader<'a>) -> Result<&'a str, ModelError> {
+    let bytes = reader.bytes(MAX_NAME_LEN)?;
+    let name = core::str::from_utf8(bytes).map_err(|_| reader.bad("name"))?;
+    let name = name.trim_end_matches('\0');
+    if name.is_empty() || name.contains('\0') {
+        return Err(reader.bad("name"));
+    }
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn count_thresholds_reproduce_rounded_log1p() {
+        let scale = 0.05;
+        let (shift, thresholds) = fit_count_thresholds(10_000, scale).unwrap();
+        let mut levels = CountLevels {
+            thresholds: &thresholds,
+            scaled_target: 10_000 << shift,
+            library: 0,
+            seen: [0; 16],
+        };
+        let mut differing = 0;
+        for library in [1_u32, 7, 523, 2_000, 4_813, 65_536, 1_000_003, u32::MAX] {
+            levels.library = u64::from(library);
+            levels.seen = [0; 16];
+            for count in (0..2_000).chain([65_535, 1 << 20, u32::MAX]) {
+                let x = (f64::from(count) * 1e4 / f64::from(library)).ln_1p() / scale;
+                let expected = x.round().min(127.0);
+                let level = f64::from(levels.level(count));
+                let is_near_tie = (x - x.floor() - 0.5).abs() < 1e-3;
+                assert!(level == expected || (is_near_tie && (level - expected).abs() <= 1.0));
+                differing += u32::from(level != expected);
+            }
+        }
+        assert!(differing < 5, "{differing}");
+    }
+
+    #[test]
+    fn count_thresholds_never_overflow() {
+        for target_sum in [1, 100, 10_000, 1_000_000, u32::MAX] {
+            for scale in [1e-4, 0.01, 0.05, 0.1, 0.17] {
+                let (shift, thresholds) = fit_count_thresholds(target_sum, scale).unwrap();
+                assert!(u64::from(target_sum) << shift <= u64::from(u32::MAX));
+                assert!(thresholds.is_sorted() && thresholds[0] >= 1);
+            }
+        }
+        assert!(fit_count_thresholds(10_000, 0.2).is_none());
+        assert!(fit_count_thresholds(0, 0.05).is_none());
+        assert!(fit_count_thresholds(10_000, f64::NAN).is_none());
+    }
+
+    #[test]
+    fn library_is_corrected_by_the_share_present() {
+        assert_eq!(library_size(4_000, ONE_Q30), Some(4_000));
+        assert_eq!(library_size(3_000, ONE_Q30 / 4 * 3), Some(4_000));
+        assert_eq!(library_size(0, ONE_Q30), None);
+        assert_eq!(library_size(10, 0), None);
+        assert_eq!(library_size(1 << 32, ONE_Q30), None);
+        assert_eq!(library_size(u64::MAX, ONE_Q30 / 2), None);
+        assert_eq!(library_size(u64::from(u32::MAX), ONE_Q30), Some(u32::MAX));
+    }
+}
