@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod metrics;
+pub mod onnx;
 pub mod parts;
