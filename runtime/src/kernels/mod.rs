@@ -1,0 +1,3 @@
+//! Sums of products: the only loops over weights.
+
+pub mod reference;

@@ -1,0 +1,36 @@
+//! Which genes of the panel a file has, and what stands for the others.
+
+/// Presence of the panel's genes in one file, made once by a session's `presence` and used for all
+/// of its cells. The sums that the fill values of the missing genes contribute to the first layer
+/// are kept in the caller's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Presence<'p> {
+    pub(crate) mask: &'p [bool],
+    pub(crate) correction: &'p [u32],
+    pub(crate) share_q30: u32,
+    pub(crate) n_present: usize,
+}
+
+impl Presence<'_> {
+    /// Whether the file has a gene.
+    pub fn has(&self, gene: usize) -> bool {
+        self.mask.get(gene).copied().unwrap_or(false)
+    }
+
+    /// Genes of the panel that the file has.
+    pub fn n_present(&self) -> usize {
+        self.n_present
+    }
+
+    /// Share of the library that they had in training, Q30.
+    pub fn share_q30(&self) -> u32 {
+        self.share_q30
+    }
+}
+
+/// Genes present and their share of the library.
+pub(crate) fn measure(mask: &[bool], library_share_q30: &[u32]) -> (usize, u32) {
+    let present = mask.iter().zip(library_share_q30).filter(|&(&is_present, _)| is_present);
+    // The shares of all genes sum to 2³⁰.
+    present.fold((0, 0), |(n, share), (_, &q30)| (n + 1, share + q30))
+}

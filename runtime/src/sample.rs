@@ -1,0 +1,219 @@
+//! One cell as it is given to a session.
+
+use cic_model::ValueKind;
+use cic_model::profile::{Library, Profile, library_size};
+use cic_model::quant::ONE_Q30;
+
+use crate::error::RunError;
+use crate::outcome::Depth;
+use crate::presence::Presence;
+
+/// Counts or values of one cell over the genes of the panel.
+///
+/// Sparse samples list panel indices, strictly increasing; genes that are present and not listed
+/// are zero (for `log2_intensity`, where zero means nothing, all of them must be listed). Dense
+/// samples hold `[n_genes]` and need every gene of the panel to be present.
+#[derive(Clone, Copy, Debug)]
+pub enum Sample<'a> {
+    /// Sparse counts.
+    Counts {
+        /// Panel indices.
+        genes: &'a [u32],
+        /// As many counts.
+        counts: &'a [u32],
+        /// Sum over all measured genes, for profiles that divide by it.
+        total: Option<u32>,
+    },
+    /// Dense counts.
+    DenseCounts {
+        /// `[n_genes]`
+        counts: &'a [u32],
+        /// Sum over all measured genes, for profiles that divide by it.
+        total: Option<u32>,
+    },
+    /// Sparse values of any kind but counts.
+    Values {
+        /// Panel indices.
+        genes: &'a [u32],
+        /// As many values.
+        values: &'a [f32],
+        /// Sum over all measured genes, for profiles that divide by it.
+        total: Option<f32>,
+    },
+    /// Dense values of any kind but counts.
+    DenseValues {
+        /// `[n_genes]`
+        values: &'a [f32],
+        /// Sum over all measured genes, for profiles that divide by it.
+        total: Option<f32>,
+    },
+}
+
+/// A sample that fits its model: lengths, order, ranges and kind were checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CheckedSample<'a> {
+    sample: Sample<'a>,
+    profile: Profile<'a>,
+    share_q30: u32,
+    depth: Depth,
+}
+
+impl<'a> CheckedSample<'a> {
+    pub(crate) fn new_checked(
+        sample: &Sample<'a>,
+        profile: &Profile<'a>,
+        presence: Option<&Presence<'_>>,
+    ) -> Result<Self, RunError> {
+        let n_genes = profile.fill_values().len();
+        let (genes, len) = match *sample {
+            Sample::Counts { genes, counts, .. } => (Some(genes), counts.len()),
+            Sample::Values { genes, values, .. } => (Some(genes), values.len()),
+            Sample::DenseCounts { counts, .. } => (None, counts.len()),
+            Sample::DenseValues { values, .. } => (None, values.len()),
+        };
+        let n_present = presence.map_or(n_genes, |presence| presence.n_present());
+        match genes {
+            Some(genes) => check_genes(genes, len, n_genes, presence)?,
+            None if len != n_genes => {
+                return Err(RunError::LengthMismatch { needed: n_genes, found: len });
+            }
+            None => {}
+        }
+        if !profile.is_sparse() && len != n_present {
+            return Err(RunError::GeneNotListed);
+        }
+        let is_counts = profile.kind() == ValueKind::Counts;
+        let depth = match *sample {
+            Sample::Counts { counts, .. } | Sample::DenseCounts { counts, .. } if is_counts => {
+                Depth {
+                    n_counts: counts.iter().map(|&count| u64::from(count)).sum(),
+                    n_genes: counts.iter().filter(|&&count| count > 0).count() as u32,
+                }
+            }
+            Sample::Values { values, .. } | Sample::DenseValues { values, .. } if !is_counts => {
+                check_values(values, profile.is_sparse())?;
+                Depth {
+                    n_counts: 0,
+                    n_genes: values.iter().filter(|&&value| value != 0.0).count() as u32,
+                }
+            }
+            _ => return Err(RunError::WrongValueKind),
+        };
+        let share_q30 = presence.map_or(ONE_Q30, |presence| presence.share_q30());
+        Ok(Self { sample: *sample, profile: *profile, share_q30, depth })
+    }
+
+    pub(crate) fn depth(&self) -> Depth {
+        self.depth
+    }
+
+    /// Library size of a sample of counts; `None` where it is zero or does not fit 32 bits.
+    pub(crate) fn count_library(&self) -> Result<Option<u32>, RunError> {
+        let (Sample::Counts { total, .. } | Sample::DenseCounts { total, .. }) = self.sample else {
+            return Err(RunError::WrongValueKind);
+        };
+        Ok(match self.profile.library() {
+            Library::AllMeasured => {
+                Some(total.ok_or(RunError::MissingTotal)?).filter(|&size| size > 0)
+            }
+            Library::Panel | Library::None => library_size(self.depth.n_counts, self.share_q30),
+        })
+    }
+
+    /// `target_sum / library` of a sample; 1 where the profile has no library. `None` where the
+    /// library is zero.
+    pub(crate) fn factor(&self) -> Result<Option<f32>, RunError> {
+        let target = self.profile.target_sum() as f32;
+        let total = match self.sample {
+            Sample::Counts { .. } | Sample::DenseCounts { .. } => {
+                return Ok(self.count_library()?.map(|library| target / library as f32));
+            }
+            Sample::Values { total, .. } | Sample::DenseValues { total, .. } => total,
+        };
+        let (Sample::Values { values, .. } | Sample::DenseValues { values, .. }) = self.sample
+        else {
+            return Err(RunError::WrongValueKind);
+        };
+        let library = match self.profile.library() {
+            Library::None => return Ok(Some(1.0)),
+            Library::AllMeasured => f64::from(total.ok_or(RunError::MissingTotal)?),
+            Library::Panel => {
+                let sum: f64 = values.iter().map(|&value| f64::from(value)).sum();
+                sum * f64::from(ONE_Q30) / f64::from(self.share_q30.max(1))
+            }
+        };
+        let factor = (f64::from(target) / library) as f32;
+        Ok(Some(factor).filter(|factor| factor.is_finite() && library > 0.0))
+    }
+
+    /// Gene and count of every count above zero, in order.
+    pub(crate) fn for_each_count(&self, mut visit: impl FnMut(u32, u32)) {
+        match self.sample {
+            Sample::Counts { genes, counts, .. } => {
+                for (&gene, &count) in genes.iter().zip(counts).filter(|&(_, &count)| count > 0) {
+                    visit(gene, count);
+                }
+            }
+            Sample::DenseCounts { counts, .. } => {
+                for (gene, &count) in (0..).zip(counts).filter(|&(_, &count)| count > 0) {
+                    visit(gene, count);
+                }
+            }
+            Sample::Values { .. } | Sample::DenseValues { .. } => {}
+        }
+    }
+
+    /// Gene and value of every entry, in order.
+    pub(crate) fn for_each_value(&self, mut visit: impl FnMut(u32, f32)) {
+        match self.sample {
+            Sample::Values { genes, values, .. } => {
+                for (&gene, &value) in genes.iter().zip(values) {
+                    visit(gene, value);
+                }
+            }
+            Sample::DenseValues { values, .. } => {
+                for (gene, &value) in (0..).zip(values) {
+                    visit(gene, value);
+                }
+            }
+            // Exact up to 2²⁴, then rounded: a float network could not tell the difference.
+            Sample::Counts { .. } | Sample::DenseCounts { .. } => {
+                self.for_each_count(|gene, count| visit(gene, count as f32));
+            }
+        }
+    }
+}
+
+fn check_genes(
+    genes: &[u32],
+    n_values: usize,
+    n_genes: usize,
+    presence: Option<&Presence<'_>>,
+) -> Result<(), RunError> {
+    if genes.len() != n_values {
+        return Err(RunError::LengthMismatch { needed: genes.len(), found: n_values });
+    }
+    let mut next = 0;
+    for (position, &gene) in genes.iter().enumerate() {
+        let gene = gene as usize;
+        if gene >= n_genes {
+            return Err(RunError::GeneOutOfRange { position });
+        }
+        if gene < next {
+            return Err(RunError::GenesNotIncreasing { position });
+        }
+        if presence.is_some_and(|presence| !presence.has(gene)) {
+            return Err(RunError::GeneNotPresent { position });
+        }
+        next = gene + 1;
+    }
+    Ok(())
+}
+
+fn check_values(values: &[f32], must_not_be_negative: bool) -> Result<(), RunError> {
+    let is_valid = |value: f32| value.is_finite() && !(must_not_be_negative && value < 0.0);
+    match values.iter().position(|&value| !is_valid(value)) {
+        Some(position) => Err(RunError::InvalidValue { position }),
+        None => Ok(()),
+    }
+}
