@@ -525,6 +525,21 @@ mod tests {
     }
 
     #[test]
+    fn at_most_half_of_a_class_is_taken() {
+        let ids: Vec<String> = (0..60).map(|row| format!("{row}")).collect();
+        let rows: Vec<PartRow<'_>> = (0..60)
+            .map(|row| PartRow {
+                id: &ids[row],
+                label: Some(row.min(53) as u32),
+                group: None,
+                assigned: Assigned::Train,
+            })
+            .collect();
+        let parts = Parts::choose(&rows, 3);
+        assert_eq!((parts.calibrate.len(), parts.early_stop.len()), (3, 0));
+    }
+
+    #[test]
     fn groups_that_hold_a_class_alone_fall_back_to_rows() {
         let ids: Vec<String> = (0..60).map(|row| format!("{row}")).collect();
         let donors = ["a", "b", "c", "d", "e", "f"];
