@@ -1,2 +1,42 @@
 //! Readers and writers of gene expression files.
+//!
+//! [`read_expression`] turns a file of any format that is read into an [`ExpressionMatrix`]: names
+//! of cells and genes, a sparse matrix of finite, non-negative values, and what the file says about
+//! the cells. [`check_scale`] tells whether the values are counts, normalised or logarithms.
+//! Labels and splits come from the file's own [`ObsTable`] or from a [`SampleTable`] beside it.
+//! Results are written as AnnData ([`write_h5ad`]) or as text ([`write_atomic`]), and appear under
+//! their name only when they are complete.
+//!
+//! Files are not trusted: a header that lies does not allocate, links out of the file are not
+//! followed, and every refusal names the place.
 #![forbid(unsafe_code)]
+
+mod cellranger;
+mod delimited;
+mod error;
+mod expression;
+mod h5_source;
+mod h5ad;
+mod h5ad_frame;
+mod h5ad_writer;
+mod matrix;
+mod matrix_market;
+mod mex;
+mod obs;
+mod sample_table;
+mod scale;
+mod sniff;
+mod text_out;
+mod text_source;
+
+pub use error::DataError;
+pub use expression::{
+    ExpressionMatrix, Gene, MatrixChoice, Orientation, ReadOptions, Source, is_ensembl_gene_id,
+    read_expression,
+};
+pub use h5ad_writer::{AnnDataOut, UnsValue, write_h5ad};
+pub use matrix::CsrMatrix;
+pub use obs::{Column, ObsTable};
+pub use sample_table::{SampleTable, SplitPart, read_labels_tsv, read_split, split_parts};
+pub use scale::{Scale, ScaleVerdict, check_scale};
+pub use text_out::{csv_field, sanitise_for_terminal, write_atomic};

@@ -1,0 +1,202 @@
+//! 10x folders: `matrix.mtx`, `features.tsv` or `genes.tsv`, `barcodes.tsv`, each perhaps
+//! compressed, all with the same prefix or none.
+
+use std::path::{Path, PathBuf};
+
+use crate::cellranger::keep_gene_expression;
+use crate::error::DataError;
+use crate::expression::{ExpressionMatrix, Gene, Parts, Source, check_addressable};
+use crate::matrix::CsrMatrix;
+use crate::matrix_market;
+use crate::obs::ObsTable;
+use crate::text_source::TextSource;
+
+/// Reads the folder's one matrix.
+pub(crate) fn read_folder(folder: &Path) -> Result<ExpressionMatrix, DataError> {
+    let mut matrices = Vec::new();
+    for entry in folder.read_dir().map_err(DataError::io(folder))? {
+        let name = entry.map_err(DataError::io(folder))?.file_name();
+        if let Some(name) = name.to_str().filter(|name| prefix_of(name).is_some()) {
+            matrices.push(name.to_string());
+        }
+    }
+    matrices.sort();
+    let mut prefixes: Vec<&str> = matrices.iter().filter_map(|name| prefix_of(name)).collect();
+    prefixes.dedup();
+    match prefixes.len() {
+        // Where a packed and an unpacked copy stand side by side, the packed one, as 10x wrote it.
+        1 => read(folder, &folder.join(&matrices[matrices.len() - 1])),
+        0 => Err(DataError::MissingPart {
+            path: folder.to_path_buf(),
+            part: "matrix.mtx or matrix.mtx.gz".into(),
+            advice: "a 10x folder holds matrix.mtx, features.tsv and barcodes.tsv; \
+                     for another format give the file itself"
+                .into(),
+        }),
+        _ => Err(DataError::MissingPart {
+            path: folder.to_path_buf(),
+            part: "single matrix".into(),
+            advice: format!("give one of {} itself", matrices.join(", ")),
+        }),
+    }
+}
+
+/// Reads a matrix file with the two files beside it.
+pub(crate) fn read_beside(matrix: &Path) -> Result<ExpressionMatrix, DataError> {
+    read(matrix, matrix)
+}
+
+fn read(asked: &Path, matrix: &Path) -> Result<ExpressionMatrix, DataError> {
+    let features = read_lines(&beside(matrix, &["features.tsv", "genes.tsv"])?)?;
+    let obs_names = read_lines(&beside(matrix, &["barcodes.tsv"])?)?
+        .into_iter()
+        .map(|line| line.split('\t').next().unwrap_or_default().to_string())
+        .collect::<Vec<_>>();
+    check_addressable(matrix, "features", features.len())?;
+    check_addressable(matrix, "barcodes", obs_names.len())?;
+    let mut genes = Vec::with_capacity(features.len());
+    let mut types = Vec::new();
+    for line in &features {
+        let mut fields = line.split('\t');
+        let id = fields.next().unwrap_or_default();
+        genes.push(Gene::new(id, fields.next(), None));
+        types.extend(fields.next().map(String::from));
+    }
+    let entries = matrix_market::read(matrix, genes.len(), obs_names.len())?;
+    let values = CsrMatrix::normalise(genes.len(), entries.indptr, entries.genes, entries.values);
+    let source = Source {
+        path: asked.to_path_buf(),
+        format: "10x matrix.mtx".into(),
+        matrix: "matrix".into(),
+        notes: Vec::new(),
+    };
+    let matrix = Parts { obs_names, genes, obs: ObsTable::default(), source }.assemble(values)?;
+    keep_gene_expression(matrix, &types)
+}
+
+/// The file beside the matrix, with the matrix file's prefix, compressed or not.
+fn beside(matrix: &Path, names: &[&str]) -> Result<PathBuf, DataError> {
+    let folder = matrix.parent().unwrap_or(Path::new(""));
+    let name = matrix.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let prefix = prefix_of(name).unwrap_or_default();
+    names
+        .iter()
+        .flat_map(|name| [format!("{prefix}{name}.gz"), format!("{prefix}{name}")])
+        .map(|name| folder.join(name))
+        .find(|path| path.is_file())
+        .ok_or_else(|| DataError::MissingPart {
+            path: folder.to_path_buf(),
+            part: format!("{prefix}{}[.gz]", names.join("[.gz] or ")),
+            advice: format!("it must stand beside {name}"),
+        })
+}
+
+/// What stands before `matrix.mtx` in a file name of that form.
+fn prefix_of(name: &str) -> Option<&str> {
+    name.strip_suffix(".gz").unwrap_or(name).strip_suffix("matrix.mtx")
+}
+
+/// The lines of a small text file; an empty last line is none.
+fn read_lines(path: &Path) -> Result<Vec<String>, DataError> {
+    let text = TextSource::open(path)?.read_to_string()?;
+    let lines: Vec<String> = text.lines().map(String::from).collect();
+    match lines.iter().position(|line| line.is_empty()) {
+        None => Ok(lines),
+        Some(at) => Err(DataError::Table {
+            path: path.to_path_buf(),
+            line: at as u64 + 1,
+            reason: "an empty line; expected a name".into(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MATRIX: &str = "%%MatrixMarket matrix coordinate integer general\n3 2 3\n\
+                          1 1 5\n3 1 7\n2 2 9\n";
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn features_may_have_one_two_or_three_columns_a_mark_and_crlf() {
+        for (name, features) in [
+            ("genes.tsv", "G1\nG2\nG3\n"),
+            ("genes.tsv", "\u{feff}G1\tA\r\nG2\tB\r\nG3\tC\r\n"),
+            (
+                "features.tsv",
+                "G1\tA\tGene Expression\nG2\tB\tGene Expression\nG3\tC\tGene Expression",
+            ),
+        ] {
+            let folder =
+                folder(&[("matrix.mtx", MATRIX), (name, features), ("barcodes.tsv", "c1\nc2\n")]);
+            let matrix = read_folder(folder.path()).unwrap();
+            assert_eq!(matrix.genes[0].id, "G1");
+            assert_eq!(matrix.values.row(0), (&[0, 2][..], &[5.0, 7.0][..]));
+            assert!(matrix.source.notes.is_empty());
+        }
+    }
+
+    #[test]
+    fn other_features_are_left_out_and_counted() {
+        let features = "G1\tA\tGene Expression\nP\tCD3\tAntibody Capture\nG3\tC\tGene Expression\n";
+        let files =
+            [("matrix.mtx", MATRIX), ("features.tsv", features), ("barcodes.tsv", "c1\nc2")];
+        let matrix = read_folder(folder(&files).path()).unwrap();
+        assert_eq!(matrix.n_vars(), 2);
+        assert_eq!(matrix.values.row(0), (&[0, 1][..], &[5.0, 7.0][..]));
+        assert_eq!(matrix.values.row(1).0.len(), 0);
+        assert!(matrix.source.notes[0].starts_with("1 features"));
+
+        let features = "G1\tA\tPeaks\nG2\tB\tPeaks\nG3\tC\tPeaks\n";
+        let files =
+            [("matrix.mtx", MATRIX), ("features.tsv", features), ("barcodes.tsv", "c1\nc2")];
+        let error = read_folder(folder(&files).path()).unwrap_err();
+        assert!(error.to_string().contains("Peaks"), "{error}");
+    }
+
+    #[test]
+    fn files_share_a_prefix_and_the_matrix_file_may_be_given_itself() {
+        let folder = folder(&[
+            ("S1_matrix.mtx", MATRIX),
+            ("S1_genes.tsv", "G1\nG2\nG3\n"),
+            ("S1_barcodes.tsv", "c1\nc2\n"),
+            ("S2_matrix.mtx", MATRIX),
+        ]);
+        let matrix = read_beside(&folder.path().join("S1_matrix.mtx")).unwrap();
+        assert_eq!(matrix.obs_names, ["c1", "c2"]);
+        let error = read_folder(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("S1_matrix.mtx, S2_matrix.mtx"), "{error}");
+        let error = read_beside(&folder.path().join("S2_matrix.mtx")).unwrap_err();
+        assert!(error.to_string().contains("S2_features.tsv"), "{error}");
+    }
+
+    #[test]
+    fn an_empty_folder_and_missing_names_are_refused() {
+        assert!(matches!(
+            read_folder(folder(&[]).path()),
+            Err(DataError::MissingPart { part, .. }) if part.contains("matrix.mtx")
+        ));
+        let files =
+            [("matrix.mtx", MATRIX), ("genes.tsv", "G1\n\nG3\n"), ("barcodes.tsv", "c1\nc2")];
+        assert!(matches!(
+            read_folder(folder(&files).path()),
+            Err(DataError::Table { line: 2, .. })
+        ));
+    }
+
+    #[test]
+    fn barcodes_must_be_unique() {
+        let files =
+            [("matrix.mtx", MATRIX), ("genes.tsv", "G1\nG2\nG3"), ("barcodes.tsv", "c1\nc1")];
+        let error = read_folder(folder(&files).path()).unwrap_err();
+        assert!(matches!(error, DataError::DuplicateObsName { .. }), "{error}");
+    }
+}

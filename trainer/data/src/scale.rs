@@ -1,0 +1,309 @@
+//! What kind of values a matrix holds, judged over every cell.
+//!
+//! Without a declaration, in this order:
+//! 1. only integers: counts;
+//! 2. no zeros at all and no value above 20: log2 intensities;
+//! 3. the sums of all cells agree to 0.1 %: linear, normalised;
+//! 4. the sums of `exp(x) − 1` of all cells agree to 0.1 %: log1p;
+//! 5. no value above 25: log1p of another normalisation, or of a part of the genes;
+//! 6. anything else is refused. FPKM, intensities on a linear scale and corrected counts look
+//!    alike, so their kind must be declared.
+//!
+//! A declared kind is checked against every cell. `log1p` and `log2_intensity` never have a cell
+//! of integers only (a logarithm of a rational number is not an integer) nor a value above 25;
+//! `linear_normalised` accepts everything that is not negative, except a matrix that rule 4 shows
+//! to be log1p.
+//!
+//! Negative values have been refused by the readers; here they are refused again for matrices that
+//! were built in memory.
+
+use cic_model::ValueKind;
+
+use crate::error::DataError;
+use crate::expression::ExpressionMatrix;
+use crate::h5_source::MAX_EXACT_COUNT;
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScaleVerdict {
+    /// The kind: as declared, or as detected.
+    pub kind: ValueKind,
+    /// Why, in words, for a person to judge.
+    pub evidence: String,
+    /// What the verdict rests on.
+    pub scale: Scale,
+}
+
+/// Properties of a matrix over all its cells; cells without any value are left out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scale {
+    /// Number of cells that have a value.
+    pub cells: usize,
+    /// The largest value.
+    pub max: f32,
+    /// Share of values that are zero, 0 to 1.
+    pub zeros: f64,
+    /// Whether every value is an integer.
+    pub integers: bool,
+    /// Smallest and largest sum of a cell.
+    pub sum: (f64, f64),
+    /// Smallest and largest sum of `exp(x) − 1` of a cell; infinite for large values.
+    pub sum_expm1: (f64, f64),
+}
+
+/// Decides what the values are, or checks what they are declared to be, over every cell.
+///
+/// # Errors
+/// [`DataError::ScaleMismatch`] names the first cell that contradicts the declaration,
+/// [`DataError::ScaleUnknown`] says why nothing can be decided, [`DataError::Negative`] and
+/// [`DataError::NotFinite`] name cell and gene, [`DataError::Empty`] if all values are zero.
+pub fn check_scale(
+    matrix: &ExpressionMatrix,
+    declared: Option<ValueKind>,
+) -> Result<ScaleVerdict, DataError> {
+    let scale = measure(matrix, declared)?;
+    let verdict = |kind, evidence: String| Ok(ScaleVerdict { kind, evidence, scale });
+    let unknown =
+        |reason: String| Err(DataError::ScaleUnknown { path: matrix.source.path.clone(), reason });
+    // One cell alone agrees with itself and shows nothing.
+    let is_constant = |range| scale.cells > 1 && is_constant(range);
+    let looks_log1p = !scale.integers && is_constant(scale.sum_expm1);
+    if let Some(kind) = declared {
+        if kind == ValueKind::LinearNormalised && looks_log1p {
+            return Err(DataError::ScaleMismatch {
+                path: matrix.source.path.clone(),
+                declared: kind,
+                cell: matrix.obs_names.first().cloned().unwrap_or_default(),
+                gene: None,
+                reason: format!(
+                    "and all others sum to {:.0} after exp(x) - 1: the values are log1p",
+                    scale.sum_expm1.0
+                ),
+            });
+        }
+        return verdict(
+            kind,
+            format!("declared, and no cell of {} contradicts it", matrix.n_obs()),
+        );
+    }
+    let Scale { max, zeros, integers, sum, sum_expm1, .. } = scale;
+    if integers {
+        return match f64::from(max) > MAX_EXACT_COUNT {
+            true => unknown(format!("integers up to {max} are too large for counts")),
+            false => verdict(ValueKind::Counts, format!("integers up to {max}")),
+        };
+    }
+    if zeros == 0.0 && max <= MAX_LOG2 {
+        let evidence = format!("no zeros, values up to {max}");
+        return verdict(ValueKind::Log2Intensity, evidence);
+    }
+    if is_constant(sum) {
+        let evidence = format!("every cell sums to {:.6}", sum.0);
+        return verdict(ValueKind::LinearNormalised, evidence);
+    }
+    if looks_log1p {
+        let evidence = format!("every cell sums to {:.1} after exp(x) - 1", sum_expm1.0);
+        return verdict(ValueKind::Log1p, evidence);
+    }
+    if max <= MAX_LOG1P {
+        let evidence = format!("fractional values up to {max}");
+        return verdict(ValueKind::Log1p, evidence);
+    }
+    unknown(format!(
+        "fractional values up to {max}, and cells sum to between {:.1} and {:.1}",
+        sum.0, sum.1
+    ))
+}
+
+/// One pass over all values; stops at the first cell that contradicts the declaration.
+fn measure(matrix: &ExpressionMatrix, declared: Option<ValueKind>) -> Result<Scale, DataError> {
+    let path = || matrix.source.path.clone();
+    let cell = |row: usize| matrix.obs_names.get(row).cloned().unwrap_or_else(|| row.to_string());
+    let gene = |column: u32| {
+        let gene = matrix.genes.get(column as usize);
+        gene.map_or_else(|| column.to_string(), |gene| gene.id.clone())
+    };
+    let values = &matrix.values;
+    let mut scale = Scale {
+        cells: 0,
+        max: 0.0,
+        zeros: 1.0 - values.nnz() as f64 / (values.n_rows() as f64 * values.n_cols as f64),
+        integers: true,
+        sum: EMPTY_RANGE,
+        sum_expm1: EMPTY_RANGE,
+    };
+    for row in 0..values.n_rows() {
+        let (columns, data) = values.row(row);
+        let (mut integers, mut sum, mut sum_expm1) = (true, 0.0, 0.0);
+        for (&column, &value) in columns.iter().zip(data) {
+            if !value.is_finite() {
+                let (path, cell, gene) = (path(), cell(row), gene(column));
+                return Err(DataError::NotFinite { path, cell, gene, value });
+            }
+            if value < 0.0 {
+                let (path, cell, gene) = (path(), cell(row), gene(column));
+                return Err(DataError::Negative { path, cell, gene, value });
+            }
+            if let Some((declared, reason)) = declared.and_then(|kind| contradiction(kind, value)) {
+                return Err(DataError::ScaleMismatch {
+                    path: path(),
+                    declared,
+                    cell: cell(row),
+                    gene: Some(gene(column)),
+                    reason,
+                });
+            }
+            integers &= value.fract() == 0.0;
+            scale.max = scale.max.max(value);
+            sum += f64::from(value);
+            // Beyond this no logarithm is meant, and the exponential would only cost time.
+            sum_expm1 += if value <= MAX_LOG1P { f64::from(value).exp_m1() } else { f64::INFINITY };
+        }
+        let logarithm =
+            declared.filter(|kind| matches!(kind, ValueKind::Log1p | ValueKind::Log2Intensity));
+        if let Some(declared) = logarithm.filter(|_| integers && data.len() >= ENOUGH_INTEGERS) {
+            return Err(DataError::ScaleMismatch {
+                path: path(),
+                declared,
+                cell: cell(row),
+                gene: None,
+                reason: format!("has {} values and all are integers, as counts are", data.len()),
+            });
+        }
+        scale.integers &= integers;
+        if !data.is_empty() {
+            scale.cells += 1;
+            scale.sum = extend(scale.sum, sum);
+            scale.sum_expm1 = extend(scale.sum_expm1, sum_expm1);
+        }
+    }
+    if values.nnz() == 0 {
+        return Err(DataError::Empty { path: path(), expected: "values that are not all zero" });
+    }
+    Ok(scale)
+}
+
+/// What one value says against a kind.
+fn contradiction(kind: ValueKind, value: f32) -> Option<(ValueKind, String)> {
+    let reason = match kind {
+        ValueKind::Counts if value.fract() != 0.0 => format!("has {value}, which is no integer"),
+        ValueKind::Counts if f64::from(value) > MAX_EXACT_COUNT => {
+            format!("has {value}, above 16777216 (2^24), the largest exact count")
+        }
+        ValueKind::Log1p | ValueKind::Log2Intensity if value > MAX_LOG1P => {
+            format!("has {value}, and no logarithm of expression exceeds {MAX_LOG1P}")
+        }
+        _ => return None,
+    };
+    Some((kind, reason))
+}
+
+fn extend((min, max): (f64, f64), value: f64) -> (f64, f64) {
+    (min.min(value), max.max(value))
+}
+
+fn is_constant((min, max): (f64, f64)) -> bool {
+    max.is_finite() && max - min <= CONSTANT * max
+}
+
+const EMPTY_RANGE: (f64, f64) = (f64::INFINITY, f64::NEG_INFINITY);
+/// Normalised values that were stored with six digits still agree this well.
+const CONSTANT: f64 = 1e-3;
+/// Microarray scanners have 16 bits; 20 leaves room for background and averaging.
+const MAX_LOG2: f32 = 20.0;
+/// `ln(1 + 7e10)`: more than any target sum.
+const MAX_LOG1P: f32 = 25.0;
+/// Values rounded to one digit can be integers by chance, but not many in one cell.
+const ENOUGH_INTEGERS: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expression::{Gene, Source};
+    use crate::matrix::CsrMatrix;
+    use crate::obs::ObsTable;
+
+    fn matrix(rows: &[&[f32]]) -> ExpressionMatrix {
+        let n_cols = rows[0].len();
+        ExpressionMatrix {
+            obs_names: (0..rows.len()).map(|row| format!("cell{row}")).collect(),
+            genes: (0..n_cols).map(|gene| Gene::new(format!("G{gene}"), None, None)).collect(),
+            values: CsrMatrix::from_dense(n_cols, &rows.concat()).unwrap(),
+            obs: ObsTable::default(),
+            source: Source::default(),
+        }
+    }
+
+    fn detected(rows: &[&[f32]]) -> ValueKind {
+        check_scale(&matrix(rows), None).unwrap().kind
+    }
+
+    /// `ln(1 + 10000 c / total)` of two cells.
+    fn log1p_rows() -> [Vec<f32>; 2] {
+        [[1.0f64, 2.0, 0.0, 7.0], [30.0, 0.0, 5.0, 5.0]].map(|row| {
+            let total: f64 = row.iter().sum();
+            row.iter().map(|count| (1e4 * count / total).ln_1p() as f32).collect()
+        })
+    }
+
+    #[test]
+    fn detects_each_kind() {
+        let [a, b] = log1p_rows();
+        assert_eq!(detected(&[&[0.0, 3.0, 1.0], &[5.0, 0.0, 0.0]]), ValueKind::Counts);
+        assert_eq!(detected(&[&[0.0, 2.5, 7.5], &[5.5, 0.0, 4.5]]), ValueKind::LinearNormalised);
+        assert_eq!(detected(&[&a, &b]), ValueKind::Log1p);
+        assert_eq!(detected(&[&[0.0, 2.5, 3.5], &[5.5, 0.0, 1.5]]), ValueKind::Log1p);
+        assert_eq!(detected(&[&[4.2, 9.5, 14.1], &[5.5, 6.1, 8.0]]), ValueKind::Log2Intensity);
+        let fpkm = matrix(&[&[0.0, 250.5, 3.5], &[5.5, 0.0, 91.5]]);
+        assert!(matches!(check_scale(&fpkm, None), Err(DataError::ScaleUnknown { .. })));
+        let declared = check_scale(&fpkm, Some(ValueKind::LinearNormalised)).unwrap();
+        assert_eq!(declared.kind, ValueKind::LinearNormalised);
+    }
+
+    #[test]
+    fn one_cell_alone_is_no_evidence_of_a_constant_sum() {
+        let one = matrix(&[&[0.0, 250.5, 3.5]]);
+        assert!(matches!(check_scale(&one, None), Err(DataError::ScaleUnknown { .. })));
+        let one = matrix(&[&[0.0, 2.5, 3.5]]);
+        assert!(check_scale(&one, Some(ValueKind::LinearNormalised)).is_ok());
+    }
+
+    #[test]
+    fn empty_cells_do_not_disturb_a_constant_sum() {
+        let rows: [&[f32]; 3] = [&[0.0, 2.5, 7.5], &[0.0, 0.0, 0.0], &[5.5, 0.0, 4.5]];
+        assert_eq!(detected(&rows), ValueKind::LinearNormalised);
+    }
+
+    #[test]
+    fn a_single_wrong_cell_contradicts_a_declaration() {
+        let mismatch = |rows: &[&[f32]], declared| match check_scale(&matrix(rows), Some(declared))
+        {
+            Err(DataError::ScaleMismatch { cell, gene, .. }) => (cell, gene),
+            other => panic!("{other:?}"),
+        };
+        let (cell, gene) = mismatch(&[&[1.0, 2.0], &[1.0, 0.5]], ValueKind::Counts);
+        assert_eq!((cell.as_str(), gene.as_deref()), ("cell1", Some("G1")));
+        mismatch(&[&[1.0, 2.0], &[1.0, 20_000_000.0]], ValueKind::Counts);
+        let [a, _] = log1p_rows();
+        for kind in [ValueKind::Log1p, ValueKind::Log2Intensity] {
+            let (cell, gene) = mismatch(&[&a, &[1.0, 3.0, 2.0, 0.0]], kind);
+            assert_eq!((cell.as_str(), gene), ("cell1", None));
+            let (_, gene) = mismatch(&[&a, &[0.5, 300.5, 0.5, 0.0]], kind);
+            assert_eq!(gene.as_deref(), Some("G1"));
+        }
+        let [a, b] = log1p_rows();
+        mismatch(&[&a, &b], ValueKind::LinearNormalised);
+    }
+
+    #[test]
+    fn nothing_and_negative_values_are_refused() {
+        let zeros = matrix(&[&[0.0, 0.0]]);
+        assert!(matches!(check_scale(&zeros, None), Err(DataError::Empty { .. })));
+        let mut scaled = matrix(&[&[1.0, 2.0]]);
+        scaled.values.data[1] = -0.5;
+        for declared in ValueKind::ALL.map(Some).into_iter().chain([None]) {
+            let error = check_scale(&scaled, declared).unwrap_err();
+            assert!(matches!(error, DataError::Negative { .. }), "{error}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What a path is, judged by its first bytes.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::error::DataError;
+
+/// The families of formats that are read; HDF5 files are told apart by what is in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    /// AnnData or Cell Ranger.
+    Hdf5,
+    /// A 10x folder.
+    MexFolder,
+    /// The matrix file of a 10x folder, compressed or not.
+    MatrixMarket,
+    /// Tab- or comma-separated text, compressed or not.
+    Text,
+}
+
+/// Recognises the file.
+///
+/// # Errors
+/// An empty file, and formats that are known but not read.
+pub(crate) fn sniff(path: &Path) -> Result<FileKind, DataError> {
+    let metadata = path.metadata().map_err(DataError::io(path))?;
+    if metadata.is_dir() {
+        return sniff_folder(path);
+    }
+    let mut head = Vec::new();
+    let mut file = File::open(path).map_err(DataError::io(path))?;
+    (&mut file).take(HEAD_LEN).read_to_end(&mut head).map_err(DataError::io(path))?;
+    if head.is_empty() {
+        return Err(DataError::Empty {
+            path: path.to_path_buf(),
+            expected: "an expression matrix",
+        });
+    }
+    if hdf5_start(&mut file, metadata.len()).map_err(DataError::io(path))?.is_some() {
+        return Ok(FileKind::Hdf5);
+    }
+    if head.starts_with(&GZIP_MAGIC) {
+        let compressed = std::mem::take(&mut head);
+        // A stream that is damaged this early is reported, with its cause, by its reader.
+        let _ = MultiGzDecoder::new(&compressed[..]).take(HEAD_LEN).read_to_end(&mut head);
+    }
+    let unsupported = |format: &str, advice| {
+        Err(DataError::UnsupportedFormat {
+            path: path.to_path_buf(),
+            format: format.into(),
+            advice,
+        })
+    };
+    for (magic, format, advice) in FOREIGN {
+        if head.starts_with(magic) {
+            return unsupported(format, advice);
+        }
+    }
+    if head.starts_with(b"%%MatrixMarket") {
+        return Ok(FileKind::MatrixMarket);
+    }
+    if head.contains(&0) {
+        return unsupported("binary of an unknown kind", EXPECTED_FORMATS);
+    }
+    Ok(FileKind::Text)
+}
+
+/// Where the HDF5 signature stands: at 0, or after a user block at 512, 1024, 2048, ...
+pub(crate) fn hdf5_start(file: &mut File, len: u64) -> std::io::Result<Option<u64>> {
+    let mut at = 0;
+    while at + 8 <= len {
+        let mut signature = [0; 8];
+        file.seek(SeekFrom::Start(at))?;
+        file.read_exact(&mut signature)?;
+        if &signature == HDF5_SIGNATURE {
+            return Ok(Some(at));
+        }
+        at = if at == 0 { 512 } else { at * 2 };
+        if at > MAX_USER_BLOCK {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+fn sniff_folder(path: &Path) -> Result<FileKind, DataError> {
+    for marker in [".zgroup", ".zattrs", "zarr.json"] {
+        if path.join(marker).exists() {
+            return Err(DataError::UnsupportedFormat {
+                path: path.to_path_buf(),
+                format: "a Zarr store".into(),
+                advice: "write it as .h5ad (anndata: write_h5ad)",
+            });
+        }
+    }
+    Ok(FileKind::MexFolder)
+}
+
+const HEAD_LEN: u64 = 4096;
+const MAX_USER_BLOCK: u64 = 1 << 16;
+const HDF5_SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
+pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+const EXPECTED_FORMATS: &str =
+    "expected .h5ad, Cell Ranger .h5, a 10x folder, or a tab- or comma-separated table";
+const FOREIGN: [(&[u8], &str, &str); 6] = [
+    (b"PK\x03\x04", "a zip archive (perhaps .xlsx or .npz)", "unpack it, or export it as TSV"),
+    (b"PAR1", "a Parquet file", "write it as .h5ad or TSV"),
+    (b"\x93NUMPY", "a NumPy array", "it has no names; write it as .h5ad or TSV"),
+    (b"RDX", "an R data file", "export it from R as TSV or .h5ad"),
+    (b"X\n\0", "an R data file (.rds)", "export it from R as TSV or .h5ad"),
+    (b"ARROW1", "an Arrow file", "write it as .h5ad or TSV"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind_of(bytes: &[u8]) -> Result<FileKind, DataError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, bytes).unwrap();
+        sniff(&path)
+    }
+
+    #[test]
+    fn content_decides_whatever_the_name() {
+        assert_eq!(kind_of(b"\tA\tB\nG1\t1\t2\n").unwrap(), FileKind::Text);
+        assert_eq!(kind_of(b"%%MatrixMarket matrix\n").unwrap(), FileKind::MatrixMarket);
+        assert_eq!(kind_of(b"\x89HDF\r\n\x1a\n").unwrap(), FileKind::Hdf5);
+        let mut user_block = vec![b' '; 1024];
+        user_block.extend_from_slice(HDF5_SIGNATURE);
+        assert_eq!(kind_of(&user_block).unwrap(), FileKind::Hdf5);
+    }
+
+    #[test]
+    fn empty_and_foreign_files_are_refused_by_name() {
+        assert!(matches!(kind_of(b""), Err(DataError::Empty { .. })));
+        for (magic, format, _) in FOREIGN {
+            let message = kind_of(magic).unwrap_err().to_string();
+            assert!(message.contains(format), "{message}");
+        }
+        assert!(matches!(kind_of(b"ab\0c"), Err(DataError::UnsupportedFormat { .. })));
+    }
+}
