@@ -6,6 +6,7 @@
 #![no_std]
 
 pub mod count;
+pub mod report;
 pub mod stack;
 
 pub use cortex_m_rt::entry;

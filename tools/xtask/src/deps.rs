@@ -31,7 +31,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         ],
     ),
     ("xtask", &[]),
-    ("firmware-examples", &["cic-runtime"]),
+    // The runtime, and the model types that its interface is made of.
+    ("firmware-examples", &["cic-runtime", "cic-model"]),
 ];
 
 /// Nothing depends on these, not even for its own tests.

@@ -37,7 +37,6 @@ struct Model {
 }
 
 /// Where the expected console of a model comes from.
-#[expect(dead_code, reason = "the first image with a model is still to come")]
 enum Golden {
     /// The host, and `NAME.out` beside the program must say the same.
     Committed,
@@ -46,7 +45,14 @@ enum Golden {
 }
 
 /// Every image.
-pub const IMAGES: &[Image] = &[Image { program: "hello", model: None }];
+pub const IMAGES: &[Image] = &[
+    Image { program: "hello", model: None },
+    Image {
+        program: "classify",
+        model: Some(Model { name: "fixture", golden: Golden::Committed }),
+    },
+    Image { program: "classify", model: Some(Model { name: "pbmc3k", golden: Golden::HostOnly }) },
+];
 
 impl Image {
     /// `PROGRAM` or `PROGRAM-MODEL`.
@@ -98,7 +104,7 @@ impl Image {
         let mut cargo = toolchain::cargo(board, &workspace::firmware(), "build")?;
         cargo.args(["--bin", self.program]);
         if let Some(model) = &prepared.model {
-            cargo.env("CIC_MODEL", model);
+            cargo.args(["--features", self.program]).env("CIC_MODEL", model);
         }
         command::run(&mut cargo)?;
 
