@@ -116,6 +116,17 @@ impl<'m> S8Session<'m> {
                 }
             }
         }
+        self.known_presence(mask, correction)
+    }
+
+    /// The presence of a file whose `correction` was filled before, for the same mask.
+    pub fn known_presence<'p>(
+        &self,
+        mask: &'p [bool],
+        correction: &'p [u32],
+    ) -> Result<Presence<'p>, RunError> {
+        check_len(mask.len(), self.model.n_genes())?;
+        check_len(correction.len(), self.words.sums)?;
         let (n_present, share_q30) = measure(mask, self.model.genes().library_share_q30());
         Ok(Presence { mask, correction, share_q30, n_present })
     }

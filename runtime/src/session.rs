@@ -73,6 +73,18 @@ impl<'m> Session<'m> {
         }
     }
 
+    /// The presence of a file whose `correction` was filled before, for the same mask.
+    pub fn known_presence<'p>(
+        &self,
+        mask: &'p [bool],
+        correction: &'p [u32],
+    ) -> Result<Presence<'p>, RunError> {
+        match self {
+            Self::S8(session) => session.known_presence(mask, correction),
+            Self::Float(session) => session.known_presence(mask, correction),
+        }
+    }
+
     /// Types one cell.
     pub fn run<'s>(
         &self,

@@ -195,8 +195,7 @@ impl<'a> Profile<'a> {
     #[inline]
     pub fn value_level(&self, value: f32, factor: f32) -> u8 {
         let compared = if is_scaled(self.kind) { value * factor } else { value };
-        // At most 127 thresholds.
-        self.value_thresholds.partition_point(|&threshold| threshold <= compared) as u8
+        value_level(self.value_thresholds, compared)
     }
 }
 
@@ -214,12 +213,13 @@ pub struct CountLevels<'a> {
 impl<'a> CountLevels<'a> {
     /// For a sample of library size `library` (at least 1).
     pub fn new(profile: &Profile<'a>, library: u32) -> Self {
-        Self {
-            thresholds: profile.count_thresholds,
-            scaled_target: u64::from(profile.target_sum) << (profile.shift & 31),
-            library: u64::from(library.max(1)),
-            seen: [0; 16],
-        }
+        let scaled_target = u64::from(profile.target_sum) << (profile.shift & 31);
+        Self::with_thresholds(profile.count_thresholds, scaled_target, library)
+    }
+
+    /// For thresholds that are not in a model yet; `scaled_target` is `C`, below 2³².
+    pub fn with_thresholds(thresholds: &'a [u32], scaled_target: u64, library: u32) -> Self {
+        Self { thresholds, scaled_target, library: u64::from(library.max(1)), seen: [0; 16] }
     }
 
     /// Level of a count.
@@ -243,6 +243,13 @@ impl<'a> CountLevels<'a> {
         // At most 127 thresholds.
         self.thresholds.partition_point(|&t| u64::from(t) * self.library <= scaled) as u8
     }
+}
+
+/// Level of a value on the scale of the thresholds: how many of them it reaches.
+#[inline]
+pub fn value_level(thresholds: &[f32], compared: f32) -> u8 {
+    // At most 127 thresholds.
+    thresholds.partition_point(|&threshold| threshold <= compared) as u8
 }
 
 /// Library size of a whole sample from the sum over the genes present and their share of the

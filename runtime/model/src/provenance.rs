@@ -1,5 +1,7 @@
 //! Where a model comes from, and which rows it has seen.
 
+use sha2::{Digest, Sha256};
+
 use crate::container::{Container, SectionKind};
 use crate::error::ModelError;
 use crate::strings::StringTable;
@@ -65,6 +67,15 @@ impl Part {
 
 /// Digest of a row id: the first 8 bytes of the SHA-256 of its UTF-8 bytes.
 pub type RowDigest = [u8; 8];
+
+/// Digest of a row id.
+pub fn row_digest(id: &str) -> RowDigest {
+    let mut digest = RowDigest::default();
+    for (to, from) in digest.iter_mut().zip(Sha256::digest(id.as_bytes())) {
+        *to = from;
+    }
+    digest
+}
 
 /// Digests of the rows of each part, sorted within a part.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,1 +1,24 @@
 //! Calibration and quantisation of cell identity code models.
+//!
+//! - [`CellRunner`]: a session with its memory, for programs that run many cells.
+//! - [`CalibrationSet`]: the cells that ranges are taken from.
+//! - [`quantize`]: an f32 model and a calibration set to an f16 or int8 model.
+//! - [`compare`]: what quantisation did to labels and codes.
+#![forbid(unsafe_code)]
+
+mod activation_range;
+mod calibration;
+mod compare;
+mod error;
+mod input_levels;
+mod matrix;
+mod quantize;
+mod rounding;
+mod runner;
+mod stage;
+
+pub use calibration::{CalibrationSet, MAX_CALIBRATION_ROWS};
+pub use compare::{Comparison, Flip, compare};
+pub use error::QuantError;
+pub use quantize::{QuantizeOptions, quantize};
+pub use runner::{CellRunner, CodeCopy};

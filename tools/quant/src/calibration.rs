@@ -1,0 +1,62 @@
+//! The cells that ranges are taken from.
+
+use cic_data::CsrMatrix;
+use cic_model::ValueKind;
+use cic_model::profile::{Library, Profile, library_size};
+use cic_model::quant::ONE_Q30;
+
+/// Most cells that are used; of more, an even selection is taken.
+pub const MAX_CALIBRATION_ROWS: usize = 2_048;
+
+/// Calibration cells in the order of the panel. All genes of the panel are present: they are rows
+/// of the training data.
+#[derive(Clone, Copy, Debug)]
+pub struct CalibrationSet<'a> {
+    /// One row per cell, one column per gene of the panel.
+    pub values: &'a CsrMatrix,
+    /// Sum over all measured genes, per cell.
+    pub totals: &'a [f64],
+}
+
+/// Values of one cell and what they are divided by.
+pub(crate) struct CalibrationCell<'a> {
+    pub(crate) genes: &'a [u32],
+    pub(crate) values: &'a [f32],
+    /// Library size of a cell of counts; 0 otherwise.
+    pub(crate) library: u32,
+    /// `target_sum / library`, 1 without a library.
+    pub(crate) factor: f32,
+}
+
+impl<'a> CalibrationSet<'a> {
+    /// The cells that are not empty, at most [`MAX_CALIBRATION_ROWS`] of them.
+    pub(crate) fn cells(&self, profile: &Profile<'_>) -> Vec<CalibrationCell<'a>> {
+        let n_rows = self.values.n_rows();
+        let n_used = n_rows.min(MAX_CALIBRATION_ROWS);
+        (0..n_used)
+            .map(|number| number * n_rows / n_used)
+            .filter_map(|row| {
+                let (genes, values) = self.values.row(row);
+                let total = self.totals.get(row).copied().unwrap_or(0.0);
+                let (library, factor) = divisor(profile, values, total)?;
+                Some(CalibrationCell { genes, values, library, factor })
+            })
+            .collect()
+    }
+}
+
+fn divisor(profile: &Profile<'_>, values: &[f32], total: f64) -> Option<(u32, f32)> {
+    let sum = match profile.library() {
+        Library::None => return Some((0, 1.0)),
+        Library::Panel => values.iter().map(|&value| f64::from(value)).sum(),
+        Library::AllMeasured => total,
+    };
+    if sum.is_nan() || sum <= 0.0 {
+        return None;
+    }
+    let library = match profile.kind() {
+        ValueKind::Counts => library_size(sum as u64, ONE_Q30)?,
+        _ => 0,
+    };
+    Some((library, (f64::from(profile.target_sum()) / sum) as f32))
+}

@@ -1,0 +1,63 @@
+//! Why a model was not quantised.
+
+use cic_model::{Dtype, ModelError};
+use cic_runtime::RunError;
+use thiserror::Error;
+
+/// Why a model was not quantised or a cell was not run.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[non_exhaustive]
+pub enum QuantError {
+    /// Only f32 models are quantised.
+    #[error("the model is {found} already; quantise the f32 model that it was made from", found = found.name())]
+    NotFullPrecision {
+        /// What it is.
+        found: Dtype,
+    },
+    /// Nothing is done for f32.
+    #[error("an f32 model is not quantised to f32; choose int8 or f16")]
+    NothingToDo,
+    /// There are no calibration rows.
+    #[error("there is no cell to calibrate with")]
+    NoCalibration,
+    /// Ranges are taken from cells of one input profile.
+    #[error("the model has {found} input profiles; int8 needs a model with one")]
+    SeveralProfiles {
+        /// How many it has.
+        found: usize,
+    },
+    /// A weight does not fit half precision.
+    #[error(
+        "a weight of layer {layer} does not fit f16: {value}; train with weight decay, or use int8"
+    )]
+    NotHalf {
+        /// Layer, counted through encoder, classifier and decoder.
+        layer: usize,
+        /// The weight.
+        value: f32,
+    },
+    /// The input range leaves no thresholds.
+    #[error("the input profile {profile:?} has no usable range: its largest value is {max}")]
+    InputRange {
+        /// Name of the profile.
+        profile: String,
+        /// Largest network input among the calibration cells.
+        max: f64,
+    },
+    /// A scale of a layer cannot be expressed.
+    #[error(
+        "layer {layer} has a scale that cannot be expressed ({ratio}); its weights are extreme"
+    )]
+    Scale {
+        /// Layer, counted through encoder, classifier and decoder.
+        layer: usize,
+        /// The ratio that was needed.
+        ratio: f64,
+    },
+    /// The result is not a model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A cell could not be run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}

@@ -1,0 +1,250 @@
+//! An f32 model to f16 or int8.
+
+use cic_model::quant::{LEVEL_MAX, ONE_Q16, code_level, requantize_i16};
+use cic_model::spec::{CodeDimSpec, LayoutPlan, ModelSpec, NetworkSpec, QuantNetwork};
+use cic_model::{AlignedBytes, Dtype, Model, Network};
+use cic_runtime::{Numbers, Sample, Session};
+
+use crate::calibration::CalibrationSet;
+use crate::error::QuantError;
+use crate::input_levels;
+use crate::stage::{Activations, QuantStage, quantize_stage, ratio};
+
+/// What to make of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuantizeOptions {
+    /// [`Dtype::F16`] or [`Dtype::S8`].
+    pub to: Dtype,
+    /// Keep the decoder.
+    pub with_decoder: bool,
+    /// Keep the digests of the training rows, with which leakage is found.
+    pub with_rows: bool,
+    /// Where the weights go.
+    pub layouts: LayoutPlan,
+}
+
+impl QuantizeOptions {
+    /// Everything but the row digests is kept, weights in the layout for sparse samples.
+    pub fn new(to: Dtype) -> Self {
+        Self { to, with_decoder: true, with_rows: false, layouts: LayoutPlan::default() }
+    }
+}
+
+/// Quantises an f32 model. The result's golden cells hold what the reference kernels give for the
+/// new weights; its provenance names the model that it was made from.
+///
+/// # Errors
+/// A model that is quantised already, no usable calibration cell, numbers that the target cannot
+/// express.
+pub fn quantize(
+    model: &Model<'_>,
+    calibration: &CalibrationSet<'_>,
+    options: QuantizeOptions,
+) -> Result<Vec<u8>, QuantError> {
+    if model.dtype() != Dtype::F32 {
+        return Err(QuantError::NotFullPrecision { found: model.dtype() });
+    }
+    let mut spec = ModelSpec::from_model(model);
+    let NetworkSpec::F32(network) = &mut spec.network else {
+        return Err(QuantError::NotFullPrecision { found: model.dtype() });
+    };
+    if !options.with_decoder {
+        network.decoder.clear();
+    }
+    match options.to {
+        Dtype::F32 => return Err(QuantError::NothingToDo),
+        Dtype::F16 => {
+            let rounded = round_to_half(network)?;
+            spec.network = NetworkSpec::F16(rounded);
+        }
+        Dtype::S8 => to_int8(model, &mut spec, calibration)?,
+    }
+    if !options.with_rows {
+        spec.rows = Default::default();
+    }
+    let facts = [
+        ("quantize.calibration_cells", calibration.values.n_rows().to_string()),
+        ("quantize.source_model", model.id().to_string()),
+        ("quantize.to", options.to.name().to_string()),
+        ("quantize.version", env!("CARGO_PKG_VERSION").to_string()),
+    ];
+    spec.provenance.extend(facts.map(|(key, value)| (key.to_string(), value)));
+    renew_golden(&mut spec)?;
+    Ok(spec.to_bytes(options.layouts)?)
+}
+
+/// Every weight as the nearest half-precision number. Biases stay as they are.
+fn round_to_half(network: &Network) -> Result<Network, QuantError> {
+    let mut rounded = network.clone();
+    let layers = (rounded.encoder.iter_mut())
+        .chain(&mut rounded.classifier)
+        .chain(&mut rounded.decoder)
+        .enumerate();
+    for (layer, dense) in layers {
+        for weight in &mut dense.weights {
+            let half = half::f16::from_f32(*weight);
+            if !half.is_finite() {
+                return Err(QuantError::NotHalf { layer, value: *weight });
+            }
+            *weight = half.to_f32();
+        }
+    }
+    Ok(rounded)
+}
+
+fn to_int8(
+    model: &Model<'_>,
+    spec: &mut ModelSpec,
+    calibration: &CalibrationSet<'_>,
+) -> Result<(), QuantError> {
+    let NetworkSpec::F32(network) = &spec.network else {
+        return Err(QuantError::NotFullPrecision { found: spec.network.dtype() });
+    };
+    let ([profile], [profile_spec]) = (model.profiles(), spec.profiles.as_mut_slice()) else {
+        return Err(QuantError::SeveralProfiles { found: model.profiles().len() });
+    };
+    let cells = calibration.cells(profile);
+    let first = network.encoder.first().ok_or(QuantError::NoCalibration)?;
+    if cells.is_empty() {
+        return Err(QuantError::NoCalibration);
+    }
+    let inputs = input_levels::inputs(profile, &cells);
+    let levels = input_levels::fit(profile, first, &inputs)?;
+    let input = Activations {
+        levels: input_levels::levels(profile, &levels, &cells),
+        scales: vec![(f64::from(levels.scale), f64::from(levels.offset)); first.in_dim],
+        float: inputs,
+    };
+    profile_spec.levels = Some(levels);
+
+    let n_encoder = network.encoder.len();
+    let n_classifier = network.classifier.len();
+    let mut encoder = quantize_stage(&network.encoder, input, 0)?;
+    let units = output_units(&encoder, CODE_HEADROOM);
+    set_ratios(&mut encoder, &units, n_encoder - 1)?;
+    let (code, codes) = code_levels(&encoder, &units, n_encoder - 1)?;
+
+    let mut classifier = quantize_stage(&network.classifier, codes.clone(), n_encoder)?;
+    let logit_units = vec![1.0 / f64::from(ONE_Q16); classifier.scales.len()];
+    set_ratios(&mut classifier, &logit_units, (n_encoder + n_classifier).saturating_sub(1))?;
+
+    let mut decoder = quantize_stage(&network.decoder, codes, n_encoder + n_classifier)?;
+    let reconstruction_units = output_units(&decoder, RECONSTRUCTION_HEADROOM);
+    let n_layers = n_encoder + n_classifier + network.decoder.len();
+    set_ratios(&mut decoder, &reconstruction_units, n_layers.saturating_sub(1))?;
+
+    spec.network = NetworkSpec::S8(QuantNetwork {
+        encoder: encoder.layers,
+        classifier: classifier.layers,
+        decoder: decoder.layers,
+        other_profiles: Vec::new(),
+        code,
+        reconstruction_scales: reconstruction_units.iter().map(|&unit| unit as f32).collect(),
+    });
+    Ok(())
+}
+
+/// Value of one unit of each `i16` output: the largest calibration cell takes `1 / headroom` of
+/// the range. Single precision, because that is what the file holds.
+fn output_units(stage: &QuantStage, headroom: f64) -> Vec<f64> {
+    let mut largest = vec![0.0_f32; stage.scales.len()];
+    for row in stage.float.chunks_exact(stage.scales.len().max(1)) {
+        for (largest, value) in largest.iter_mut().zip(row) {
+            *largest = largest.max(value.abs());
+        }
+    }
+    let unit = |max: f32| headroom * f64::from(max).max(1e-3) / f64::from(i16::MAX);
+    largest.into_iter().map(|max| f64::from(unit(max) as f32)).collect()
+}
+
+/// Ratios from the sums of a stage's last layer to units of its outputs.
+fn set_ratios(stage: &mut QuantStage, units: &[f64], number: usize) -> Result<(), QuantError> {
+    let Some(last) = stage.layers.last_mut() else { return Ok(()) };
+    let ratios = stage.scales.iter().zip(units).map(|(scale, unit)| ratio(scale / unit, number));
+    last.epilogue.ratios = ratios.collect::<Result<_, _>>()?;
+    Ok(())
+}
+
+/// The 7-bit copy of the code: a range per dimension, and the codes of the calibration cells in it.
+fn code_levels(
+    encoder: &QuantStage,
+    units: &[f64],
+    number: usize,
+) -> Result<(Vec<CodeDimSpec>, Activations), QuantError> {
+    let width = units.len().max(1);
+    let ratios = encoder.layers.last().map_or(&[][..], |last| &last.epilogue.ratios);
+    let codes: Vec<i16> = encoder
+        .sums
+        .chunks_exact(width)
+        .flat_map(|sums| sums.iter().zip(ratios).map(|(&sum, &ratio)| requantize_i16(sum, ratio)))
+        .collect();
+    let mut dims = Vec::with_capacity(width);
+    let mut scales = Vec::with_capacity(width);
+    for (dim, &unit) in units.iter().enumerate() {
+        let column = || codes.iter().skip(dim).step_by(width).map(|&code| f64::from(code));
+        let lo = column().fold(f64::INFINITY, f64::min);
+        let hi = column().fold(f64::NEG_INFINITY, f64::max);
+        // Never a range of zero: a dimension may be constant on the calibration cells.
+        let margin = (CODE_MARGIN * (hi - lo)).max(1.0);
+        let (lo, hi) = ((lo - margin).round(), hi + margin);
+        let step = (hi - lo) / f64::from(LEVEL_MAX);
+        dims.push(CodeDimSpec {
+            scale: unit as f32,
+            // Both bounds are within three times the range of `i16`.
+            level_offset: -lo as i32,
+            level_ratio: ratio(1.0 / step, number)?,
+        });
+        scales.push((step * unit, lo * unit));
+    }
+    let levels = codes
+        .chunks_exact(width)
+        .flat_map(|codes| {
+            codes
+                .iter()
+                .zip(&dims)
+                .map(|(&code, dim)| code_level(code, dim.level_offset, dim.level_ratio))
+        })
+        .collect();
+    Ok((dims, Activations { float: encoder.float.clone(), levels, scales }))
+}
+
+/// Runs the golden cells through the new weights and stores what they give.
+fn renew_golden(spec: &mut ModelSpec) -> Result<(), QuantError> {
+    let bytes = AlignedBytes::new(&spec.to_bytes(LayoutPlan::default())?);
+    let model = Model::open(&bytes)?;
+    let session = Session::new(&model, spec.golden.profile as usize)?;
+    let mut scratch = vec![0; session.scratch_len() / 4];
+    for cell in &mut spec.golden.cells {
+        let values: Vec<f32> = cell.values.iter().map(|&bits| f32::from_bits(bits)).collect();
+        let sample = if spec.golden.is_integer {
+            Sample::Counts { genes: &cell.genes, counts: &cell.values, total: Some(cell.total) }
+        } else {
+            let total = Some(f32::from_bits(cell.total));
+            Sample::Values { genes: &cell.genes, values: &values, total }
+        };
+        let outcome = session.run(&sample, None, &mut scratch)?;
+        (cell.code, cell.logits) = match outcome.numbers {
+            // The bits of the sign-extended code.
+            Some(Numbers::S8(numbers)) => (
+                numbers.code.iter().map(|&code| i32::from(code) as u32).collect(),
+                numbers.logits.iter().map(|&logit| logit as u32).collect(),
+            ),
+            Some(Numbers::Float(numbers)) => (
+                numbers.code.iter().map(|code| code.to_bits()).collect(),
+                numbers.logits.iter().map(|logit| logit.to_bits()).collect(),
+            ),
+            None => (vec![0; cell.code.len()], vec![0; cell.logits.len()]),
+        };
+    }
+    Ok(())
+}
+
+/// Cells unlike the calibration cells may have codes this many times as large before they clip.
+const CODE_HEADROOM: f64 = 4.0;
+
+/// The same for reconstructions, whose resolution matters less.
+const RECONSTRUCTION_HEADROOM: f64 = 1.5;
+
+/// Share of its range by which the 7-bit copy of a code dimension exceeds the calibration cells,
+/// on each side.
+const CODE_MARGIN: f64 = 0.05;

@@ -1,0 +1,116 @@
+//! A session with the memory that it needs, fed with rows of an aligned matrix.
+
+use cic_model::ValueKind;
+use cic_runtime::{Numbers, Outcome, RunError, S8Numbers, Sample, Session};
+
+/// Runs cells of one file through a model. Rows hold panel indices, strictly increasing, and `f32`
+/// values; counts are exact up to 2²⁴, which readers guarantee.
+#[derive(Debug)]
+pub struct CellRunner<'m> {
+    session: Session<'m>,
+    scratch: Vec<u32>,
+    present: Option<(Vec<bool>, Vec<u32>)>,
+    counts: Vec<u32>,
+    all_genes: (Vec<u32>, Vec<f32>),
+}
+
+impl<'m> CellRunner<'m> {
+    /// For a file that has the genes of `present`, `[n_genes]`.
+    pub fn new(session: Session<'m>, present: &[bool]) -> Result<Self, RunError> {
+        let scratch = vec![0; session.scratch_len() / 4];
+        let is_complete = present.iter().all(|&is_present| is_present);
+        let present = if is_complete {
+            None
+        } else {
+            let mut correction = vec![0; session.correction_len()];
+            // Fills the buffer; the borrow ends here and is taken again for every cell.
+            session.presence(present, &mut correction)?;
+            Some((present.to_vec(), correction))
+        };
+        let all_genes = (Vec::new(), Vec::new());
+        Ok(Self { session, scratch, present, counts: Vec::new(), all_genes })
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Session<'m> {
+        &self.session
+    }
+
+    /// Runs one cell. `total` is the sum over all measured genes.
+    pub fn run(
+        &mut self,
+        genes: &[u32],
+        values: &[f32],
+        total: f64,
+    ) -> Result<Outcome<Numbers<'_>>, RunError> {
+        let profile = *self.session.profile();
+        let presence = match &self.present {
+            Some((mask, correction)) => Some(self.session.known_presence(mask, correction)?),
+            None => None,
+        };
+        let sample = if profile.kind() == ValueKind::Counts {
+            self.counts.clear();
+            // Integers below 2²⁴ by the contract of the rows; `as` saturates otherwise.
+            self.counts.extend(values.iter().map(|&value| value as u32));
+            let total = Some(total as u32);
+            Sample::Counts { genes, counts: &self.counts, total }
+        } else if profile.is_sparse() {
+            Sample::Values { genes, values, total: Some(total as f32) }
+        } else {
+            // Zeros are values here, and sparse rows leave them out.
+            let (all_genes, all_values) = &mut self.all_genes;
+            all_genes.clear();
+            all_values.clear();
+            let mut stored = genes.iter().zip(values).peekable();
+            for gene in 0..profile.fill_values().len() as u32 {
+                let is_present = presence.as_ref().is_none_or(|p| p.has(gene as usize));
+                let value = stored.next_if(|(stored, _)| **stored == gene).map(|(_, &value)| value);
+                if is_present {
+                    all_genes.push(gene);
+                    all_values.push(value.unwrap_or(0.0));
+                }
+            }
+            Sample::Values { genes: all_genes, values: all_values, total: Some(total as f32) }
+        };
+        self.session.run(&sample, presence.as_ref(), &mut self.scratch)
+    }
+
+    /// Reproduces a profile, `[n_genes]` in network input units, from the numbers of a cell that
+    /// was run before.
+    pub fn reconstruct(&mut self, code: &CodeCopy, out: &mut [f32]) -> Result<(), RunError> {
+        match (&self.session, code) {
+            (Session::Float(session), CodeCopy::Float(code)) => {
+                session.reconstruct(code, &mut self.scratch, out)
+            }
+            (Session::S8(session), CodeCopy::Levels(levels)) => {
+                let mut fixed = vec![0_i16; out.len()];
+                session.reconstruct(levels, &mut self.scratch, &mut fixed)?;
+                let scales = session.model().reconstruction_scales();
+                for ((place, fixed), scale) in out.iter_mut().zip(fixed).zip(scales) {
+                    *place = f32::from(fixed) * scale;
+                }
+                Ok(())
+            }
+            _ => Err(RunError::WrongDtype),
+        }
+    }
+}
+
+/// What a decoder reads, taken out of the scratch.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CodeCopy {
+    /// The code of a float model.
+    Float(Vec<f32>),
+    /// The 7-bit code of an int8 model.
+    Levels(Vec<u8>),
+}
+
+impl CodeCopy {
+    /// Copies.
+    pub fn new(numbers: &Numbers<'_>) -> Self {
+        match numbers {
+            Numbers::Float(numbers) => Self::Float(numbers.code.to_vec()),
+            Numbers::S8(S8Numbers { code_levels, .. }) => Self::Levels(code_levels.to_vec()),
+        }
+    }
+}
