@@ -9,14 +9,10 @@ use crate::workspace;
 /// One measured figure; `None` where the image does not print it.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
-    column: &'static str,
-    value: Option<u64>,
-}
-
-impl From<(&'static str, Option<u64>)> for Measured {
-    fn from((column, value): (&'static str, Option<u64>)) -> Self {
-        Self { column, value }
-    }
+    /// Its column in the table.
+    pub column: &'static str,
+    /// The figure.
+    pub value: Option<u64>,
 }
 
 /// Compares with the row of this image and board. An image without a row, and a figure whose
@@ -63,28 +59,30 @@ mod tests {
 
     const TABLE: &str = "image\tboard\ttext\tstack\nhello\tm4\t100\t-\n";
 
-    fn over(measured: (&'static str, Option<u64>)) -> Vec<String> {
-        exceeded(TABLE, "hello", "m4", &[measured.into()]).unwrap()
+    fn over(column: &'static str, value: Option<u64>) -> Vec<String> {
+        exceeded(TABLE, "hello", "m4", &[Measured { column, value }]).unwrap()
     }
 
     #[test]
     fn accepts_the_limit_itself_and_refuses_one_more() {
-        assert!(over(("text", Some(100))).is_empty());
-        assert_eq!(over(("text", Some(101))), ["text 101 > 100"]);
+        assert!(over("text", Some(100)).is_empty());
+        assert_eq!(over("text", Some(101)), ["text 101 > 100"]);
     }
 
     #[test]
     fn a_limited_figure_must_be_measured() {
-        assert_eq!(over(("text", None)), ["text was not measured"]);
+        assert_eq!(over("text", None), ["text was not measured"]);
     }
 
     #[test]
     fn a_dash_sets_no_limit() {
-        assert!(over(("stack", Some(1 << 40))).is_empty());
+        assert!(over("stack", Some(1 << 40)).is_empty());
     }
 
     #[test]
     fn a_column_that_the_table_lacks_is_an_error() {
-        assert!(exceeded(TABLE, "hello", "m4", &[("ram", Some(1)).into()]).is_err());
+        assert!(
+            exceeded(TABLE, "hello", "m4", &[Measured { column: "ram", value: Some(1) }]).is_err()
+        );
     }
 }

@@ -28,8 +28,7 @@ const STEPS: &[(&str, Work)] = &[
     ("tests", Cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"])),
     ("parity with tract", Cargo(&["test", "-p", "cic-tests", "--features", "tract", "tract"])),
     ("documentation", Cargo(&["doc", "--workspace", "--no-deps"])),
-    ("firmware", Xtask(&["firmware"])),
-    ("instruction counts", Xtask(&["count"])),
+    ("firmware", Xtask(&["count"])),
     ("demo on the simulation", Xtask(&["demo", "--simulation"])),
 ];
 

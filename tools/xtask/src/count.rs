@@ -1,63 +1,51 @@
 //! Instruction counts of the regions between `bench_start` and `bench_end`. Counts repeat exactly;
 //! they are not cycles and never stand for time.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::budgets::{self, Measured};
-use crate::firmware::{IMAGES, emulator};
-use crate::{boards, command, insncount, toolchain};
+use crate::{command, workspace};
 
-/// Options of `cargo xtask count`.
-#[derive(clap::Args)]
-pub struct Args {
-    /// Only this board of firmware-examples/boards.tsv.
-    #[arg(long)]
-    pub board: Option<String>,
+/// The emulator plugin that counts.
+pub struct Counter {
+    library: PathBuf,
 }
 
-/// Counts in every image on the chosen boards.
-pub fn run(args: &Args) -> Result<()> {
-    toolchain::ensure()?;
-    let plugin = insncount::build()?;
-    let boards = boards::chosen(args.board.as_deref())?;
-    for image in IMAGES {
-        let Some(prepared) = image.prepare(false)? else {
-            println!("SKIPPED: counts of {}: the host made no model for it", image.name());
-            continue;
-        };
-        for board in &boards {
-            let elf = image.build(&prepared, board)?;
-            let (start, end) = (symbol(&elf, "bench_start")?, symbol(&elf, "bench_end")?);
-            let mut qemu = emulator(board, &elf);
-            qemu.arg("-plugin").arg(format!(
-                "{},start={start:#x},end={end:#x}",
-                plugin.to_str().context("the target directory's name is not UTF-8")?
-            ));
-            let output = qemu.output().context("cannot start qemu-system-arm")?;
-            ensure!(output.status.success(), "the emulator ended with {}", output.status);
-
-            let regions = regions(&String::from_utf8_lossy(&output.stderr));
-            ensure!(!regions.is_empty(), "{} on {}: no region", image.name(), board.name);
-            for (number, counts) in regions.iter().enumerate() {
-                println!("count: {} on {}: region {number}: {counts}", image.name(), board.name);
-            }
-            let most = regions.iter().filter_map(|counts| instructions(counts)).max();
-            let measured = [("instructions", most)].map(Measured::from);
-            budgets::check(&image.name(), &board.name, &measured)?;
-        }
+impl Counter {
+    /// Compiles the plugin from `insncount/insncount.c`.
+    pub fn build() -> Result<Self> {
+        ensure!(command::in_path("gcc"), "gcc is missing; run as root: apt-get install -y gcc");
+        let folder = workspace::target_dir()?.join("fw");
+        fs::create_dir_all(&folder)?;
+        let library = folder.join("libinsncount.so");
+        let source = workspace::root().join("tools/xtask/insncount/insncount.c");
+        let mut gcc = Command::new("gcc");
+        gcc.args(["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"]);
+        command::run(gcc.arg(&library).arg(source))?;
+        Ok(Self { library })
     }
-    Ok(())
+
+    /// Makes `qemu` count in `elf`. The counts come on the emulator's standard error.
+    pub fn attach(&self, qemu: &mut Command, elf: &Path) -> Result<()> {
+        let (start, end) = (symbol(elf, "bench_start")?, symbol(elf, "bench_end")?);
+        let library = self.library.to_str().context("the target directory's name is not UTF-8")?;
+        qemu.arg("-plugin").arg(format!("{library},start={start:#x},end={end:#x}"));
+        Ok(())
+    }
 }
 
-fn regions(plugin_output: &str) -> Vec<String> {
-    plugin_output
+/// The count of the longest region in what the plugin printed; prints that region's line.
+pub fn most_instructions(plugin_output: &str) -> Option<u64> {
+    let (instructions, line) = plugin_output
         .lines()
         .filter_map(|line| line.strip_prefix("insncount "))
-        .map(str::to_owned)
-        .collect()
+        .filter_map(|line| Some((instructions(line)?, line)))
+        .max()?;
+    println!("  longest region: {line}");
+    Some(instructions)
 }
 
 fn instructions(counts: &str) -> Option<u64> {
@@ -82,9 +70,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_counts_among_other_output() {
-        let output = "warning: x\ninsncount instructions=12 loads=3 stores=4\n";
-        assert_eq!(regions(output), ["instructions=12 loads=3 stores=4"]);
-        assert_eq!(instructions("instructions=12 loads=3"), Some(12));
+    fn finds_the_longest_region_among_other_output() {
+        let output = "warning: x\n\
+                      insncount instructions=9 loads=3 stores=4\n\
+                      insncount instructions=12 loads=3 stores=4\n";
+        assert_eq!(most_instructions(output), Some(12));
+    }
+
+    #[test]
+    fn no_region_is_no_count() {
+        assert_eq!(most_instructions("warning: x\n"), None);
     }
 }

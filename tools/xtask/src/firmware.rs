@@ -9,21 +9,22 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::boards::{self, Board};
 use crate::budgets::{self, Measured};
+use crate::count::{self, Counter};
 use crate::{command, toolchain, workspace};
 
-/// Options of `cargo xtask firmware`.
+/// Options of `cargo xtask firmware` and `cargo xtask count`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Only this board of firmware-examples/boards.tsv.
     #[arg(long)]
-    pub board: Option<String>,
+    board: Option<String>,
     /// Rewrite the .out files from what the host computes; the images are compared with it as ever.
     #[arg(long)]
     bless: bool,
 }
 
 /// A program together with the model in its flash.
-pub struct Image {
+struct Image {
     /// Name of the source in `firmware-examples/src/bin`.
     program: &'static str,
     /// Model that the host makes for it.
@@ -44,8 +45,7 @@ enum Golden {
     HostOnly,
 }
 
-/// Every image.
-pub const IMAGES: &[Image] = &[
+const IMAGES: &[Image] = &[
     Image { program: "hello", model: None },
     Image {
         program: "classify",
@@ -56,7 +56,7 @@ pub const IMAGES: &[Image] = &[
 
 impl Image {
     /// `PROGRAM` or `PROGRAM-MODEL`.
-    pub fn name(&self) -> String {
+    fn name(&self) -> String {
         match &self.model {
             Some(model) => format!("{}-{}", self.program, model.name),
             None => self.program.to_owned(),
@@ -65,7 +65,7 @@ impl Image {
 
     /// The lines that the image must print, and its model; `None` where the host has no data to
     /// make the model from and has said so.
-    pub fn prepare(&self, bless: bool) -> Result<Option<Prepared>> {
+    fn prepare(&self, bless: bool) -> Result<Option<Prepared>> {
         let golden = workspace::firmware().join(format!("src/bin/{}.out", self.program));
         let committed = || {
             fs::read_to_string(&golden).with_context(|| {
@@ -100,7 +100,7 @@ impl Image {
     }
 
     /// Builds the image for `board` and returns the path of the ELF file.
-    pub fn build(&self, prepared: &Prepared, board: &Board) -> Result<PathBuf> {
+    fn build(&self, prepared: &Prepared, board: &Board) -> Result<PathBuf> {
         let mut cargo = toolchain::cargo(board, &workspace::firmware(), "build")?;
         cargo.args(["--bin", self.program]);
         if let Some(model) = &prepared.model {
@@ -116,13 +116,14 @@ impl Image {
 }
 
 /// What the host says about an image.
-pub struct Prepared {
+struct Prepared {
     expected: String,
     model: Option<PathBuf>,
 }
 
-/// Builds and runs every image on the chosen boards.
-pub fn run(args: &Args) -> Result<()> {
+/// Builds and runs every image on the chosen boards. With a `counter`, executed instructions are
+/// counted in the same runs.
+pub fn run(args: &Args, counter: Option<&Counter>) -> Result<()> {
     toolchain::ensure()?;
     let boards = boards::chosen(args.board.as_deref())?;
     for image in IMAGES {
@@ -132,25 +133,26 @@ pub fn run(args: &Args) -> Result<()> {
         };
         for board in &boards {
             let elf = image.build(&prepared, board)?;
-            check(image, &prepared, board, &elf)
+            check(image, &prepared, board, &elf, counter)
                 .with_context(|| format!("image {} on {}", image.name(), board.name))?;
         }
     }
     Ok(())
 }
 
-/// `qemu-system-arm` with `elf` on `board`, ended after a minute: a broken image runs for ever.
-pub fn emulator(board: &Board, elf: &Path) -> Command {
-    let mut qemu = Command::new("timeout");
-    qemu.args(["60", "qemu-system-arm", "-M", &board.machine, "-nographic"]);
-    qemu.args(["-monitor", "none", "-serial", "none"]);
-    qemu.args(["-semihosting-config", "enable=on,target=native", "-kernel"]).arg(elf);
-    qemu
-}
-
-fn check(image: &Image, prepared: &Prepared, board: &Board, elf: &Path) -> Result<()> {
-    let output = emulator(board, elf).output().context("cannot start qemu-system-arm")?;
-    let console = String::from_utf8_lossy(&output.stdout).into_owned();
+fn check(
+    image: &Image,
+    prepared: &Prepared,
+    board: &Board,
+    elf: &Path,
+    counter: Option<&Counter>,
+) -> Result<()> {
+    let mut qemu = emulator(board, elf);
+    if let Some(counter) = counter {
+        counter.attach(&mut qemu, elf)?;
+    }
+    let output = qemu.output().context("cannot start qemu-system-arm")?;
+    let console = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
@@ -165,10 +167,25 @@ fn check(image: &Image, prepared: &Prepared, board: &Board, elf: &Path) -> Resul
     for line in console.lines().filter_map(|line| line.strip_prefix("# ")) {
         println!("  {line}");
     }
-    let stack = measurement(&console, "stack");
-    let measured =
-        [("text", Some(text)), ("ram", Some(data + bss)), ("stack", stack)].map(Measured::from);
+    let mut measured = vec![
+        Measured { column: "text", value: Some(text) },
+        Measured { column: "ram", value: Some(data + bss) },
+        Measured { column: "stack", value: measurement(&console, "stack") },
+    ];
+    if counter.is_some() {
+        measured
+            .push(Measured { column: "instructions", value: count::most_instructions(&errors) });
+    }
     budgets::check(&image.name(), &board.name, &measured)
+}
+
+/// `qemu-system-arm` with `elf` on `board`, ended after a minute: a broken image runs for ever.
+fn emulator(board: &Board, elf: &Path) -> Command {
+    let mut qemu = Command::new("timeout");
+    qemu.args(["60", "qemu-system-arm", "-M", &board.machine, "-nographic"]);
+    qemu.args(["-monitor", "none", "-serial", "none"]);
+    qemu.args(["-semihosting-config", "enable=on,target=native", "-kernel"]).arg(elf);
+    qemu
 }
 
 /// Compares line by line; lines that start with `#` are measurements and are left out.

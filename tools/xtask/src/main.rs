@@ -11,7 +11,6 @@ mod data;
 mod demo;
 mod deps;
 mod firmware;
-mod insncount;
 mod no_std;
 mod toolchain;
 mod workspace;
@@ -37,8 +36,8 @@ fn run(task: Task) -> Result<()> {
         Task::Ci => ci::run(),
         Task::Deps => deps::run(),
         Task::NoStd => no_std::run(),
-        Task::Firmware(args) => firmware::run(&args),
-        Task::Count(args) => count::run(&args),
+        Task::Firmware(args) => firmware::run(&args, None),
+        Task::Count(args) => firmware::run(&args, Some(&count::Counter::build()?)),
         Task::Data => data::run(),
     }
 }
@@ -63,8 +62,8 @@ enum Task {
     NoStd,
     /// Build the firmware examples, run them in the emulator, compare console, sizes and stack.
     Firmware(firmware::Args),
-    /// Count instructions, loads and stores between bench_start and bench_end in the emulator.
-    Count(count::Args),
+    /// The same, and count instructions, loads and stores between bench_start and bench_end.
+    Count(firmware::Args),
     /// Fetch the demo's data by package name, with its checksum, into .cache/data.
     Data,
 }
