@@ -11,6 +11,7 @@
 //! followed, and every refusal names the place.
 #![forbid(unsafe_code)]
 
+mod align;
 mod cellranger;
 mod delimited;
 mod error;
@@ -25,10 +26,12 @@ mod mex;
 mod obs;
 mod sample_table;
 mod scale;
+pub mod simulate;
 mod sniff;
 mod text_out;
 mod text_source;
 
+pub use align::{AlignedMatrix, align};
 pub use error::DataError;
 pub use expression::{
     ExpressionMatrix, Gene, MatrixChoice, Orientation, ReadOptions, Source, is_ensembl_gene_id,
