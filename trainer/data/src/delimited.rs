@@ -3,9 +3,10 @@
 //!
 //! The first row holds the names of the columns. Its first cell may hold anything, be empty, or be
 //! missing altogether, as R writes it. Which side the genes are on is declared by the caller or
-//! decided by the names: the side with clearly more names of gene form wins, and where no side has
-//! them the table is refused, because a table of a few hundred panel genes has more cells than
-//! genes and its shape says nothing.
+//! decided by the names: the side with clearly more platform ids (Ensembl, RefSeq, probes) wins, or
+//! else the side with clearly more names that have the form of a symbol. Where neither decides the
+//! table is refused, because a table of a few hundred panel genes has more cells than genes and its
+//! shape says nothing.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -186,13 +187,17 @@ fn detect_orientation(
     rows: &[String],
     columns: &[String],
 ) -> Result<Orientation, DataError> {
-    let share = |names: &[String]| {
-        names.iter().filter(|name| looks_like_a_gene(name)).count() as f64 / names.len() as f64
+    let lead = |looks: fn(&str) -> bool| {
+        let share = |names: &[String]| {
+            names.iter().filter(|name| looks(name)).count() as f64 / names.len() as f64
+        };
+        share(rows) - share(columns)
     };
-    match share(rows) - share(columns) {
-        lead if lead >= CLEAR_LEAD => Ok(Orientation::GenesByObs),
-        lead if lead <= -CLEAR_LEAD => Ok(Orientation::ObsByGenes),
-        _ => Err(DataError::OrientationUnknown {
+    let decisive = [lead(looks_like_platform_id), lead(looks_like_symbol)];
+    match decisive.into_iter().find(|lead| lead.abs() >= CLEAR_LEAD) {
+        Some(lead) if lead > 0.0 => Ok(Orientation::GenesByObs),
+        Some(_) => Ok(Orientation::ObsByGenes),
+        None => Err(DataError::OrientationUnknown {
             path: path.to_path_buf(),
             row: rows[0].clone(),
             column: columns[0].clone(),
@@ -200,15 +205,16 @@ fn detect_orientation(
     }
 }
 
-/// Ensembl, RefSeq and probe ids, and words that have the form of a symbol (`TP53`, `HLA-A`,
-/// `Trp53`) but not that of an accession, a numbered sample or a cell barcode.
-fn looks_like_a_gene(name: &str) -> bool {
-    if is_ensembl_gene_id(name) || name.ends_with("_at") {
-        return true;
-    }
-    if ["NM_", "NR_", "XM_", "ILMN_"].iter().any(|prefix| name.starts_with(prefix)) {
-        return true;
-    }
+/// Ensembl and RefSeq ids and microarray probes.
+fn looks_like_platform_id(name: &str) -> bool {
+    is_ensembl_gene_id(name)
+        || name.ends_with("_at")
+        || ["NM_", "NR_", "XM_", "ILMN_"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Words that have the form of a symbol (`TP53`, `HLA-A`, `Trp53`) but not that of an accession, a
+/// numbered sample or a cell barcode.
+fn looks_like_symbol(name: &str) -> bool {
     let digits_follow = |prefix: &str| {
         name.strip_prefix(prefix)
             .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
@@ -216,9 +222,8 @@ fn looks_like_a_gene(name: &str) -> bool {
     let is_sample = ["GSM", "SRR", "ERR", "DRR", "SRX", "S"].into_iter().any(digits_follow);
     let barcode = name.split('-').next().unwrap_or_default();
     let is_barcode = barcode.len() >= 12 && barcode.bytes().all(|base| b"ACGTN".contains(&base));
-    let mut bytes = name.bytes();
     let is_symbol = (2..=16).contains(&name.len())
-        && bytes.next().is_some_and(|byte| byte.is_ascii_uppercase())
+        && name.starts_with(|first: char| first.is_ascii_uppercase())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte))
         && (name.bytes().any(|byte| byte.is_ascii_digit())
             || name.bytes().all(|byte| !byte.is_ascii_lowercase()));
@@ -280,12 +285,20 @@ mod tests {
     #[test]
     fn accessions_barcodes_and_numbered_samples_are_not_genes() {
         for name in ["GSM18889", "SRR1234567", "S1", "AAACATACAACCAC-1", "cell_1", "brain"] {
-            assert!(!looks_like_a_gene(name), "{name}");
+            assert!(!looks_like_symbol(name) && !looks_like_platform_id(name), "{name}");
         }
-        for name in ["TP53", "HLA-A", "AL627309.1", "Trp53", "216237_s_at", "NM_000546", "C1orf112"]
-        {
-            assert!(looks_like_a_gene(name), "{name}");
+        for name in ["TP53", "HLA-A", "AL627309.1", "Trp53", "C1orf112"] {
+            assert!(looks_like_symbol(name), "{name}");
         }
+        for name in ["ENSG00000141510", "216237_s_at", "NM_000546"] {
+            assert!(looks_like_platform_id(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn platform_ids_outrank_names_of_samples_that_look_like_symbols() {
+        let matrix = read_text("\tNA19098.r1\tHEPG2\nENSG00000237683\t1\t2\n").unwrap();
+        assert_eq!(matrix.genes[0].id, "ENSG00000237683");
     }
 
     #[test]

@@ -242,7 +242,10 @@ fn group(parent: &H5Group, name: &str, kind: &str, version: &str) -> Result<H5Gr
 
 fn array<T: H5Type>(group: &H5Group, name: &str, values: &[T]) -> Result<(), Hdf5Error> {
     let dataset = group.new_dataset::<T>().shape([values.len()]).create(name)?;
-    dataset.write_raw(values)?;
+    // The library refuses to write nothing.
+    if !values.is_empty() {
+        dataset.write_raw(values)?;
+    }
     encode(&dataset, "array", "0.2.0")
 }
 
@@ -258,7 +261,14 @@ fn strings<'a>(
     values: impl Iterator<Item = &'a str>,
 ) -> Result<(), Hdf5Error> {
     let values: Vec<&str> = values.collect();
-    encode(&group.write_vlen_strings(name, &values)?, "string-array", "0.2.0")
+    let dataset = if values.is_empty() {
+        // The library's own way of writing strings makes an empty list that HDF5 cannot open.
+        let kind = DatatypeMessage::VarLenString { padding: 0, charset: 1 };
+        group.new_dataset::<u8>().datatype(kind).shape([0]).create(name)?
+    } else {
+        group.write_vlen_strings(name, &values)?
+    };
+    encode(&dataset, "string-array", "0.2.0")
 }
 
 fn encode(dataset: &H5Dataset, kind: &str, version: &str) -> Result<(), Hdf5Error> {
