@@ -3,4 +3,5 @@
 
 pub mod metrics;
 pub mod onnx;
+pub mod panel;
 pub mod parts;
