@@ -121,29 +121,21 @@ impl<'a> CheckedSample<'a> {
     }
 
     /// `target_sum / library` of a sample; 1 where the profile has no library. `None` where the
-    /// library is zero.
+    /// library is zero or too large.
     pub(crate) fn factor(&self) -> Result<Option<f32>, RunError> {
-        let target = self.profile.target_sum() as f32;
-        let total = match self.sample {
-            Sample::Counts { .. } | Sample::DenseCounts { .. } => {
-                return Ok(self.count_library()?.map(|library| target / library as f32));
+        let (panel_sum, total) = match self.sample {
+            Sample::Counts { total, .. } | Sample::DenseCounts { total, .. } => {
+                (self.depth.n_counts as f64, total.map(f64::from))
             }
-            Sample::Values { total, .. } | Sample::DenseValues { total, .. } => total,
-        };
-        let (Sample::Values { values, .. } | Sample::DenseValues { values, .. }) = self.sample
-        else {
-            return Err(RunError::WrongValueKind);
-        };
-        let library = match self.profile.library() {
-            Library::None => return Ok(Some(1.0)),
-            Library::AllMeasured => f64::from(total.ok_or(RunError::MissingTotal)?),
-            Library::Panel => {
-                let sum: f64 = values.iter().map(|&value| f64::from(value)).sum();
-                sum * f64::from(ONE_Q30) / f64::from(self.share_q30.max(1))
+            Sample::Values { values, total, .. } | Sample::DenseValues { values, total } => {
+                (values.iter().map(|&value| f64::from(value)).sum(), total.map(f64::from))
             }
         };
-        let factor = (f64::from(target) / library) as f32;
-        Ok(Some(factor).filter(|factor| factor.is_finite() && library > 0.0))
+        let total = match self.profile.library() {
+            Library::AllMeasured => total.ok_or(RunError::MissingTotal)?,
+            Library::Panel | Library::None => 0.0,
+        };
+        Ok(self.profile.factor(panel_sum, total, self.share_q30))
     }
 
     /// Gene and count of every count above zero, in order.

@@ -30,6 +30,43 @@ pub enum Library {
     AllMeasured = 2,
 }
 
+/// From values to network inputs in full precision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scaling {
+    /// What the values are.
+    pub kind: ValueKind,
+    /// Which sum divides them.
+    pub library: Library,
+    /// What they are scaled to sum to; 0 without a library.
+    pub target_sum: u32,
+}
+
+impl Scaling {
+    /// `target_sum / L` of a sample; 1 without a library. `panel_sum` is the sum over
+    /// the genes of the panel that are present, `share_q30` their share of the library, `total` the
+    /// sum over all measured genes. `None` where `L` is zero or, for counts, does not fit 32 bits.
+    pub fn factor(&self, panel_sum: f64, total: f64, share_q30: u32) -> Option<f32> {
+        let library = match self.library {
+            Library::None => return Some(1.0),
+            Library::AllMeasured => total,
+            // Integers up to 2⁵³, hence exact.
+            Library::Panel if self.kind == ValueKind::Counts => {
+                f64::from(library_size(panel_sum as u64, share_q30)?)
+            }
+            Library::Panel => panel_sum * f64::from(ONE_Q30) / f64::from(share_q30.max(1)),
+        };
+        let factor = (f64::from(self.target_sum) / library) as f32;
+        Some(factor).filter(|factor| factor.is_finite() && library > 0.0)
+    }
+
+    /// Network input of a value. `factor` is `target_sum / L` where there is a library.
+    #[inline]
+    pub fn input(&self, value: f32, factor: f32) -> f32 {
+        if is_scaled(self.kind) { libm::log1pf(value * factor) } else { value }
+    }
+
+}
+
 /// Thresholds of an int8 input.
 pub const N_THRESHOLDS: usize = LEVEL_MAX as usize;
 
@@ -185,10 +222,20 @@ impl<'a> Profile<'a> {
         self.kind != ValueKind::Log2Intensity
     }
 
-    /// Network input of a value. `factor` is `target_sum / L` where there is a library.
+    /// How values are scaled.
+    pub fn scaling(&self) -> Scaling {
+        Scaling { kind: self.kind, library: self.library, target_sum: self.target_sum }
+    }
+
+    /// See [`Scaling::factor`].
+    pub fn factor(&self, panel_sum: f64, total: f64, share_q30: u32) -> Option<f32> {
+        self.scaling().factor(panel_sum, total, share_q30)
+    }
+
+    /// See [`Scaling::input`].
     #[inline]
     pub fn input(&self, value: f32, factor: f32) -> f32 {
-        if is_scaled(self.kind) { libm::log1pf(value * factor) } else { value }
+        self.scaling().input(value, factor)
     }
 
     /// Level of a value that is not a count; `factor` as for [`Profile::input`].

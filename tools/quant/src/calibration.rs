@@ -46,17 +46,11 @@ impl<'a> CalibrationSet<'a> {
 }
 
 fn divisor(profile: &Profile<'_>, values: &[f32], total: f64) -> Option<(u32, f32)> {
-    let sum = match profile.library() {
-        Library::None => return Some((0, 1.0)),
-        Library::Panel => values.iter().map(|&value| f64::from(value)).sum(),
-        Library::AllMeasured => total,
-    };
-    if sum.is_nan() || sum <= 0.0 {
-        return None;
-    }
-    let library = match profile.kind() {
-        ValueKind::Counts => library_size(sum as u64, ONE_Q30)?,
+    let sum: f64 = values.iter().map(|&value| f64::from(value)).sum();
+    let library = match (profile.kind(), profile.library()) {
+        (ValueKind::Counts, Library::AllMeasured) => library_size(total as u64, ONE_Q30)?,
+        (ValueKind::Counts, _) => library_size(sum as u64, ONE_Q30)?,
         _ => 0,
     };
-    Some((library, (f64::from(profile.target_sum()) / sum) as f32))
+    Some((library, profile.factor(sum, total, ONE_Q30)?))
 }

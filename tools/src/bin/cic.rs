@@ -1,2 +1,45 @@
 //! `cic`: train, type, evaluate and inspect cell identity code models.
-fn main() {}
+
+use std::process::ExitCode;
+
+use cic_tools::{check, demo, evaluate, exit_with, inspect, train, type_cells};
+use clap::{Parser, Subcommand};
+
+/// Cell identity codes: what each cell is, from its gene expression profile.
+///
+/// Exit codes: 0 done, 2 usage, 3 input refused, 4 model refused, 5 gate not met, 6 out of
+/// resources, 7 internal, 130 interrupted. No network access, ever.
+#[derive(Parser)]
+#[command(name = "cic", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a full-precision model on labelled data
+    Train(train::TrainArgs),
+    /// Name the cells of a file
+    Type(type_cells::TypeArgs),
+    /// Tell how good calls and reconstructions are on labelled data
+    Eval(evaluate::EvalArgs),
+    /// Tell what is in a model file
+    Inspect(inspect::InspectArgs),
+    /// Tell what is in an expression file, and whether it fits a model
+    Check(check::CheckArgs),
+    /// Train, quantise and type, on simulated cells or your own
+    Demo(demo::DemoArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Train(args) => train::run(&args),
+        Command::Type(args) => type_cells::run(&args),
+        Command::Eval(args) => evaluate::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Demo(args) => demo::run(&args),
+    };
+    exit_with("cic", result)
+}

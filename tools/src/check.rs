@@ -1,0 +1,135 @@
+//! `cic check`: what a file holds, before anything is done with it.
+
+use std::path::PathBuf;
+
+use cic_data::{align, check_scale, sanitise_for_terminal};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::dataset::DataArgs;
+use crate::failure::Failure;
+use crate::model_file;
+
+/// Options of `cic check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Also tell how much of this model's panel the file has
+    #[arg(long, short, value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads and prints.
+pub fn run(args: &CheckArgs) -> Result<(), Failure> {
+    let dataset = args.data.read()?;
+    let matrix = &dataset.matrix;
+    let verdict = check_scale(matrix, args.data.kind)?;
+    let mut sums: Vec<f64> = Vec::with_capacity(matrix.n_obs());
+    let mut genes: Vec<f64> = Vec::with_capacity(matrix.n_obs());
+    for row in 0..matrix.n_obs() {
+        let (_, values) = matrix.values.row(row);
+        sums.push(values.iter().map(|&value| f64::from(value)).sum());
+        genes.push(values.len() as f64);
+    }
+    let n_ensembl = matrix.genes.iter().filter(|gene| gene.ensembl.is_some()).count();
+    let n_empty = genes.iter().filter(|&&n| n == 0.0).count();
+    let overlap = match &args.model {
+        None => None,
+        Some(path) => {
+            let bytes = model_file::read(path)?;
+            let model = model_file::open(path, &bytes)?;
+            let overlap = align(matrix, model.genes())?.overlap;
+            Some(json!({
+                "n_genes": model.n_genes(),
+                "n_present": overlap.n_present,
+                "n_duplicates": overlap.n_duplicates,
+                "value_kind": model.profiles().first().map(|profile| profile.kind().name()),
+            }))
+        }
+    };
+    let report = json!({
+        "schema_version": 1,
+        "format": matrix.source.format,
+        "matrix": matrix.source.matrix,
+        "n_obs": matrix.n_obs(),
+        "n_vars": matrix.n_vars(),
+        "n_values": matrix.values.nnz(),
+        "value_kind": verdict.kind.name(),
+        "evidence": verdict.evidence,
+        "max": verdict.scale.max,
+        "zeros": verdict.scale.zeros,
+        "sum_per_cell": quantiles(sums),
+        "genes_per_cell": quantiles(genes),
+        "n_empty_cells": n_empty,
+        "n_ensembl_ids": n_ensembl,
+        "obs_columns": matrix.obs.names().collect::<Vec<_>>(),
+        "notes": matrix.source.notes,
+        "model": overlap,
+    });
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::internal)?);
+    } else {
+        print(&report);
+    }
+    Ok(())
+}
+
+fn print(report: &Value) {
+    let text = |value: &Value| match value {
+        Value::String(text) => sanitise_for_terminal(text).into_owned(),
+        other => other.to_string(),
+    };
+    let line = |name: &str, value: String| println!("{name:16} {value}");
+    line("format", format!("{} ({})", text(&report["format"]), text(&report["matrix"])));
+    line(
+        "size",
+        format!(
+            "{} cells x {} genes, {} values, {:.1} % zeros",
+            report["n_obs"],
+            report["n_vars"],
+            report["n_values"],
+            100.0 * report["zeros"].as_f64().unwrap_or(0.0)
+        ),
+    );
+    line("values", format!("{}: {}", text(&report["value_kind"]), text(&report["evidence"])));
+    for (name, key) in [("sum per cell", "sum_per_cell"), ("genes per cell", "genes_per_cell")] {
+        let q = &report[key];
+        let number = |key: &str| q[key].as_f64().unwrap_or(0.0);
+        line(
+            name,
+            format!(
+                "{:.0} least, {:.0} median, {:.0} most",
+                number("min"),
+                number("median"),
+                number("max")
+            ),
+        );
+    }
+    line("empty cells", report["n_empty_cells"].to_string());
+    line("Ensembl ids", format!("{} of {}", report["n_ensembl_ids"], report["n_vars"]));
+    let list = |value: &Value| {
+        let items = value.as_array().map_or(&[][..], |items| items);
+        items.iter().map(text).collect::<Vec<_>>().join(", ")
+    };
+    line("obs columns", list(&report["obs_columns"]));
+    for note in report["notes"].as_array().map_or(&[][..], |notes| notes) {
+        line("note", text(note));
+    }
+    if let Some(model) = report["model"].as_object() {
+        line(
+            "model panel",
+            format!("{} of {} genes present", model["n_present"], model["n_genes"]),
+        );
+        line("model input", text(&model["value_kind"]));
+    }
+}
+
+fn quantiles(mut values: Vec<f64>) -> Value {
+    values.sort_unstable_by(f64::total_cmp);
+    let at = |q: f64| values.get(((values.len().max(1) - 1) as f64 * q).round() as usize);
+    json!({"min": at(0.0), "median": at(0.5), "max": at(1.0)})
+}

@@ -1,0 +1,175 @@
+//! `cic inspect`: what is in a model file.
+
+use std::path::PathBuf;
+
+use cic_data::sanitise_for_terminal;
+use cic_model::container::SectionEntry;
+use cic_model::{Dtype, Model, StageKind};
+use cic_runtime::Session;
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::model_file;
+use crate::type_cells::hex;
+
+/// Options of `cic inspect`.
+#[derive(Args, Clone, Debug)]
+pub struct InspectArgs {
+    /// The model
+    model: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const STAGES: [(StageKind, &str); 3] = [
+    (StageKind::Encoder, "encoder"),
+    (StageKind::Classifier, "classifier"),
+    (StageKind::Decoder, "decoder"),
+];
+
+/// Opens, verifies and prints.
+pub fn run(args: &InspectArgs) -> Result<(), Failure> {
+    let bytes = model_file::read(&args.model)?;
+    let model = model_file::open(&args.model, &bytes)?;
+    let scratch = Session::new(&model, 0).map_err(Failure::internal)?.scratch_len();
+    if args.json {
+        let value = describe(&model, bytes.len(), scratch);
+        println!("{}", serde_json::to_string_pretty(&value).map_err(Failure::internal)?);
+    } else {
+        print(&model, bytes.len(), scratch);
+    }
+    Ok(())
+}
+
+fn describe(model: &Model<'_>, n_bytes: usize, scratch: usize) -> Value {
+    let layers: Vec<Value> = STAGES
+        .iter()
+        .flat_map(|&(kind, stage)| model.stage(kind).iter().map(move |layer| (stage, layer)))
+        .map(|(stage, layer)| {
+            let segments: Vec<Value> = layer
+                .segments()
+                .iter()
+                .map(|s| json!({"len": s.len, "activation": s.activation.name()}))
+                .collect();
+            json!({
+                "stage": stage,
+                "inputs": layer.in_dim(),
+                "outputs": layer.out_dim(),
+                "carry": layer.carry(),
+                "segments": segments,
+                "layout": {"block": layer.layout().block, "panel": layer.layout().panel},
+            })
+        })
+        .collect();
+    let profiles: Vec<Value> = model
+        .profiles()
+        .iter()
+        .map(|p| {
+            json!({
+                "name": p.name(),
+                "value_kind": p.kind().name(),
+                "target_sum": p.target_sum(),
+                "scale": p.scale(),
+                "offset": p.offset(),
+            })
+        })
+        .collect();
+    let labels = model.labels();
+    let leaves: Vec<&str> = (0..labels.n_leaves()).map(|leaf| labels.leaf_name(leaf)).collect();
+    let provenance: serde_json::Map<String, Value> = model
+        .provenance()
+        .iter()
+        .map(|(key, value)| (key.to_string(), Value::from(value)))
+        .collect();
+    let rules = model.rules();
+    json!({
+        "schema_version": 1,
+        "format_version": cic_model::container::VERSION,
+        "model_id": model.id().to_string(),
+        "sha256": hex(&model.container().digest()),
+        "dtype": model.dtype().name(),
+        "bytes": n_bytes,
+        "scratch_bytes": scratch,
+        "n_genes": model.n_genes(),
+        "id_kind": model.genes().id_kind().name(),
+        "code_dim": model.code_dim(),
+        "labels": leaves,
+        "layers": layers,
+        "profiles": profiles,
+        "rules": {
+            "min_counts": rules.min_counts,
+            "min_genes": rules.min_genes,
+            "min_coverage": f64::from(rules.min_coverage_q16) / 65_536.0,
+            "min_confidence": f64::from(rules.min_confidence_q16) / 65_536.0,
+            "temperature": 65_536.0 / f64::from(rules.inv_temperature_q16),
+        },
+        "n_golden_cells": model.golden().len(),
+        "provenance": provenance,
+        "sections": model.container().sections().map(section).collect::<Vec<_>>(),
+    })
+}
+
+fn section(entry: SectionEntry) -> Value {
+    json!({"kind": entry.kind, "index": entry.index, "offset": entry.offset, "bytes": entry.len})
+}
+
+fn print(model: &Model<'_>, n_bytes: usize, scratch: usize) {
+    println!("model id     {}", model.id());
+    println!("sha256       {}", hex(&model.container().digest()));
+    println!("precision    {}, format version {}", model.dtype().name(), cic_model::container::VERSION);
+    println!("size         {n_bytes} bytes, scratch {scratch} bytes");
+    let genes = model.genes();
+    let shown: Vec<&str> = (0..genes.len().min(5)).map(|gene| genes.display_name(gene)).collect();
+    println!(
+        "genes        {} ({} ids): {}, ...",
+        genes.len(),
+        genes.id_kind().name(),
+        sanitise_for_terminal(&shown.join(", "))
+    );
+    for profile in model.profiles() {
+        print!("input        {}: {}", sanitise_for_terminal(profile.name()), profile.kind().name());
+        if profile.target_sum() > 0 {
+            print!(", scaled to {} per cell, ln(1 + x)", profile.target_sum());
+        }
+        if model.dtype() == Dtype::S8 {
+            print!(", {:.4} per level", profile.scale());
+        }
+        println!();
+    }
+    for (kind, name) in STAGES {
+        let Some(first) = model.stage(kind).first() else { continue };
+        let mut text = first.in_dim().to_string();
+        for layer in model.stage(kind) {
+            let parts: Vec<String> = layer
+                .segments()
+                .iter()
+                .map(|segment| match segment.activation {
+                    cic_model::Activation::Identity => segment.len.to_string(),
+                    activation => format!("{} {}", segment.len, activation.name()),
+                })
+                .collect();
+            text += &format!(" -> {}", parts.join(" | "));
+            if layer.carry() > 0 {
+                text += &format!(" (+ {} linear past the rest)", layer.carry());
+            }
+        }
+        println!("{name:12} {text}");
+    }
+    let labels = model.labels();
+    let names: Vec<&str> = (0..labels.n_leaves()).map(|leaf| labels.leaf_name(leaf)).collect();
+    println!("labels       {}: {}", names.len(), sanitise_for_terminal(&names.join(", ")));
+    let rules = model.rules();
+    println!(
+        "rules        at least {} counts, {} genes, {:.0} % of the panel; temperature {:.3}",
+        rules.min_counts,
+        rules.min_genes,
+        100.0 * f64::from(rules.min_coverage_q16) / 65_536.0,
+        65_536.0 / f64::from(rules.inv_temperature_q16)
+    );
+    println!("golden       {} cells", model.golden().len());
+    for (key, value) in model.provenance().iter() {
+        println!("{:28} {}", sanitise_for_terminal(key), sanitise_for_terminal(value));
+    }
+}

@@ -1,0 +1,26 @@
+//! Model files, read and written whole.
+
+use std::path::Path;
+
+use cic_data::write_atomic;
+use cic_model::{AlignedBytes, Model};
+
+use crate::failure::Failure;
+
+/// The bytes of a model file, aligned as a model needs them.
+pub(crate) fn read(path: &Path) -> Result<AlignedBytes, Failure> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        Failure::Model(anyhow::Error::new(error).context(format!("{}", path.display())))
+    })?;
+    Ok(AlignedBytes::new(&bytes))
+}
+
+/// Opens and verifies the bytes of a model file.
+pub(crate) fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<Model<'a>, Failure> {
+    Model::open_verified(bytes).map_err(|error| Failure::model(path, error))
+}
+
+/// Writes a model file; it appears under its name only when it is complete.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    write_atomic(path, |file| file.write_all(bytes)).map_err(Failure::from)
+}

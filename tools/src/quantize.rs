@@ -1,0 +1,206 @@
+//! `cic-quantize`: int8 and f16 models from full-precision ones.
+
+use std::path::PathBuf;
+
+use cic_data::{AlignedMatrix, CsrMatrix, SplitPart};
+use cic_model::provenance::{Part, row_digest};
+use cic_model::{AlignedBytes, Dtype, Model};
+use cic_quant::{CalibrationSet, Comparison, QuantizeOptions, compare, quantize};
+use clap::Args;
+use serde_json::json;
+
+use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
+use crate::failure::Failure;
+use crate::model_file;
+
+/// Options of `cic-quantize`.
+#[derive(Args, Clone, Debug)]
+pub struct QuantizeArgs {
+    /// The full-precision model
+    model: PathBuf,
+    /// The data that the model was trained on; ranges are taken from the calibration part of its
+    /// training rows, which the model names
+    #[arg(long, value_name = "DATA")]
+    calibrate: PathBuf,
+    /// What the values are [default: detected over every cell]
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// Matrix of an AnnData file: X, raw or the name of a layer
+    #[arg(long, value_name = "NAME", default_value = "X")]
+    layer: String,
+    #[command(flatten)]
+    split: SplitArgs,
+    /// Table that holds the split column, where it is not a column of obs
+    #[arg(long, value_name = "TSV")]
+    labels_file: Option<PathBuf>,
+    /// int8 or f16
+    #[arg(long, value_parser = parse_dtype)]
+    to: Dtype,
+    /// Where the model goes
+    #[arg(long, short, value_name = "MODEL")]
+    output: PathBuf,
+    /// Where a report of what changed goes, as JSON
+    #[arg(long, value_name = "JSON")]
+    report: Option<PathBuf>,
+    /// Leave the decoder out: nothing is reproduced, and the file is about half as large
+    #[arg(long)]
+    no_decoder: bool,
+    /// Keep the digests of the training rows, so that evaluating on them is noticed
+    #[arg(long)]
+    keep_rows: bool,
+    /// Say nothing on standard error
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Quantises, writes the model and the report, and prints a summary to standard error.
+pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
+    let bytes = model_file::read(&args.model)?;
+    let model = model_file::open(&args.model, &bytes)?;
+    let kind = args.kind.as_deref().map(|name| {
+        cic_model::ValueKind::from_name(name)
+            .ok_or_else(|| Failure::usage(format!("--kind {name} is not a kind of values")))
+    });
+    let data = DataArgs {
+        data: args.calibrate.clone(),
+        kind: kind.transpose()?,
+        layer: args.layer.clone(),
+        rows: None,
+    };
+    let dataset = data.read()?;
+    let labels = LabelArgs { labels: None, labels_file: args.labels_file.clone() };
+    let annotations = Annotations::read(&dataset.matrix, &labels, &args.split)?;
+    let cells = dataset.align(&model)?;
+    if cells.present.iter().any(|&is_present| !is_present) {
+        return Err(Failure::input(format!(
+            "{}: lacks {} of the model's {} genes; calibrate with the data that the model was \
+             trained on",
+            args.calibrate.display(),
+            model.n_genes() - cells.overlap.n_present as usize,
+            model.n_genes(),
+        )));
+    }
+    let rows = calibration_rows(&model, &dataset, annotations.split.as_deref())?;
+    let options = QuantizeOptions {
+        with_decoder: !args.no_decoder,
+        with_rows: args.keep_rows,
+        ..QuantizeOptions::new(args.to)
+    };
+    let quantised = quantize_rows(&model, &cells, &rows, options)?;
+    let aligned = AlignedBytes::new(&quantised);
+    let result = model_file::open(&args.output, &aligned)?;
+    let comparison = compare(&model, &result, &cells, &rows).map_err(Failure::internal)?;
+    model_file::write(&args.output, &quantised)?;
+    if let Some(path) = &args.report {
+        let report = report(&model, &result, bytes.len(), quantised.len(), &comparison, &dataset);
+        let text = serde_json::to_string_pretty(&report).map_err(Failure::internal)?;
+        cic_data::write_atomic(path, |file| writeln!(file, "{text}"))?;
+    }
+    if !args.quiet {
+        eprintln!(
+            "{}: {} -> {} bytes ({:.1} % of f32); on {} calibration cells: {:.2} % same label, \
+             code error {:.4} of a standard deviation",
+            args.output.display(),
+            bytes.len(),
+            quantised.len(),
+            100.0 * quantised.len() as f64 / bytes.len() as f64,
+            comparison.n_cells,
+            100.0 * comparison.agreement(),
+            comparison.pooled_code_error,
+        );
+    }
+    Ok(())
+}
+
+/// Quantises with some rows of an aligned file.
+pub(crate) fn quantize_rows(
+    model: &Model<'_>,
+    cells: &AlignedMatrix,
+    rows: &[usize],
+    options: QuantizeOptions,
+) -> Result<Vec<u8>, Failure> {
+    let values: CsrMatrix = cells.values.select_rows(rows);
+    let totals: Vec<f64> = rows.iter().map(|&row| cells.totals[row]).collect();
+    Ok(quantize(model, &CalibrationSet { values: &values, totals: &totals }, options)?)
+}
+
+/// The calibration part of the training rows, by the digests that the model carries. A split, if
+/// given, must not call any of them test.
+pub(crate) fn calibration_rows(
+    model: &Model<'_>,
+    dataset: &Dataset,
+    split: Option<&[Option<SplitPart>]>,
+) -> Result<Vec<usize>, Failure> {
+    let path = dataset.matrix.source.path.display();
+    let rows = model.rows();
+    if rows.part(Part::Calibrate).is_empty() {
+        return Err(Failure::Model(anyhow::anyhow!(
+            "the model does not name its calibration rows; train it with more rows"
+        )));
+    }
+    let names = &dataset.matrix.obs_names;
+    let found: Vec<usize> = (0..names.len())
+        .filter(|&row| rows.contains(Part::Calibrate, &row_digest(&names[row])))
+        .collect();
+    if found.is_empty() {
+        return Err(Failure::input(format!(
+            "{path}: none of its {} cells (the first is {:?}) belongs to the calibration part of \
+             the model's training rows; calibrate with the data that the model was trained on, \
+             with the same ids",
+            names.len(),
+            names.first().map_or("", |name| name),
+        )));
+    }
+    if let Some(row) = split.and_then(|split| {
+        found.iter().copied().find(|&row| split[row] == Some(SplitPart::Test))
+    }) {
+        return Err(Failure::input(format!(
+            "{path}: the split calls cell {:?} test, but the model was trained with it; give the \
+             split that the model was trained with",
+            names[row]
+        )));
+    }
+    Ok(found)
+}
+
+fn report(
+    model: &Model<'_>,
+    result: &Model<'_>,
+    bytes_before: usize,
+    bytes_after: usize,
+    comparison: &Comparison,
+    dataset: &Dataset,
+) -> serde_json::Value {
+    let flips: Vec<serde_json::Value> = comparison
+        .flips
+        .iter()
+        .map(|flip| {
+            json!({
+                "id": dataset.matrix.obs_names[flip.row],
+                "reference": model.labels().leaf_name(flip.reference_leaf),
+                "quantised": result.labels().leaf_name(flip.leaf),
+                "margin": flip.margin,
+            })
+        })
+        .collect();
+    json!({
+        "schema_version": 1,
+        "source_model": model.id().to_string(),
+        "model_id": result.id().to_string(),
+        "to": result.dtype().name(),
+        "bytes_before": bytes_before,
+        "bytes_after": bytes_after,
+        "n_cells": comparison.n_cells,
+        "label_agreement": comparison.agreement(),
+        "flips": flips,
+        "code_error_pooled": comparison.pooled_code_error,
+        "code_error": comparison.code_error,
+    })
+}
+
+fn parse_dtype(text: &str) -> Result<Dtype, String> {
+    match Dtype::from_name(text) {
+        Some(dtype @ (Dtype::F16 | Dtype::S8)) => Ok(dtype),
+        _ => Err("expected int8 or f16".into()),
+    }
+}

@@ -1,0 +1,213 @@
+//! Calls of a whole file, and the tables they become.
+
+use std::io::{self, Write};
+
+use cic_data::{
+    AlignedMatrix, AnnDataOut, Column, CsrMatrix, ExpressionMatrix, ObsTable, UnsValue, csv_field,
+};
+use cic_model::labels::UNASSIGNED;
+use cic_model::rules::RejectReason;
+use cic_model::Model;
+use cic_quant::CellRunner;
+use cic_runtime::Session;
+
+use crate::failure::Failure;
+
+/// Result of one cell.
+pub(crate) struct Call {
+    pub(crate) best: Option<usize>,
+    pub(crate) confidence: f32,
+    /// Best less second best probability.
+    pub(crate) margin: f32,
+    pub(crate) reject: Option<RejectReason>,
+    pub(crate) n_genes: u32,
+    pub(crate) n_counts: u64,
+}
+
+/// Results of a file, in its order.
+pub(crate) struct Calls {
+    pub(crate) calls: Vec<Call>,
+    /// `[n_obs × code_dim]`, zeros for cells that could not be run.
+    pub(crate) codes: Vec<f32>,
+    /// `[n_obs × n_leaves]`
+    pub(crate) probabilities: Vec<f32>,
+}
+
+impl Calls {
+    /// Types every cell.
+    pub(crate) fn run(model: &Model<'_>, cells: &AlignedMatrix) -> Result<Self, Failure> {
+        let session = Session::new(model, 0).map_err(Failure::internal)?;
+        let mut runner = CellRunner::new(session, &cells.present).map_err(Failure::internal)?;
+        let (code_dim, n_leaves) = (model.code_dim(), model.n_leaves());
+        let n_rows = cells.values.n_rows();
+        let mut all = Self {
+            calls: Vec::with_capacity(n_rows),
+            codes: Vec::with_capacity(n_rows * code_dim),
+            probabilities: Vec::with_capacity(n_rows * n_leaves),
+        };
+        for row in 0..n_rows {
+            let (genes, values) = cells.values.row(row);
+            let outcome =
+                runner.run(genes, values, cells.totals[row]).map_err(Failure::internal)?;
+            let numbers = outcome.numbers;
+            let code = |dim| numbers.map_or(0.0, |numbers| numbers.code(dim));
+            let probability = |leaf| numbers.map_or(0.0, |numbers| numbers.probability(leaf));
+            all.codes.extend((0..code_dim).map(code));
+            all.probabilities.extend((0..n_leaves).map(probability));
+            let best = numbers.and_then(|numbers| numbers.best());
+            let confidence = best.map_or(0.0, probability);
+            let second = (0..n_leaves)
+                .filter(|&leaf| Some(leaf) != best)
+                .map(probability)
+                .fold(0.0, f32::max);
+            all.calls.push(Call {
+                best,
+                confidence,
+                margin: confidence - second,
+                reject: outcome.reject,
+                n_genes: outcome.depth.n_genes,
+                n_counts: outcome.depth.n_counts,
+            });
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn n_rejected(&self) -> usize {
+        self.calls.iter().filter(|call| call.reject.is_some()).count()
+    }
+}
+
+impl Call {
+    /// The label that is printed.
+    pub(crate) fn label<'m>(&self, model: &Model<'m>) -> &'m str {
+        match (self.reject, self.best) {
+            (None, Some(best)) => model.labels().leaf_name(best),
+            _ => UNASSIGNED,
+        }
+    }
+
+    fn best_guess<'m>(&self, model: &Model<'m>) -> &'m str {
+        self.best.map_or("", |best| model.labels().leaf_name(best))
+    }
+
+    fn ontology_id<'m>(&self, model: &Model<'m>) -> &'m str {
+        let node = self.best.filter(|_| self.reject.is_none());
+        let node = node.and_then(|leaf| model.labels().node(leaf));
+        node.map_or("", |node| model.labels().ontology_id(node))
+    }
+
+    fn reason(&self) -> &'static str {
+        self.reject.map_or("", RejectReason::name)
+    }
+}
+
+const COLUMNS: [&str; 10] = [
+    "barcode",
+    "predicted_labels",
+    "conf_score",
+    "cic_rejected",
+    "cic_reject_reason",
+    "cic_best_guess",
+    "cic_margin",
+    "cell_type_ontology_term_id",
+    "n_genes_used",
+    "n_counts_used",
+];
+
+/// The table: one row per cell, in the layout of 10x `cell_types.csv`.
+pub(crate) fn write_csv(
+    out: &mut dyn Write,
+    matrix: &ExpressionMatrix,
+    model: &Model<'_>,
+    calls: &Calls,
+) -> io::Result<()> {
+    writeln!(out, "{}", COLUMNS.join(","))?;
+    for (name, call) in matrix.obs_names.iter().zip(&calls.calls) {
+        writeln!(
+            out,
+            "{},{},{:.6},{},{},{},{:.6},{},{},{}",
+            csv_field(name),
+            csv_field(call.label(model)),
+            call.confidence,
+            if call.reject.is_some() { "True" } else { "False" },
+            call.reason(),
+            csv_field(call.best_guess(model)),
+            call.margin,
+            csv_field(call.ontology_id(model)),
+            call.n_genes,
+            call.n_counts,
+        )?;
+    }
+    Ok(())
+}
+
+/// The same as AnnData, with codes and probabilities. `X` is the matrix that was read, unchanged.
+pub(crate) fn anndata<'a>(
+    matrix: &'a ExpressionMatrix,
+    var_names: &'a [String],
+    model: &Model<'_>,
+    calls: &Calls,
+    facts: Vec<(String, UnsValue)>,
+) -> AnnDataOut<'a> {
+    let calls_of = || calls.calls.iter();
+    let texts = |text: &dyn Fn(&Call) -> String| {
+        let texts: Vec<String> = calls_of().map(text).collect();
+        Column::categorical(texts.iter().map(|text| Some(text.as_str())))
+    };
+    let mut obs: ObsTable = matrix.obs.clone();
+    obs.insert("predicted_labels", texts(&|call| call.label(model).into()));
+    obs.insert(
+        "conf_score",
+        Column::F32(calls_of().map(|call| call.confidence).collect()),
+    );
+    obs.insert("cell_type_ontology_term_id", texts(&|call| call.ontology_id(model).into()));
+    obs.insert(
+        "cic_rejected",
+        Column::Bool(calls_of().map(|call| Some(call.reject.is_some())).collect()),
+    );
+    obs.insert("cic_reject_reason", texts(&|call| call.reason().into()));
+    obs.insert("cic_best_guess", texts(&|call| call.best_guess(model).into()));
+    obs.insert(
+        "cic_margin",
+        Column::F32(calls_of().map(|call| call.margin).collect()),
+    );
+    let count = |count: &dyn Fn(&Call) -> f64| {
+        Column::F64(calls_of().map(count).collect())
+    };
+    obs.insert("n_genes_used", count(&|call| f64::from(call.n_genes)));
+    obs.insert("n_counts_used", count(&|call| call.n_counts as f64));
+    let mut obsm = vec![("X_cic".to_string(), calls.codes.clone())];
+    if model.n_leaves() > 0 {
+        obsm.push(("cic_prob".to_string(), calls.probabilities.clone()));
+    }
+    let x: Option<&CsrMatrix> = Some(&matrix.values);
+    AnnDataOut {
+        obs_names: &matrix.obs_names,
+        obs,
+        var_names,
+        var: ObsTable::default(),
+        x,
+        obsm,
+        uns: vec![("cic".to_string(), UnsValue::Dict(facts))],
+    }
+}
+
+/// Where the network inputs of a cell come from, for reconstruction: the panel's values as the
+/// float network reads them.
+pub(crate) fn network_input(
+    model: &Model<'_>,
+    cells: &AlignedMatrix,
+    row: usize,
+    input: &mut [f32],
+) -> bool {
+    let Some(profile) = model.profiles().first() else { return false };
+    let (genes, values) = cells.values.row(row);
+    let sum: f64 = values.iter().map(|&value| f64::from(value)).sum();
+    let factor = profile.factor(sum, cells.totals[row], cells.overlap.share_q30);
+    let Some(factor) = factor else { return false };
+    input.fill(profile.input(0.0, factor));
+    for (&gene, &value) in genes.iter().zip(values) {
+        input[gene as usize] = profile.input(value, factor);
+    }
+    true
+}

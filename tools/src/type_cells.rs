@@ -1,0 +1,167 @@
+//! `cic type`: names the cells of a file.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use cic_data::{ExpressionMatrix, UnsValue, write_atomic, write_h5ad};
+use cic_model::{Dtype, Model};
+use clap::Args;
+use sha2::{Digest, Sha256};
+
+use crate::dataset::{DataArgs, Dataset, column};
+use crate::failure::Failure;
+use crate::model_file;
+use crate::results::{Calls, anndata, write_csv};
+
+/// Options of `cic type`.
+#[derive(Args, Clone, Debug)]
+pub struct TypeArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// The model
+    #[arg(long, short, value_name = "MODEL")]
+    model: PathBuf,
+    /// Where the calls go: .csv (10x cell_types.csv and CellTypist columns), .h5ad (AnnData), or -
+    /// for CSV on standard output
+    #[arg(long, short, value_name = "OUT")]
+    output: PathBuf,
+    /// Column of obs with the sum of each cell's counts over all measured genes, for files that
+    /// hold only a part of them
+    #[arg(long, value_name = "KEY")]
+    total_counts: Option<String>,
+    /// Exit with 3 and write nothing if any cell is rejected
+    #[arg(long)]
+    strict: bool,
+    /// Say nothing on standard error
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Reads, types and writes. Nothing is written unless every cell was typed or rejected.
+pub fn run(args: &TypeArgs) -> Result<(), Failure> {
+    let bytes = model_file::read(&args.model)?;
+    let model = model_file::open(&args.model, &bytes)?;
+    let to_anndata = args.output.extension().is_some_and(|extension| extension == "h5ad");
+    if model.n_leaves() == 0 && !to_anndata {
+        return Err(Failure::usage(format!(
+            "{}: the model names no cell types; write its codes to a .h5ad file",
+            args.model.display()
+        )));
+    }
+    let dataset = args.data.read()?;
+    let mut cells = dataset.align(&model)?;
+    if let Some(key) = &args.total_counts {
+        replace_totals(&dataset.matrix, key, &mut cells.totals)?;
+    }
+    let calls = Calls::run(&model, &cells)?;
+    let n_rejected = calls.n_rejected();
+    if args.strict && n_rejected > 0 {
+        let first = calls.calls.iter().position(|call| call.reject.is_some()).unwrap_or(0);
+        let reason = calls.calls[first].reject.map_or("", |reason| reason.name());
+        return Err(Failure::input(format!(
+            "{}: {n_rejected} of {} cells are rejected, the first is {} ({reason}); without \
+             --strict they are written as Unassigned",
+            args.data.data.display(),
+            calls.calls.len(),
+            dataset.matrix.obs_names[first],
+        )));
+    }
+    if to_anndata {
+        let facts = facts(args, &model, &dataset, cells.overlap.n_present)?;
+        let names: Vec<String> = dataset.matrix.genes.iter().map(|gene| gene.id.clone()).collect();
+        write_h5ad(&args.output, &anndata(&dataset.matrix, &names, &model, &calls, facts))?;
+    } else if args.output == Path::new("-") {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let written = write_csv(&mut out, &dataset.matrix, &model, &calls);
+        match written.and_then(|()| out.flush()) {
+            // The reader of a pipe has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            result => result.map_err(|error| Failure::output(&args.output, error))?,
+        }
+    } else {
+        write_atomic(&args.output, |out| write_csv(out, &dataset.matrix, &model, &calls))?;
+    }
+    if !args.quiet {
+        eprintln!(
+            "{} cells typed, {n_rejected} rejected; {} of {} genes of the model present",
+            calls.calls.len() - n_rejected,
+            cells.overlap.n_present,
+            model.n_genes(),
+        );
+    }
+    Ok(())
+}
+
+/// Takes the sums over all measured genes from a column.
+pub(crate) fn replace_totals(
+    matrix: &ExpressionMatrix,
+    key: &str,
+    totals: &mut [f64],
+) -> Result<(), Failure> {
+    let column = column(matrix, None, key)?;
+    for (row, total) in totals.iter_mut().enumerate() {
+        *total = column.number(row).filter(|total| total.is_finite() && *total >= 0.0).ok_or_else(
+            || {
+                Failure::input(format!(
+                    "{}: column {key} of obs has no usable number for cell {}; total counts are \
+                     numbers that are not negative",
+                    matrix.source.path.display(),
+                    matrix.obs_names[row]
+                ))
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// What `uns['cic']` says.
+fn facts(
+    args: &TypeArgs,
+    model: &Model<'_>,
+    dataset: &Dataset,
+    n_present: u32,
+) -> Result<Vec<(String, UnsValue)>, Failure> {
+    let text = |key: &str, value: String| (key.to_string(), UnsValue::Text(value));
+    let integer = |key: &str, value: i64| (key.to_string(), UnsValue::Integer(value));
+    let rules = model.rules();
+    let seconds = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as i64);
+    let mut facts = vec![
+        text("model_id", model.id().to_string()),
+        text("model_sha256", hex(&model.container().digest())),
+        text("runtime_version", env!("CARGO_PKG_VERSION").into()),
+        text("precision", model.dtype().name().into()),
+        text("kernel", "reference".into()),
+        text("value_kind", dataset.kind.name().into()),
+        text("input_format", dataset.matrix.source.format.clone()),
+        text("command", std::env::args().collect::<Vec<_>>().join(" ")),
+        integer("n_genes_model", model.n_genes() as i64),
+        integer("n_genes_present", i64::from(n_present)),
+        integer("min_counts", i64::from(rules.min_counts)),
+        integer("min_genes", i64::from(rules.min_genes)),
+        integer("unix_time", seconds),
+    ];
+    if let Some(profile) = model.profiles().first() {
+        facts.push(integer("target_sum", i64::from(profile.target_sum())));
+    }
+    if model.dtype() == Dtype::S8 {
+        facts.push(text("arithmetic", "integer".into()));
+    }
+    if args.data.data.is_file() {
+        facts.push(text("input_sha256", file_sha256(&args.data.data)?));
+    }
+    Ok(facts)
+}
+
+fn file_sha256(path: &Path) -> Result<String, Failure> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        Failure::Input(anyhow::Error::new(error).context(format!("{}", path.display())))
+    })?;
+    Ok(hex(&Sha256::digest(&bytes)))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
