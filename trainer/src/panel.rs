@@ -126,7 +126,9 @@ pub fn choose(request: &PanelRequest<'_>) -> PanelChoice {
         }
     }
     if figures.library > 0.0 {
-        for (_, gene) in ranked(&|gene| figures.linear[gene]).into_iter().take(wanted / ANCHORS) {
+        for (_, gene) in
+            ranked(&|gene| figures.all.tallies[gene].linear).into_iter().take(wanted / ANCHORS)
+        {
             filling.add(gene, PanelReason::Anchor);
         }
     }
@@ -161,120 +163,122 @@ impl Filling {
     }
 }
 
-/// Sums over the fit rows, each `[n_genes]`.
+/// Sums over the fit rows.
 struct Figures {
-    n_rows: f64,
-    /// Rows above zero.
-    detected: Vec<f64>,
-    /// Of linear values.
-    linear: Vec<f64>,
+    all: Class,
+    /// One per class, and one for the rows without.
+    classes: Vec<Class>,
     /// Of linear values, over all genes.
     library: f64,
-    all: Moments,
-    classes: Vec<Moments>,
 }
 
-/// Sums of preprocessed values and their squares.
+/// Sums over the fit rows of a class.
 #[derive(Clone)]
-struct Moments {
-    n: f64,
-    sum: Vec<f64>,
-    squares: Vec<f64>,
+struct Class {
+    n_rows: f64,
+    /// `[n_genes]`
+    tallies: Vec<Tally>,
 }
 
-impl Moments {
-    fn new(n_genes: usize) -> Self {
-        Self { n: 0.0, sum: vec![0.0; n_genes], squares: vec![0.0; n_genes] }
+/// Sums over the values of one gene; kept together because they are looked up together.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    /// Rows above zero.
+    detected: f64,
+    /// Of linear values.
+    linear: f64,
+    /// Of preprocessed values.
+    sum: f64,
+    /// Of the squares of preprocessed values.
+    squares: f64,
+}
+
+impl Tally {
+    fn plus(self, other: Self, sign: f64) -> Self {
+        Self {
+            detected: self.detected + sign * other.detected,
+            linear: self.linear + sign * other.linear,
+            sum: self.sum + sign * other.sum,
+            squares: self.squares + sign * other.squares,
+        }
     }
 
-    fn add(&mut self, gene: usize, value: f64) {
-        self.sum[gene] += value;
-        self.squares[gene] += value * value;
-    }
-
-    /// The mean and the sum of squared deviations of one gene; `n` must not be zero.
-    fn centred(n: f64, sum: f64, squares: f64) -> (f64, f64) {
-        let mean = sum / n;
-        (mean, (squares - sum * mean).max(0.0))
+    /// The mean of preprocessed values over `n` rows, and the sum of their squared deviations.
+    fn centred(self, n: f64) -> (f64, f64) {
+        let mean = self.sum / n;
+        (mean, (self.squares - self.sum * mean).max(0.0))
     }
 }
 
 impl Figures {
     fn of(request: &PanelRequest<'_>) -> Self {
-        let values = &request.matrix.values;
         let n_genes = request.matrix.genes.len();
-        let mut figures = Self {
-            n_rows: request.rows.len() as f64,
-            detected: vec![0.0; n_genes],
-            linear: vec![0.0; n_genes],
-            library: 0.0,
-            all: Moments::new(n_genes),
-            classes: vec![Moments::new(n_genes); request.n_classes],
-        };
-        figures.all.n = figures.n_rows;
+        let nothing = Class { n_rows: 0.0, tallies: vec![Tally::default(); n_genes] };
+        let mut classes = vec![nothing.clone(); request.n_classes + 1];
+        let mut library = 0.0;
         for row in request.rows {
-            let (genes, row_values) = values.row(*row);
-            let scale = Scale::of(request.kind, row_values);
+            let (genes, values) = request.matrix.values.row(*row);
+            let scale = Scale::of(request.kind, values);
+            library += scale.total;
             let label = if request.n_classes > 0 { request.labels[*row] as usize } else { 0 };
-            let mut class = figures.classes.get_mut(label);
-            if let Some(class) = &mut class {
-                class.n += 1.0;
-            }
-            figures.library += scale.total;
-            for (gene, value) in genes.iter().zip(row_values) {
-                let gene = *gene as usize;
+            let class = &mut classes[label.min(request.n_classes)];
+            class.n_rows += 1.0;
+            for (gene, value) in genes.iter().zip(values) {
                 let preprocessed = scale.preprocess(*value);
-                figures.detected[gene] += 1.0;
-                figures.linear[gene] += linear(request.kind, *value);
-                figures.all.add(gene, preprocessed);
-                if let Some(class) = &mut class {
-                    class.add(gene, preprocessed);
-                }
+                let tally = &mut class.tallies[*gene as usize];
+                tally.detected += 1.0;
+                tally.linear += linear(request.kind, *value);
+                tally.sum += preprocessed;
+                tally.squares += preprocessed * preprocessed;
             }
         }
-        figures
+        let mut all = nothing;
+        for class in &classes {
+            all.n_rows += class.n_rows;
+            for (total, tally) in all.tallies.iter_mut().zip(&class.tallies) {
+                *total = total.plus(*tally, 1.0);
+            }
+        }
+        Self { all, classes, library }
     }
 
     fn gene(&self, column: u32, reason: PanelReason) -> PanelGene {
-        let gene = column as usize;
-        let library_share = if self.library > 0.0 { self.linear[gene] / self.library } else { 0.0 };
+        let tally = self.all.tallies[column as usize];
+        let library_share = if self.library > 0.0 { tally.linear / self.library } else { 0.0 };
         PanelGene {
             column,
             reason,
-            detection: self.detected[gene] / self.n_rows,
-            mean: self.all.sum[gene] / self.n_rows,
+            detection: tally.detected / self.all.n_rows,
+            mean: tally.sum / self.all.n_rows,
             library_share,
         }
     }
 
     fn variance(&self, gene: usize) -> f64 {
-        let (_, deviation) =
-            Moments::centred(self.n_rows, self.all.sum[gene], self.all.squares[gene]);
-        deviation / (self.n_rows - 1.0)
+        let (_, deviation) = self.all.tallies[gene].centred(self.all.n_rows);
+        deviation / (self.all.n_rows - 1.0)
     }
 
     /// Whether the variance is more than what rounding leaves of a constant.
     fn varies(&self, gene: usize) -> bool {
-        self.n_rows > 1.0 && self.variance(gene) > 1e-12 * self.all.squares[gene] / self.n_rows
+        let mean_square = self.all.tallies[gene].squares / self.all.n_rows;
+        self.all.n_rows > 1.0 && self.variance(gene) > 1e-12 * mean_square
     }
 
     /// How far the gene's mean in a class is above that of all other rows, in standard errors.
     /// One more row, as spread as the others, stands in for the unknown spread of small classes.
     fn marker_score(&self, class: usize, gene: usize) -> f64 {
         let class = &self.classes[class];
-        let n_rest = self.n_rows - class.n;
-        if class.n == 0.0 || n_rest == 0.0 {
+        let n_rest = self.all.n_rows - class.n_rows;
+        if class.n_rows == 0.0 || n_rest == 0.0 {
             return 0.0;
         }
-        let (mean, deviation) = Moments::centred(class.n, class.sum[gene], class.squares[gene]);
-        let (rest_mean, rest_deviation) = Moments::centred(
-            n_rest,
-            self.all.sum[gene] - class.sum[gene],
-            self.all.squares[gene] - class.squares[gene],
-        );
+        let inside = class.tallies[gene];
+        let (mean, deviation) = inside.centred(class.n_rows);
+        let (rest_mean, rest_deviation) = self.all.tallies[gene].plus(inside, -1.0).centred(n_rest);
         let rest_variance = rest_deviation / n_rest;
-        let variance = (deviation + rest_variance) / class.n;
-        let error = libm::sqrt(variance / class.n + rest_variance / n_rest);
+        let variance = (deviation + rest_variance) / class.n_rows;
+        let error = libm::sqrt(variance / class.n_rows + rest_variance / n_rest);
         (mean - rest_mean) / (error + ERROR_FLOOR)
     }
 }
