@@ -1,7 +1,36 @@
-//! Full-precision training of classifier autoencoders.
+//! Full-precision training of classifier autoencoders: encoder → cell identity code → decoder and
+//! cell-type classifier.
+//!
+//! [`fit()`] trains the family of networks that [`Architecture`] describes on [`TrainingData`] as
+//! [`TrainParams`] say; [`Trained::freeze`] folds everything into the [`cic_model::Network`] that
+//! models are made of. [`Pca`] starts the linear path, [`forward()`] is the independent double
+//! precision reference of a frozen network.
 #![forbid(unsafe_code)]
+
+mod autoencoder;
+mod checkpoint;
+mod engine;
+mod error;
+mod fit;
+mod forward;
+mod freeze;
+mod golden;
+mod pca;
+mod stage;
+mod temperature;
+mod train_params;
 
 pub mod metrics;
 pub mod onnx;
 pub mod panel;
 pub mod parts;
+pub mod pipeline;
+
+pub use autoencoder::Architecture;
+pub use engine::training_data::{Expression, TrainingData, UNLABELLED};
+pub use error::TrainError;
+pub use fit::{CheckpointPolicy, EpochReport, FitControl, FitPass, Trained, fit};
+pub use forward::{Outputs, forward};
+pub use pca::Pca;
+pub use stage::Evaluation;
+pub use train_params::{ClassWeights, EarlyStopping, Optimizer, Schedule, TrainParams, Watch};

@@ -1,0 +1,112 @@
+//! What a frozen network computes, in double precision and the plainest loops: the reference that
+//! faster implementations are compared with.
+
+use cic_model::{Activation, DenseLayer, Network};
+
+/// Everything a network says about one profile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outputs {
+    /// `[code_dim]`
+    pub code: Vec<f64>,
+    /// `[n_leaves]`, empty without a classifier.
+    pub logits: Vec<f64>,
+    /// `[n_genes]` in the scale of the input, empty without a decoder.
+    pub reconstruction: Vec<f64>,
+}
+
+/// Runs a preprocessed profile, `[n_genes]`, through encoder, classifier and decoder.
+///
+/// # Panics
+///
+/// If `x` is not as long as the first layer is wide, or the layers do not fit together.
+pub fn forward(network: &Network, x: &[f32]) -> Outputs {
+    let x: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
+    let code = chain(&network.encoder, &x);
+    Outputs {
+        logits: chain(&network.classifier, &code),
+        reconstruction: chain(&network.decoder, &code),
+        code,
+    }
+}
+
+fn chain(layers: &[DenseLayer], x: &[f64]) -> Vec<f64> {
+    let mut x = x.to_vec();
+    let mut carry: Vec<f64> = Vec::new();
+    for (i, layer) in layers.iter().enumerate() {
+        let mut y = product(layer, &x);
+        if i + 1 == layers.len() && !carry.is_empty() {
+            assert_eq!(carry.len(), y.len(), "a carry is as long as the last layer's output");
+            y.iter_mut().zip(&carry).for_each(|(y, carry)| *y += carry);
+        }
+        if layer.carry > 0 {
+            carry = y.split_off(layer.activated_dim());
+        }
+        let mut rest = y.as_mut_slice();
+        for segment in &layer.segments {
+            let (these, others) = rest.split_at_mut(segment.len);
+            these.iter_mut().for_each(|y| *y = activation(segment.activation, *y));
+            rest = others;
+        }
+        x = y;
+    }
+    if layers.is_empty() { Vec::new() } else { x }
+}
+
+fn product(layer: &DenseLayer, x: &[f64]) -> Vec<f64> {
+    assert_eq!(layer.in_dim, x.len(), "the input is as long as the layer is wide");
+    layer
+        .weights
+        .chunks_exact(layer.in_dim)
+        .zip(&layer.bias)
+        .map(|(row, &bias)| {
+            let dot: f64 = row.iter().zip(x).map(|(&w, x)| f64::from(w) * x).sum();
+            dot + f64::from(bias)
+        })
+        .collect()
+}
+
+fn activation(activation: Activation, x: f64) -> f64 {
+    let soft_plus = |x: f64| x.max(0.0) + libm::log1p(libm::exp(-x.abs()));
+    match activation {
+        Activation::Identity => x,
+        Activation::Relu => x.max(0.0),
+        Activation::Sigmoid => 1.0 / (1.0 + libm::exp(-x)),
+        Activation::LogSigmoid => -soft_plus(-x),
+        Activation::Tanh => libm::tanh(x),
+        Activation::SoftPlus => soft_plus(x),
+        Activation::SoftShrink => x - x.clamp(-0.5, 0.5),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cic_model::Segment;
+
+    #[test]
+    fn carries_and_segments_are_applied_where_the_format_says() {
+        let relu = Segment { len: 1, activation: Activation::Relu };
+        let tanh = Segment { len: 1, activation: Activation::Tanh };
+        let identity = Segment { len: 1, activation: Activation::Identity };
+        let first = DenseLayer {
+            in_dim: 2,
+            segments: vec![relu, tanh],
+            carry: 1,
+            weights: vec![1.0, -1.0, 0.5, 0.5, 2.0, 3.0],
+            bias: vec![0.0, 0.25, -1.0],
+        };
+        let second = DenseLayer {
+            in_dim: 2,
+            segments: vec![identity],
+            carry: 0,
+            weights: vec![10.0, 4.0],
+            bias: vec![0.125],
+        };
+        let network = Network { encoder: vec![first, second], classifier: vec![], decoder: vec![] };
+        let outputs = forward(&network, &[1.0, 2.0]);
+        // relu(1 − 2) = 0, tanh(1.75), carried 2 + 6 − 1.
+        let expected = 4.0 * libm::tanh(1.75) + 0.125 + 7.0;
+        assert!((outputs.code[0] - expected).abs() < 1e-12);
+        assert!(outputs.logits.is_empty() && outputs.reconstruction.is_empty());
+    }
+}
