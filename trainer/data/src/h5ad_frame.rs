@@ -4,7 +4,8 @@
 use rust_hdf5::{ByteOrder, DatatypeMessage};
 
 use crate::error::DataError;
-use crate::h5_source::{Element, H5Source, Node, fixed_string};
+use crate::h5_element::{Element, fixed_string};
+use crate::h5_source::{H5Source, Node};
 use crate::obs::Column;
 
 /// One table of the file; columns are read when asked for.

@@ -16,6 +16,7 @@ mod cellranger;
 mod delimited;
 mod error;
 mod expression;
+mod h5_element;
 mod h5_source;
 mod h5ad;
 mod h5ad_frame;

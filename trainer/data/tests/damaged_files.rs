@@ -69,3 +69,26 @@ fn every_truncation_of_a_compressed_matrix_is_refused() {
     fs::write(&path, &bytes).unwrap();
     assert!(read_expression(folder.path(), &ReadOptions::default()).is_ok());
 }
+
+/// A small file whose million elements all point at one long string would fill any memory.
+#[test]
+fn strings_that_share_their_bytes_are_refused() {
+    let mut bytes = fixture("columns.h5ad");
+    let number = |field: &[u8]| field.iter().rev().fold(0u64, |n, &byte| n << 8 | u64::from(byte));
+    // The two categories "no" and "yes": length, heap address, position in the heap.
+    let position = bytes
+        .windows(32)
+        .position(|pair| {
+            number(&pair[..4]) == 2
+                && number(&pair[16..20]) == 3
+                && pair[4..12] == pair[20..28]
+                && number(&pair[4..12]) < bytes.len() as u64
+        })
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    assert!(read_bytes(folder.path(), &bytes).unwrap().obs.column("old").is_ok());
+    bytes.copy_within(position..position + 16, position + 16);
+    let obs = read_bytes(folder.path(), &bytes).unwrap().obs;
+    let message = obs.column("old").unwrap_err().to_string();
+    assert!(message.contains("share one stored string"), "{message}");
+}
