@@ -448,6 +448,27 @@ mod tests {
     }
 
     #[test]
+    fn one_row_of_a_noisy_gene_is_a_weak_marker() {
+        // Gene 0 scatters by 2 around 2.5, gene 1 does not; both are at 8 in the last row.
+        let mut values: Vec<f32> =
+            (0..20).flat_map(|row| [if row % 2 == 0 { 0.5 } else { 4.5 }, 2.5]).collect();
+        values.extend([8.0, 8.0]);
+        let data = matrix(2, &values);
+        let labels: Vec<u32> = (0..21).map(|row| u32::from(row == 20)).collect();
+        let rows: Vec<usize> = (0..21).collect();
+        let figures = Figures::of(&PanelRequest {
+            labels: &labels,
+            n_classes: 2,
+            kind: ValueKind::Log2Intensity,
+            ..request(&data, &rows)
+        });
+        // 5.5 over the spread of one row among 20, and over the floor alone.
+        let noisy = 5.5 / ((4.0_f64 + 4.0 / 20.0).sqrt() + 0.05);
+        assert!((figures.marker_score(1, 0) - noisy).abs() < 1e-9);
+        assert!((figures.marker_score(1, 1) - 5.5 / 0.05).abs() < 1e-3);
+    }
+
+    #[test]
     fn a_class_of_one_row_gets_its_markers() {
         let mut values = vec![5.0; 20 * 6];
         for (row, values) in values.chunks_mut(6).enumerate() {
