@@ -145,3 +145,24 @@ pub(crate) fn fixed_string(bytes: &[u8], padding: u8) -> &[u8] {
 }
 
 const SPACE_PADDED: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_strings_end_at_nul_or_lose_their_spaces() {
+        assert_eq!(fixed_string(b"ab\0\0", 0), b"ab");
+        assert_eq!(fixed_string(b"ab\0c", 1), b"ab");
+        assert_eq!(fixed_string(b"ab  ", 1), b"ab  ");
+        assert_eq!(fixed_string(b"ab  ", SPACE_PADDED), b"ab");
+        assert_eq!(fixed_string(b"", 0), b"");
+    }
+
+    #[test]
+    fn numbers_of_records_are_little_endian_and_may_be_cut_off() {
+        assert_eq!(Element::I16.read(&[0xfe, 0xff, 9]), Some(-2.0));
+        assert_eq!(Element::F32.read(&1.5f32.to_le_bytes()), Some(1.5));
+        assert_eq!(Element::U32.read(&[1, 2, 3]), None);
+    }
+}
