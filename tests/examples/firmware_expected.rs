@@ -1,0 +1,99 @@
+//! The host's side of the firmware comparison: `firmware_expected MODEL FILE` writes the int8 model
+//! `fixture` or `pbmc3k` to `FILE` and prints what an image that carries it must print.
+
+#[path = "../../firmware-examples/src/report.rs"]
+#[allow(dead_code, reason = "the source is the firmware's; the host uses a part of it")]
+mod report;
+
+use std::error::Error;
+use std::path::Path;
+
+use cic_data::{ExpressionMatrix, ReadOptions, SplitPart, align, read_expression, read_split};
+use cic_model::spec::LayoutPlan;
+use cic_model::{Activation, AlignedBytes, Dtype, Model, ValueKind};
+use cic_tests::{fixture, real};
+use cic_trainer::FitControl;
+use cic_trainer::panel::PanelSize;
+use cic_trainer::parts::Assigned;
+use cic_trainer::pipeline::{Request, train};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [name, path] = arguments.as_slice() else {
+        return Err("usage: firmware_expected fixture|pbmc3k FILE".into());
+    };
+    let model = match name.as_str() {
+        "fixture" => {
+            let cells = fixture::cells();
+            quantise(&fixture::bytes()?, &cells.matrix)?
+        }
+        "pbmc3k" => match pbmc3k()? {
+            Some(model) => model,
+            None => return Ok(()),
+        },
+        _ => return Err(format!("there is no model {name}").into()),
+    };
+    std::fs::write(path, &model)?;
+    print_report(&model)
+}
+
+fn quantise(bytes: &AlignedBytes, matrix: &ExpressionMatrix) -> Result<Vec<u8>, Box<dyn Error>> {
+    let model = Model::open_verified(bytes)?;
+    let cells = align(matrix, model.genes())?;
+    Ok(fixture::quantised(&model, &cells, &matrix.obs_names, Dtype::S8)?)
+}
+
+/// Trained on the training rows of the stored split.
+fn pbmc3k() -> Result<Option<Vec<u8>>, Box<dyn Error>> {
+    let Some(folder) = real::data_set("pbmc3k") else { return Ok(None) };
+    let matrix = read_expression(&folder.join("pbmc3k.h5ad"), &ReadOptions::default())?;
+    let labels = labels(&matrix, "cell_type")?;
+    let assigned: Vec<Assigned> = split(&folder.join("split.tsv"), &matrix)?;
+    let request = Request {
+        matrix: &matrix,
+        kind: ValueKind::Counts,
+        labels: &labels,
+        groups: &[],
+        assigned: &assigned,
+        panel: PanelSize::Genes(2_000),
+        hidden: None,
+        activation: Activation::Relu,
+        code: 30,
+        epochs: None,
+        seed: 1,
+    };
+    let spec = train(&request, &mut FitControl::default())?.spec;
+    let bytes = AlignedBytes::new(&spec.to_bytes(LayoutPlan::default())?);
+    quantise(&bytes, &matrix).map(Some)
+}
+
+fn labels(matrix: &ExpressionMatrix, key: &str) -> Result<Vec<Option<String>>, Box<dyn Error>> {
+    let column = matrix.obs.column(key)?;
+    Ok((0..matrix.n_obs()).map(|row| column.text(row).map(|text| text.into_owned())).collect())
+}
+
+fn split(path: &Path, matrix: &ExpressionMatrix) -> Result<Vec<Assigned>, Box<dyn Error>> {
+    let parts = read_split(path, &matrix.obs_names)?;
+    let assigned = parts.into_iter().map(|part| match part {
+        Some(SplitPart::Train) => Assigned::Train,
+        Some(SplitPart::Test) => Assigned::Test,
+        None => Assigned::Excluded,
+    });
+    Ok(assigned.collect())
+}
+
+fn print_report(bytes: &[u8]) -> Result<(), Box<dyn Error>> {
+    struct Plain;
+    impl report::Meter for Plain {
+        fn around<T>(&mut self, work: impl FnOnce() -> T) -> T {
+            work()
+        }
+    }
+    let bytes = AlignedBytes::new(bytes);
+    let model = Model::open_verified(&bytes)?;
+    let mut console = String::new();
+    let is_equal = report::report(&model, &mut [0; 2048], &mut Plain, &mut console)
+        .map_err(|error| error.to_string())?;
+    print!("{console}");
+    if is_equal { Ok(()) } else { Err("golden cells differ from what the model states".into()) }
+}
