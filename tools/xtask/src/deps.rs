@@ -42,7 +42,7 @@ const LEAVES: &[&str] = &["cic-tests", "xtask", "firmware-examples"];
 pub fn run() -> Result<()> {
     let mut wrong = Vec::new();
     let mut packages = 0;
-    for directory in [workspace::root().to_path_buf(), workspace::firmware()] {
+    for directory in [workspace::root(), workspace::firmware()] {
         let metadata = workspace::metadata(&directory)?;
         let found = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
         packages += found.len();

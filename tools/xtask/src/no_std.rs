@@ -13,7 +13,7 @@ pub fn run() -> Result<()> {
     toolchain::ensure()?;
     let board = &boards::chosen(None)?[0];
     for package in PACKAGES {
-        let mut cargo = toolchain::cargo(board, workspace::root(), "build")?;
+        let mut cargo = toolchain::cargo(board, &workspace::root(), "build")?;
         command::run(cargo.args(["--no-default-features", "-p", package]))?;
     }
     println!("no-std: {} build alone for {}", PACKAGES.join(" and "), board.target);

@@ -9,11 +9,13 @@ use serde_json::Value;
 use crate::command;
 
 /// The repository's root.
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .expect("xtask stands two folders below the root")
+pub fn root() -> PathBuf {
+    // Cargo says at run time where xtask's manifest is. What it said at compile time may be about
+    // another clone that shares the target directory.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR");
+    let manifest = manifest.map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    let root = manifest.ancestors().nth(2);
+    root.expect("xtask stands two folders below the root").to_path_buf()
 }
 
 /// The firmware examples' workspace.
@@ -37,7 +39,7 @@ pub fn metadata(directory: &Path) -> Result<Value> {
 
 /// Cargo's target directory for host builds.
 pub fn target_dir() -> Result<PathBuf> {
-    let metadata = metadata(root())?;
+    let metadata = metadata(&root())?;
     let directory = metadata["target_directory"].as_str();
     Ok(directory.context("cargo metadata names no target_directory")?.into())
 }
