@@ -321,7 +321,7 @@ pub fn fit_count_thresholds(target_sum: u32, scale: f64) -> Option<(u32, [u32; N
     let limit = f64::from(u32::MAX);
     let shift = (0..32_u32).rev().find(|&shift| {
         let unit = f64::from(1_u32 << shift);
-        linear(N_THRESHOLDS) * unit < limit && f64::from(target_sum) * unit < limit
+        linear(N_THRESHOLDS) * unit < limit && f64::from(target_sum) * unit <= limit
     })?;
     let mut thresholds = [0; N_THRESHOLDS];
     for (index, threshold) in thresholds.iter_mut().enumerate() {
