@@ -4,7 +4,7 @@
     python3 cic_reference.py MODEL.cic [CELLS.json]
 
 Checks the container, the digests, the model id and the bounds of the sums, runs the golden cells of
-the model (or the cells of a file, see `cells_of_file`), and prints one JSON object. int8 models are
+the model (or the cells of a file), and prints one JSON object. int8 models are
 computed in exact integers, float models in double precision. Exits with 1 and a message on a file
 that the format forbids. Standard library only, and no line of it is taken from the Rust code: where
 the two disagree, one of them or the documents are wrong.
@@ -27,26 +27,21 @@ NO_LIBRARY, PANEL_LIBRARY, ALL_MEASURED = 0, 1, 2
 def main(arguments):
     with open(arguments[1], "rb") as file:
         model = Model(file.read())
-    cells, present = model.golden, None
+    cells = model.golden
     if len(arguments) > 2:
-        cells, present = cells_of_file(arguments[2])
+        # [{"profile", "genes", "values", "total", "present": [0 or 1 per gene] or null}]
+        with open(arguments[2], encoding="utf-8") as file:
+            cells = json.load(file)
     json.dump(
         {
             "dtype": {F32: "f32", F16: "f16", INT8: "int8"}[model.dtype],
             "model_id": model.model_id.hex(),
             "sections": [list(key) for key in model.sections],
-            "cells": [model.run(cell, present) for cell in cells],
+            "cells": [model.run(cell) for cell in cells],
         },
         sys.stdout,
     )
     print()
-
-
-def cells_of_file(path):
-    """`{"present": [0 or 1 per gene], "cells": [{"profile", "genes", "values", "total"}]}`"""
-    with open(path, encoding="utf-8") as file:
-        content = json.load(file)
-    return content["cells"], content["present"]
 
 
 def require(condition, message):
@@ -351,10 +346,11 @@ class Model:
 
     # --- the numbers ---
 
-    def run(self, cell, present):
+    def run(self, cell):
         """None for a cell without a library to divide by."""
         require(cell["profile"] < self.n_profiles, "profile of the cells")
         profile = self.profiles[cell["profile"]]
+        present = cell.get("present")
         library = self.library(cell, profile, present)
         is_limited = profile["kind"] == COUNTS
         if library is not None and (library <= 0 or (is_limited and library >= 1 << 32)):
