@@ -1,11 +1,13 @@
 //! `cic check`: what a file holds, before anything is done with it.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use cic_data::{align, check_scale, sanitise_for_terminal};
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::console::{print, print_json};
 use crate::dataset::DataArgs;
 use crate::failure::Failure;
 use crate::model_file;
@@ -27,7 +29,7 @@ pub struct CheckArgs {
 pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     let dataset = args.data.read()?;
     let matrix = &dataset.matrix;
-    let verdict = check_scale(matrix, args.data.kind)?;
+    let verdict = check_scale(matrix, args.data.values.kind)?;
     let mut sums: Vec<f64> = Vec::with_capacity(matrix.n_obs());
     let mut genes: Vec<f64> = Vec::with_capacity(matrix.n_obs());
     for row in 0..matrix.n_obs() {
@@ -43,10 +45,12 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
             let bytes = model_file::read(path)?;
             let model = model_file::open(path, &bytes)?;
             let overlap = align(matrix, model.genes())?.overlap;
+            let refusal = dataset.align(&model).err().map(|failure| failure.to_string());
             Some(json!({
                 "n_genes": model.n_genes(),
                 "n_present": overlap.n_present,
                 "n_duplicates": overlap.n_duplicates,
+                "refusal": refusal,
                 "value_kind": model.profiles().first().map(|profile| profile.kind().name()),
             }))
         }
@@ -70,21 +74,19 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
         "notes": matrix.source.notes,
         "model": overlap,
     });
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::internal)?);
-    } else {
-        print(&report);
+    match args.json {
+        true => print_json(&report),
+        false => print(|out| write_report(&report, out)),
     }
-    Ok(())
 }
 
-fn print(report: &Value) {
+fn write_report(report: &Value, out: &mut dyn Write) -> io::Result<()> {
     let text = |value: &Value| match value {
         Value::String(text) => sanitise_for_terminal(text).into_owned(),
         other => other.to_string(),
     };
-    let line = |name: &str, value: String| println!("{name:16} {value}");
-    line("format", format!("{} ({})", text(&report["format"]), text(&report["matrix"])));
+    let mut line = |name: &str, value: String| writeln!(out, "{name:16} {value}");
+    line("format", format!("{} ({})", text(&report["format"]), text(&report["matrix"])))?;
     line(
         "size",
         format!(
@@ -94,8 +96,8 @@ fn print(report: &Value) {
             report["n_values"],
             100.0 * report["zeros"].as_f64().unwrap_or(0.0)
         ),
-    );
-    line("values", format!("{}: {}", text(&report["value_kind"]), text(&report["evidence"])));
+    )?;
+    line("values", format!("{}: {}", text(&report["value_kind"]), text(&report["evidence"])))?;
     for (name, key) in [("sum per cell", "sum_per_cell"), ("genes per cell", "genes_per_cell")] {
         let q = &report[key];
         let number = |key: &str| q[key].as_f64().unwrap_or(0.0);
@@ -107,25 +109,31 @@ fn print(report: &Value) {
                 number("median"),
                 number("max")
             ),
-        );
+        )?;
     }
-    line("empty cells", report["n_empty_cells"].to_string());
-    line("Ensembl ids", format!("{} of {}", report["n_ensembl_ids"], report["n_vars"]));
+    line("empty cells", report["n_empty_cells"].to_string())?;
+    line("Ensembl ids", format!("{} of {}", report["n_ensembl_ids"], report["n_vars"]))?;
     let list = |value: &Value| {
         let items = value.as_array().map_or(&[][..], |items| items);
         items.iter().map(text).collect::<Vec<_>>().join(", ")
     };
-    line("obs columns", list(&report["obs_columns"]));
+    let columns = list(&report["obs_columns"]);
+    line("obs columns", if columns.is_empty() { "none".into() } else { columns })?;
     for note in report["notes"].as_array().map_or(&[][..], |notes| notes) {
-        line("note", text(note));
+        line("note", text(note))?;
     }
     if let Some(model) = report["model"].as_object() {
         line(
             "model panel",
             format!("{} of {} genes present", model["n_present"], model["n_genes"]),
-        );
-        line("model input", text(&model["value_kind"]));
+        )?;
+        line("model input", text(&model["value_kind"]))?;
+        match &model["refusal"] {
+            Value::Null => line("verdict", "the model takes this file".into())?,
+            reason => line("verdict", format!("the model refuses this file: {}", text(reason)))?,
+        }
     }
+    Ok(())
 }
 
 fn quantiles(mut values: Vec<f64>) -> Value {

@@ -1,10 +1,11 @@
 //! Expression data with labels and a split, as the command line names them.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use cic_data::{
-    AlignedMatrix, Column, ExpressionMatrix, MatrixChoice, Orientation, ReadOptions, SampleTable,
-    SplitPart, align, check_scale, read_expression, read_labels_tsv, read_split, split_parts,
+    AlignedMatrix, Column, ExpressionMatrix, MatrixChoice, Orientation, ReadOptions, SplitPart,
+    align, check_scale, read_expression, read_labels_tsv, read_split, split_parts,
 };
 use cic_model::quant::ONE_Q16;
 use cic_model::{Model, ValueKind};
@@ -15,38 +16,86 @@ use crate::failure::Failure;
 /// How to read the expression file.
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
-    /// Expression data: .h5ad, Cell Ranger .h5, 10x folder or matrix.mtx[.gz], TSV or CSV [.gz]
+    /// Expression data: .h5ad, Cell Ranger .h5, 10x folder or
+    /// matrix.mtx[.gz], TSV or CSV [.gz]
+    #[arg(verbatim_doc_comment)]
     pub data: PathBuf,
-    /// What the values are: counts, linear_normalised, log1p or log2_intensity [default: detected
-    /// over every cell]
-    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
-    pub kind: Option<ValueKind>,
-    /// Matrix of an AnnData file: X, raw or the name of a layer
-    #[arg(long, value_name = "NAME", default_value = "X")]
-    pub layer: String,
-    /// Rows of a text table: genes or cells [default: detected]
-    #[arg(long, value_name = "genes|cells", value_parser = parse_orientation)]
+    /// Which of its values, and what they are.
+    #[command(flatten)]
+    pub values: ValueArgs,
+    /// Rows of a text table: genes or cells
+    /// [default: by the form of the names]
+    #[arg(long, value_name = "AXIS", value_parser = parse_orientation, verbatim_doc_comment)]
     pub rows: Option<Orientation>,
+}
+
+/// Which values of the file, and what they are.
+#[derive(Args, Clone, Debug)]
+pub struct ValueArgs {
+    /// What the values are: counts, linear_normalised,
+    /// log1p or log2_intensity
+    /// [default: detected over every cell]
+    #[arg(long, value_name = "KIND", value_parser = parse_kind, verbatim_doc_comment)]
+    pub kind: Option<ValueKind>,
+    /// Matrix of an AnnData file: X, raw or the name of
+    /// a layer
+    #[arg(long, value_name = "NAME", default_value = "X", verbatim_doc_comment)]
+    pub layer: String,
 }
 
 /// Where the labels are.
 #[derive(Args, Clone, Debug, Default)]
 pub struct LabelArgs {
-    /// Column with the labels, of the labels file or of the AnnData file's obs
-    #[arg(long, value_name = "KEY")]
+    /// Column with cell types, of the labels file or of
+    /// obs; empty, NA, nan and None are no cell types
+    #[arg(long, value_name = "KEY", verbatim_doc_comment)]
     pub labels: Option<String>,
-    /// Table with labels: TSV or CSV, the first column is the sample id
-    #[arg(long, value_name = "TSV")]
+    /// Table (TSV or CSV) with the columns about the
+    /// cells; its first column is their id
+    #[arg(long, value_name = "TSV", verbatim_doc_comment)]
     pub labels_file: Option<PathBuf>,
 }
 
 /// Where the split is.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SplitArgs {
-    /// Table with the columns id and split (train or test), or the name of such a column beside
-    /// the labels
-    #[arg(long, value_name = "TSV|KEY")]
+    /// Table with the columns id and split (train or
+    /// test), or a column like that beside the labels
+    #[arg(long, value_name = "TSV|KEY", verbatim_doc_comment)]
     pub split: Option<String>,
+}
+
+/// Where the library sizes are.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TotalArgs {
+    /// Column of obs with each cell's counts over all
+    /// genes, for files that hold only some of them
+    #[arg(long, value_name = "KEY", verbatim_doc_comment)]
+    total_counts: Option<String>,
+}
+
+impl TotalArgs {
+    /// Takes the sums over all measured genes from the column, if one was named.
+    pub(crate) fn apply(
+        &self,
+        matrix: &ExpressionMatrix,
+        totals: &mut [f64],
+    ) -> Result<(), Failure> {
+        let Some(key) = &self.total_counts else { return Ok(()) };
+        let column = obs_column(matrix, key)?;
+        for (row, total) in totals.iter_mut().enumerate() {
+            let number = column.number(row).filter(|total| total.is_finite() && *total >= 0.0);
+            *total = number.ok_or_else(|| {
+                Failure::input(format!(
+                    "{}: column {key:?} has no usable number for cell {:?}; total counts are \
+                     numbers that are not negative",
+                    matrix.source.path.display(),
+                    matrix.obs_names[row]
+                ))
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// Data as read, its kind checked.
@@ -58,14 +107,14 @@ pub(crate) struct Dataset {
 impl DataArgs {
     /// Reads the file and checks what its values are over every cell.
     pub(crate) fn read(&self) -> Result<Dataset, Failure> {
-        let layer = match self.layer.as_str() {
+        let layer = match self.values.layer.as_str() {
             "X" => MatrixChoice::X,
             "raw" => MatrixChoice::Raw,
             name => MatrixChoice::Layer(name.into()),
         };
         let options = ReadOptions { layer, orientation: self.rows, value_kind: None };
         let matrix = read_expression(&self.data, &options)?;
-        let kind = check_scale(&matrix, self.kind)?.kind;
+        let kind = check_scale(&matrix, self.values.kind)?.kind;
         Ok(Dataset { matrix, kind })
     }
 }
@@ -100,8 +149,7 @@ impl Dataset {
                 needed = (u64::from(model.rules().min_coverage_q16) * n_genes as u64)
                     .div_ceil(u64::from(ONE_Q16))
                     .max(1),
-                theirs =
-                    example(self.matrix.genes.iter().take(3).map(|g| g.id.as_str()).collect()),
+                theirs = example(self.matrix.genes.iter().take(3).map(|g| g.id.as_str()).collect()),
                 ours = example((0..n_genes.min(3)).map(|g| model.genes().id(g)).collect()),
             )));
         }
@@ -113,6 +161,8 @@ impl Dataset {
 pub(crate) struct Annotations {
     /// One text per row, where there is one.
     pub(crate) labels: Option<Column>,
+    /// Donor, batch or study of every row; empty when none were asked for.
+    pub(crate) groups: Vec<Option<String>>,
     /// One part per row, where the split mentions it; `None` without a split.
     pub(crate) split: Option<Vec<Option<SplitPart>>>,
 }
@@ -122,39 +172,56 @@ impl Annotations {
         matrix: &ExpressionMatrix,
         labels: &LabelArgs,
         split: &SplitArgs,
+        groups: Option<&str>,
     ) -> Result<Self, Failure> {
         let table = labels.labels_file.as_deref().map(read_labels_tsv).transpose()?;
-        let column = |name: &str| column(matrix, table.as_ref(), name);
+        let column = |name: &str| match &table {
+            Some(table) => Ok(table.joined(name, &matrix.obs_names)?),
+            None => obs_column(matrix, name).cloned(),
+        };
         let labels = labels.labels.as_deref().map(column).transpose()?;
+        let groups = groups.map(column).transpose()?.map_or(Vec::new(), |groups| {
+            (0..matrix.n_obs()).map(|row| groups.text(row).map(Cow::into_owned)).collect()
+        });
         let names = &matrix.obs_names;
         let split = match split.split.as_deref() {
             None => None,
             Some(file) if Path::new(file).is_file() => Some(read_split(Path::new(file), names)?),
-            Some(key) => Some(split_parts(&column(key)?, key, names)?),
+            Some(key) => {
+                let column = column(key)
+                    .map_err(|error| error.context(format!("--split {key} is no file")))?;
+                Some(split_parts(&column, &format!("column {key}"), names)?)
+            }
         };
-        Ok(Self { labels, split })
+        Ok(Self { labels, groups, split })
     }
 
-    /// Label of a row; empty texts are no labels.
+    /// Label of a row.
     pub(crate) fn label(&self, row: usize) -> Option<String> {
         let text = self.labels.as_ref()?.text(row)?;
-        (!text.is_empty()).then(|| text.into_owned())
+        (!NO_LABEL.contains(&&*text)).then(|| text.into_owned())
     }
 }
 
-/// A column of the labels file if there is one, else of the data.
-pub(crate) fn column(
-    matrix: &ExpressionMatrix,
-    table: Option<&SampleTable>,
+/// What pandas and R write where there is no label.
+const NO_LABEL: [&str; 6] = ["", "NA", "nan", "NaN", "None", "<NA>"];
+
+/// A column of what the data file itself says about its cells.
+pub(crate) fn obs_column<'a>(
+    matrix: &'a ExpressionMatrix,
     name: &str,
-) -> Result<Column, Failure> {
-    Ok(match table {
-        Some(table) => table.joined(name, &matrix.obs_names)?,
-        None => matrix.obs.column(name)?.clone(),
-    })
+) -> Result<&'a Column, Failure> {
+    let path = matrix.source.path.display();
+    if matrix.obs.names().next().is_none() && matrix.obs.unreadable().is_empty() {
+        return Err(Failure::usage(format!(
+            "{path}: no column {name:?}: the file says nothing about its cells; labels and splits \
+             can come from a table, with --labels-file"
+        )));
+    }
+    matrix.obs.column(name).map_err(|error| Failure::from(error).context(path))
 }
 
-fn parse_kind(text: &str) -> Result<ValueKind, String> {
+pub(crate) fn parse_kind(text: &str) -> Result<ValueKind, String> {
     ValueKind::from_name(text).ok_or_else(|| {
         let names: Vec<&str> = ValueKind::ALL.iter().map(|kind| kind.name()).collect();
         format!("expected one of {}", names.join(", "))

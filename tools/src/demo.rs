@@ -10,11 +10,12 @@ use cic_quant::{QuantizeOptions, compare};
 use cic_trainer::panel::PanelSize;
 use clap::Args;
 
-use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
+use crate::console::print_line;
+use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, ValueArgs};
 use crate::evaluate::evaluate;
 use crate::failure::Failure;
 use crate::quantize::{calibration_rows, quantize_rows};
-use crate::train::{TrainPlan, train_model};
+use crate::train::{TrainPlan, parse_panel, part_sizes, train_model};
 
 /// Options of `cic demo`.
 #[derive(Args, Clone, Debug)]
@@ -22,15 +23,14 @@ pub struct DemoArgs {
     /// Expression data; simulated cells when left out
     #[arg(long)]
     data: Option<PathBuf>,
-    /// What the values are [default: detected over every cell]
-    #[arg(long, value_name = "KIND")]
-    kind: Option<String>,
+    #[command(flatten)]
+    values: ValueArgs,
     #[command(flatten)]
     labels: LabelArgs,
-    /// Genes of the panel
-    #[arg(long, value_name = "N", default_value_t = 2_000)]
-    genes: usize,
-    /// Everything random follows from it
+    /// Genes of the panel, or all
+    #[arg(long, value_name = "N|all", default_value = "2000", value_parser = parse_panel)]
+    genes: PanelSize,
+    /// The same seed gives the same bytes
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }
@@ -41,19 +41,21 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         Some(path) => read(args, path.clone())?,
         None => simulate(args.seed),
     };
+    if args.data.is_none() {
+        print_line("simulated cells, not real ones: no data was given")?;
+    }
     let started = Instant::now();
-    println!(
+    print_line(format_args!(
         "data: {}, {} cells x {} genes, {}",
         dataset.matrix.source.format,
         dataset.matrix.n_obs(),
         dataset.matrix.n_vars(),
         dataset.kind.name()
-    );
+    ))?;
     let trained = train_model(TrainPlan {
         dataset: &dataset,
         annotations: &annotations,
-        groups: Vec::new(),
-        panel: PanelSize::Genes(args.genes),
+        panel: args.genes,
         hidden: None,
         activation: Activation::Relu,
         code: 30,
@@ -64,15 +66,11 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         quiet: false,
     })?;
     let parts = &trained.parts;
-    println!(
-        "trained on {} cells in {:.0} s ({} more decided when to stop, {} calibrate, {} are the \
-         test)\n",
-        parts.fit.len(),
+    print_line(format_args!(
+        "trained in {:.0} s on the rows: {}\n",
         started.elapsed().as_secs_f64(),
-        parts.early_stop.len(),
-        parts.calibrate.len(),
-        parts.test.len()
-    );
+        part_sizes(parts)
+    ))?;
     let full = trained.spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
     let full = AlignedBytes::new(&full);
     let model = Model::open_verified(&full).map_err(Failure::internal)?;
@@ -83,10 +81,10 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let labels: Vec<Option<String>> =
         parts.test.iter().map(|&row| annotations.label(row)).collect();
 
-    println!(
+    print_line(format_args!(
         "{:9}  {:>9}  {:>8}  {:>8}  {:>10}  {:>10}  {:>8}",
         "precision", "bytes", "accuracy", "macro-F1", "same label", "code error", "R2"
-    );
+    ))?;
     for dtype in [Dtype::F32, Dtype::F16, Dtype::S8] {
         let bytes = match dtype {
             Dtype::F32 => full.to_vec(),
@@ -95,8 +93,9 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         let aligned = AlignedBytes::new(&bytes);
         let quantised = Model::open_verified(&aligned).map_err(Failure::internal)?;
         let scores = evaluate(&quantised, &cells, &parts.test, &names, &labels, "test")?;
-        let changes = compare(&model, &quantised, &cells, &parts.test).map_err(Failure::internal)?;
-        println!(
+        let changes =
+            compare(&model, &quantised, &cells, &parts.test).map_err(Failure::internal)?;
+        print_line(format_args!(
             "{:9}  {:>9}  {:>8.4}  {:>8.4}  {:>8.2} %  {:>10.4}  {:>8.4}",
             dtype.name(),
             bytes.len(),
@@ -105,36 +104,29 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
             100.0 * changes.agreement(),
             changes.pooled_code_error,
             scores.reconstruction.map_or(f64::NAN, |scores| scores.r2),
-        );
+        ))?;
     }
-    println!(
-        "\nsame label: share of test cells with the label of f32; code error: root mean square, in \
-         standard\ndeviations between cells; R2: of the reproduced profiles, against the training \
-         mean."
-    );
-    Ok(())
+    print_line(
+        "\nsame label  share of the test cells that have the label of f32\n\
+         code error  root mean square, in standard deviations between cells\n\
+         R2          of the reproduced profiles, against the mean training profile",
+    )
 }
 
 fn read(args: &DemoArgs, path: PathBuf) -> Result<(Dataset, Annotations), Failure> {
-    let kind = args.kind.as_deref().map(|name| {
-        ValueKind::from_name(name)
-            .ok_or_else(|| Failure::usage(format!("--kind {name} is not a kind of values")))
-    });
-    let data = DataArgs { data: path, kind: kind.transpose()?, layer: "X".into(), rows: None };
-    let dataset = data.read()?;
-    let annotations =
-        Annotations::read(&dataset.matrix, &args.labels, &SplitArgs::default())?;
-    if annotations.labels.is_none() {
+    if args.labels.labels.is_none() {
         return Err(Failure::usage("--data needs --labels KEY, the column with cell types"));
     }
+    let dataset = DataArgs { data: path, values: args.values.clone(), rows: None }.read()?;
+    let annotations =
+        Annotations::read(&dataset.matrix, &args.labels, &SplitArgs::default(), None)?;
     Ok((dataset, annotations))
 }
 
 fn simulate(seed: u64) -> (Dataset, Annotations) {
-    println!("simulated cells, not real ones: no data was given");
     let cells = Simulation { seed, ..Simulation::default() }.run();
     let names = cells.labels.iter().map(|&label| cells.type_names.get(label as usize));
     let labels = cic_data::Column::categorical(names.map(|name| name.map(String::as_str)));
     let dataset = Dataset { matrix: cells.matrix, kind: ValueKind::Counts };
-    (dataset, Annotations { labels: Some(labels), split: None })
+    (dataset, Annotations { labels: Some(labels), groups: Vec::new(), split: None })
 }

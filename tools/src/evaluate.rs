@@ -1,6 +1,7 @@
 //! `cic eval`: how good the calls and the reconstructions of a model are.
 
 use std::collections::BTreeSet;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use cic_data::{AlignedMatrix, SplitPart};
@@ -8,17 +9,15 @@ use cic_model::provenance::{Part, row_digest};
 use cic_model::{Model, StageKind};
 use cic_quant::{CellRunner, CodeCopy};
 use cic_runtime::Session;
-use cic_trainer::metrics::{
-    CalibrationError, Confusion, Reconstruction, ReconstructionScores,
-};
+use cic_trainer::metrics::{CalibrationError, Confusion, Reconstruction, ReconstructionScores};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::dataset::{Annotations, DataArgs, LabelArgs, SplitArgs};
+use crate::console::{print, print_json, tell};
+use crate::dataset::{Annotations, DataArgs, LabelArgs, SplitArgs, TotalArgs};
 use crate::failure::Failure;
 use crate::model_file;
 use crate::results::{Calls, network_input};
-use crate::type_cells::replace_totals;
 
 /// Options of `cic eval`.
 #[derive(Args, Clone, Debug)]
@@ -32,12 +31,12 @@ pub struct EvalArgs {
     /// The model
     #[arg(long, short, value_name = "MODEL")]
     model: PathBuf,
-    /// Which rows [default: test where there is a split, else all]
-    #[arg(long)]
+    /// Which rows: test, train or all
+    /// [default: test where there is a split, else all]
+    #[arg(long, value_name = "PART", hide_possible_values = true, verbatim_doc_comment)]
     subset: Option<Subset>,
-    /// Column of obs with the sum of each cell's counts over all measured genes
-    #[arg(long, value_name = "KEY")]
-    total_counts: Option<String>,
+    #[command(flatten)]
+    totals: TotalArgs,
     /// Exit with 3 if any cell of the subset is rejected
     #[arg(long)]
     strict: bool,
@@ -66,8 +65,10 @@ pub struct Evaluation {
     subset: &'static str,
     /// Rows evaluated.
     pub n: usize,
-    /// Rows among them that the model was fitted on; `null` where it does not carry its rows.
+    /// Rows among them that the weights depend on; `null` where the model does not carry its rows.
     n_seen_in_training: Option<usize>,
+    /// Rows whose label is none of the model's.
+    n_unknown_labels: usize,
     /// Rows that were rejected.
     pub n_rejected: usize,
     /// Share of labelled rows whose label is right; a rejected row is wrong. `null` without labels.
@@ -110,28 +111,40 @@ pub fn run(args: &EvalArgs) -> Result<(), Failure> {
     let bytes = model_file::read(&args.model)?;
     let model = model_file::open(&args.model, &bytes)?;
     let dataset = args.data.read()?;
-    let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split)?;
+    let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, None)?;
     let mut cells = dataset.align(&model)?;
-    if let Some(key) = &args.total_counts {
-        replace_totals(&dataset.matrix, key, &mut cells.totals)?;
-    }
+    args.totals.apply(&dataset.matrix, &mut cells.totals)?;
     let (subset, rows) = select(args.subset, annotations.split.as_deref(), cells.values.n_rows())?;
     let labels: Vec<Option<String>> = rows.iter().map(|&row| annotations.label(row)).collect();
     if args.labels.labels.is_some() && labels.iter().all(Option::is_none) {
-        return Err(Failure::input("no row of the subset has a label"));
+        return Err(Failure::input(format!(
+            "{}: none of the {} {subset} rows has a label",
+            args.data.data.display(),
+            rows.len()
+        )));
     }
     let names: Vec<&str> = rows.iter().map(|&row| dataset.matrix.obs_names[row].as_str()).collect();
     let evaluation = evaluate(&model, &cells, &rows, &names, &labels, subset)?;
     if args.strict && evaluation.n_rejected > 0 {
-        return Err(Failure::input(format!("{} cells are rejected", evaluation.n_rejected)));
+        return Err(Failure::input(format!(
+            "{}: {} of {} {subset} cells are rejected; without --strict they count as wrong",
+            args.data.data.display(),
+            evaluation.n_rejected,
+            evaluation.n
+        )));
     }
-    if args.json {
-        let json = serde_json::to_string_pretty(&evaluation).map_err(Failure::internal)?;
-        println!("{json}");
-    } else {
-        evaluation.print();
+    if evaluation.n_unknown_labels > 0 {
+        tell(format_args!(
+            "note: {} rows have labels that the model does not know, {:?} for one; they count as \
+             wrong",
+            evaluation.n_unknown_labels,
+            unknown_labels(&model, &labels).next().unwrap_or("")
+        ));
     }
-    Ok(())
+    match args.json {
+        true => print_json(&evaluation),
+        false => print(|out| evaluation.write_summary(out)),
+    }
 }
 
 /// Evaluates `rows` of an aligned file, whose ids and labels are given in the same order.
@@ -151,8 +164,11 @@ pub(crate) fn evaluate(
     };
     let calls = Calls::run(model, &chosen)?;
     let leaves = (0..model.n_leaves()).map(|leaf| model.labels().leaf_name(leaf).to_string());
-    let classes: Vec<String> =
-        leaves.chain(labels.iter().flatten().cloned()).collect::<BTreeSet<_>>().into_iter().collect();
+    let classes: Vec<String> = leaves
+        .chain(labels.iter().flatten().cloned())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
     let class = |name: &str| classes.iter().position(|class| class == name);
     let mut confusion = Confusion::new(classes.len());
     let mut calibration = CalibrationError::new(15);
@@ -167,7 +183,11 @@ pub(crate) fn evaluate(
     let has_labels = model.n_leaves() > 0 && confusion.total() > 0;
     let scores = confusion.per_class();
     let seen = model.rows();
-    let is_seen = |name: &&&str| seen.contains(Part::Fit, &row_digest(name));
+    let is_seen = |name: &&&str| {
+        let digest = row_digest(name);
+        // The final weights may come from a refit on both.
+        [Part::Fit, Part::EarlyStop].iter().any(|&part| seen.contains(part, &digest))
+    };
     Ok(Evaluation {
         schema_version: 1,
         model_id: model.id().to_string(),
@@ -175,6 +195,7 @@ pub(crate) fn evaluate(
         subset,
         n: rows.len(),
         n_seen_in_training: (!seen.is_empty()).then(|| names.iter().filter(is_seen).count()),
+        n_unknown_labels: if has_labels { unknown_labels(model, labels).count() } else { 0 },
         n_rejected: calls.n_rejected(),
         accuracy: has_labels.then(|| confusion.accuracy()),
         macro_f1: has_labels.then(|| confusion.macro_f1()),
@@ -199,6 +220,15 @@ pub(crate) fn evaluate(
             })
             .collect(),
     })
+}
+
+fn unknown_labels<'a>(
+    model: &Model<'a>,
+    labels: &'a [Option<String>],
+) -> impl Iterator<Item = &'a str> {
+    let names = model.labels();
+    let known: BTreeSet<&str> = (0..names.n_leaves()).map(|leaf| names.leaf_name(leaf)).collect();
+    labels.iter().flatten().map(String::as_str).filter(move |label| !known.contains(label))
 }
 
 fn reconstruct(
@@ -249,39 +279,50 @@ fn select(
 }
 
 impl Evaluation {
-    fn print(&self) {
+    fn write_summary(&self, out: &mut dyn Write) -> io::Result<()> {
         let share = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
-        println!("model           {} ({})", &self.model_id[..16], self.dtype);
-        println!("rows            {} ({}), {} rejected", self.n, self.subset, self.n_rejected);
+        writeln!(out, "model           {} ({})", &self.model_id[..16], self.dtype)?;
+        writeln!(
+            out,
+            "rows            {} ({}), {} rejected",
+            self.n, self.subset, self.n_rejected
+        )?;
         if let Some(seen) = self.n_seen_in_training.filter(|&seen| seen > 0) {
-            println!("                {seen} of them were fitted on: this is not a test");
+            writeln!(out, "                {seen} of them were trained on: this is no test")?;
         }
-        println!("gene coverage   {:.4}", self.gene_coverage);
-        println!("accuracy        {}", share(self.accuracy));
-        println!("macro-F1        {}", share(self.macro_f1));
-        println!("ECE             {}", share(self.ece));
+        writeln!(out, "gene coverage   {:.4}", self.gene_coverage)?;
+        writeln!(out, "accuracy        {}", share(self.accuracy))?;
+        writeln!(out, "macro-F1        {}", share(self.macro_f1))?;
+        writeln!(out, "ECE             {}", share(self.ece))?;
         if let Some(scores) = &self.reconstruction {
-            println!(
+            writeln!(
+                out,
                 "reconstruction  R2 {:.4}  Pearson {:.4}  Spearman {:.4}  MSE {:.5}",
                 scores.r2, scores.pearson, scores.spearman, scores.mse
-            );
+            )?;
         }
         if self.classes.is_empty() {
-            return;
+            return Ok(());
         }
-        println!();
+        writeln!(out)?;
         let widths = self.classes.iter().map(|class| class.label.chars().count());
         let width = widths.max().unwrap_or(0).max(5);
-        println!("{:width$}  {:>7}  {:>9}  {:>6}  {:>6}", "label", "support", "precision", "recall", "F1");
+        writeln!(
+            out,
+            "{:width$}  {:>7}  {:>9}  {:>6}  {:>6}",
+            "label", "support", "precision", "recall", "F1"
+        )?;
         for class in &self.classes {
-            println!(
+            writeln!(
+                out,
                 "{:width$}  {:>7}  {:>9.4}  {:>6.4}  {:>6.4}",
                 cic_data::sanitise_for_terminal(&class.label),
                 class.support,
                 class.precision,
                 class.recall,
                 class.f1
-            );
+            )?;
         }
+        Ok(())
     }
 }

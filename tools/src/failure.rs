@@ -1,14 +1,21 @@
 //! Failures and their exit codes.
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use cic_data::{DataError, sanitise_for_terminal};
+use cic_data::DataError;
 use cic_model::ModelError;
 use cic_quant::QuantError;
 use cic_trainer::TrainError;
+
+use crate::console::tell;
+
+/// The exit codes of [`Failure`], for the help of the programs.
+pub const EXIT_CODES: &str = "\
+Exit codes: 0 done, 2 usage, 3 input refused, 4 model refused, 5 gate not met,
+6 out of resources, 7 internal, 130 interrupted. Nothing opens the network.";
 
 /// Why a program ends without its result. The variant is the exit code.
 #[derive(Debug)]
@@ -58,6 +65,20 @@ impl Failure {
         if is_full { Self::Resources(error) } else { Self::Usage(error) }
     }
 
+    /// The same failure, saying where it happened.
+    pub fn context(self, place: impl Display) -> Self {
+        let at = |error: anyhow::Error| error.context(place.to_string());
+        match self {
+            Self::Usage(error) => Self::Usage(at(error)),
+            Self::Input(error) => Self::Input(at(error)),
+            Self::Model(error) => Self::Model(at(error)),
+            Self::Gate(error) => Self::Gate(at(error)),
+            Self::Resources(error) => Self::Resources(at(error)),
+            Self::Internal(error) => Self::Internal(at(error)),
+            Self::Interrupted(error) => Self::Interrupted(at(error)),
+        }
+    }
+
     fn parts(&self) -> (u8, &anyhow::Error) {
         match self {
             Self::Usage(error) => (2, error),
@@ -100,17 +121,29 @@ impl From<TrainError> for Failure {
     fn from(error: TrainError) -> Self {
         match error {
             TrainError::Cancelled { .. } => Self::Interrupted(error.into()),
+            TrainError::CheckpointIo { path, source } => Self::output(&path, source),
             TrainError::Parameter { .. } => Self::Usage(error.into()),
             _ => Self::Input(error.into()),
         }
     }
 }
 
+impl Display for Failure {
+    /// What went wrong and why, the outermost first. Some errors say their cause themselves: that
+    /// is not said twice.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let causes = self.parts().1.chain().map(ToString::to_string);
+        let join = |message: String, cause: String| match message.ends_with(&cause) {
+            true => message,
+            false => format!("{message}: {cause}"),
+        };
+        f.write_str(&causes.reduce(join).unwrap_or_default())
+    }
+}
+
 /// Prints a failure to standard error and gives its exit code.
 pub fn exit_with(program: &str, result: Result<(), Failure>) -> ExitCode {
     let Err(failure) = result else { return ExitCode::SUCCESS };
-    let (code, error) = failure.parts();
-    // Names in messages come from files.
-    eprintln!("{program}: {}", sanitise_for_terminal(&format!("{error:#}")));
-    ExitCode::from(code)
+    tell(format_args!("{program}: {failure}"));
+    ExitCode::from(failure.parts().0)
 }

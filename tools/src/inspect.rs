@@ -1,5 +1,6 @@
 //! `cic inspect`: what is in a model file.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use cic_data::sanitise_for_terminal;
@@ -9,6 +10,7 @@ use cic_runtime::Session;
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::console::{print, print_json};
 use crate::failure::Failure;
 use crate::model_file;
 use crate::type_cells::hex;
@@ -34,13 +36,10 @@ pub fn run(args: &InspectArgs) -> Result<(), Failure> {
     let bytes = model_file::read(&args.model)?;
     let model = model_file::open(&args.model, &bytes)?;
     let scratch = Session::new(&model, 0).map_err(Failure::internal)?.scratch_len();
-    if args.json {
-        let value = describe(&model, bytes.len(), scratch);
-        println!("{}", serde_json::to_string_pretty(&value).map_err(Failure::internal)?);
-    } else {
-        print(&model, bytes.len(), scratch);
+    match args.json {
+        true => print_json(&describe(&model, bytes.len(), scratch)),
+        false => print(|out| write_summary(&model, bytes.len(), scratch, out)),
     }
-    Ok(())
 }
 
 fn describe(model: &Model<'_>, n_bytes: usize, scratch: usize) -> Value {
@@ -115,28 +114,44 @@ fn section(entry: SectionEntry) -> Value {
     json!({"kind": entry.kind, "index": entry.index, "offset": entry.offset, "bytes": entry.len})
 }
 
-fn print(model: &Model<'_>, n_bytes: usize, scratch: usize) {
-    println!("model id     {}", model.id());
-    println!("sha256       {}", hex(&model.container().digest()));
-    println!("precision    {}, format version {}", model.dtype().name(), cic_model::container::VERSION);
-    println!("size         {n_bytes} bytes, scratch {scratch} bytes");
+fn write_summary(
+    model: &Model<'_>,
+    n_bytes: usize,
+    scratch: usize,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    writeln!(out, "model id     {}", model.id())?;
+    writeln!(out, "sha256       {}", hex(&model.container().digest()))?;
+    writeln!(
+        out,
+        "precision    {}, format version {}",
+        model.dtype().name(),
+        cic_model::container::VERSION
+    )?;
+    writeln!(out, "size         {n_bytes} bytes, scratch {scratch} bytes")?;
     let genes = model.genes();
     let shown: Vec<&str> = (0..genes.len().min(5)).map(|gene| genes.display_name(gene)).collect();
-    println!(
+    writeln!(
+        out,
         "genes        {} ({} ids): {}, ...",
         genes.len(),
         genes.id_kind().name(),
         sanitise_for_terminal(&shown.join(", "))
-    );
+    )?;
     for profile in model.profiles() {
-        print!("input        {}: {}", sanitise_for_terminal(profile.name()), profile.kind().name());
+        write!(
+            out,
+            "input        {}: {}",
+            sanitise_for_terminal(profile.name()),
+            profile.kind().name()
+        )?;
         if profile.target_sum() > 0 {
-            print!(", scaled to {} per cell, ln(1 + x)", profile.target_sum());
+            write!(out, ", scaled to {} per cell, ln(1 + x)", profile.target_sum())?;
         }
         if model.dtype() == Dtype::S8 {
-            print!(", {:.4} per level", profile.scale());
+            write!(out, ", {:.4} per level", profile.scale())?;
         }
-        println!();
+        writeln!(out)?;
     }
     for (kind, name) in STAGES {
         let Some(first) = model.stage(kind).first() else { continue };
@@ -155,21 +170,23 @@ fn print(model: &Model<'_>, n_bytes: usize, scratch: usize) {
                 text += &format!(" (+ {} linear past the rest)", layer.carry());
             }
         }
-        println!("{name:12} {text}");
+        writeln!(out, "{name:12} {text}")?;
     }
     let labels = model.labels();
     let names: Vec<&str> = (0..labels.n_leaves()).map(|leaf| labels.leaf_name(leaf)).collect();
-    println!("labels       {}: {}", names.len(), sanitise_for_terminal(&names.join(", ")));
+    writeln!(out, "labels       {}: {}", names.len(), sanitise_for_terminal(&names.join(", ")))?;
     let rules = model.rules();
-    println!(
+    writeln!(
+        out,
         "rules        at least {} counts, {} genes, {:.0} % of the panel; temperature {:.3}",
         rules.min_counts,
         rules.min_genes,
         100.0 * f64::from(rules.min_coverage_q16) / 65_536.0,
         65_536.0 / f64::from(rules.inv_temperature_q16)
-    );
-    println!("golden       {} cells", model.golden().len());
+    )?;
+    writeln!(out, "golden       {} cells", model.golden().len())?;
     for (key, value) in model.provenance().iter() {
-        println!("{:28} {}", sanitise_for_terminal(key), sanitise_for_terminal(value));
+        writeln!(out, "{:28} {}", sanitise_for_terminal(key), sanitise_for_terminal(value))?;
     }
+    Ok(())
 }

@@ -5,16 +5,18 @@
 #![forbid(unsafe_code)]
 
 pub mod check;
+mod console;
 mod dataset;
 pub mod demo;
 pub mod evaluate;
 mod failure;
 pub mod inspect;
 mod model_file;
+mod output;
 pub mod quantize;
 mod results;
 pub mod train;
 pub mod type_cells;
 
 pub use dataset::{DataArgs, LabelArgs, SplitArgs};
-pub use failure::{Failure, exit_with};
+pub use failure::{EXIT_CODES, Failure, exit_with};

@@ -1,8 +1,7 @@
-//! Model files, read and written whole.
+//! Model files, read whole.
 
 use std::path::Path;
 
-use cic_data::write_atomic;
 use cic_model::{AlignedBytes, Model};
 
 use crate::failure::Failure;
@@ -18,9 +17,4 @@ pub(crate) fn read(path: &Path) -> Result<AlignedBytes, Failure> {
 /// Opens and verifies the bytes of a model file.
 pub(crate) fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<Model<'a>, Failure> {
     Model::open_verified(bytes).map_err(|error| Failure::model(path, error))
-}
-
-/// Writes a model file; it appears under its name only when it is complete.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    write_atomic(path, |file| file.write_all(bytes)).map_err(Failure::from)
 }

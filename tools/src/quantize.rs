@@ -1,40 +1,38 @@
 //! `cic-quantize`: int8 and f16 models from full-precision ones.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cic_data::{AlignedMatrix, CsrMatrix, SplitPart};
 use cic_model::provenance::{Part, row_digest};
 use cic_model::{AlignedBytes, Dtype, Model};
-use cic_quant::{CalibrationSet, Comparison, QuantizeOptions, compare, quantize};
+use cic_quant::{CalibrationSet, Comparison, QuantError, QuantizeOptions, compare, quantize};
 use clap::Args;
 use serde_json::json;
 
-use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
+use crate::console::tell;
+use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, ValueArgs};
 use crate::failure::Failure;
 use crate::model_file;
+use crate::output;
 
 /// Options of `cic-quantize`.
 #[derive(Args, Clone, Debug)]
 pub struct QuantizeArgs {
     /// The full-precision model
     model: PathBuf,
-    /// The data that the model was trained on; ranges are taken from the calibration part of its
-    /// training rows, which the model names
-    #[arg(long, value_name = "DATA")]
+    /// The data that the model was trained on; the model
+    /// knows which of its rows are for calibration
+    #[arg(long, value_name = "DATA", verbatim_doc_comment)]
     calibrate: PathBuf,
-    /// What the values are [default: detected over every cell]
-    #[arg(long, value_name = "KIND")]
-    kind: Option<String>,
-    /// Matrix of an AnnData file: X, raw or the name of a layer
-    #[arg(long, value_name = "NAME", default_value = "X")]
-    layer: String,
+    #[command(flatten)]
+    values: ValueArgs,
     #[command(flatten)]
     split: SplitArgs,
-    /// Table that holds the split column, where it is not a column of obs
+    /// Table with the split column, if obs has none
     #[arg(long, value_name = "TSV")]
     labels_file: Option<PathBuf>,
     /// int8 or f16
-    #[arg(long, value_parser = parse_dtype)]
+    #[arg(long, value_name = "DTYPE", value_parser = parse_dtype)]
     to: Dtype,
     /// Where the model goes
     #[arg(long, short, value_name = "MODEL")]
@@ -42,11 +40,13 @@ pub struct QuantizeArgs {
     /// Where a report of what changed goes, as JSON
     #[arg(long, value_name = "JSON")]
     report: Option<PathBuf>,
-    /// Leave the decoder out: nothing is reproduced, and the file is about half as large
-    #[arg(long)]
+    /// Leave the decoder out: profiles cannot be
+    /// reproduced, the file is about half as large
+    #[arg(long, verbatim_doc_comment)]
     no_decoder: bool,
-    /// Keep the digests of the training rows, so that evaluating on them is noticed
-    #[arg(long)]
+    /// Keep the digests of the training rows, so that
+    /// evaluating on them is noticed
+    #[arg(long, verbatim_doc_comment)]
     keep_rows: bool,
     /// Say nothing on standard error
     #[arg(long, short)]
@@ -55,21 +55,19 @@ pub struct QuantizeArgs {
 
 /// Quantises, writes the model and the report, and prints a summary to standard error.
 pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
+    let outputs: Vec<&Path> =
+        args.report.iter().chain([&args.output]).map(PathBuf::as_path).collect();
+    output::check(&outputs, &[&args.model, &args.calibrate])?;
     let bytes = model_file::read(&args.model)?;
     let model = model_file::open(&args.model, &bytes)?;
-    let kind = args.kind.as_deref().map(|name| {
-        cic_model::ValueKind::from_name(name)
-            .ok_or_else(|| Failure::usage(format!("--kind {name} is not a kind of values")))
-    });
-    let data = DataArgs {
-        data: args.calibrate.clone(),
-        kind: kind.transpose()?,
-        layer: args.layer.clone(),
-        rows: None,
-    };
+    if model.dtype() != Dtype::F32 {
+        let error = Failure::from(QuantError::NotFullPrecision { found: model.dtype() });
+        return Err(error.context(args.model.display()));
+    }
+    let data = DataArgs { data: args.calibrate.clone(), values: args.values.clone(), rows: None };
     let dataset = data.read()?;
     let labels = LabelArgs { labels: None, labels_file: args.labels_file.clone() };
-    let annotations = Annotations::read(&dataset.matrix, &labels, &args.split)?;
+    let annotations = Annotations::read(&dataset.matrix, &labels, &args.split, None)?;
     let cells = dataset.align(&model)?;
     if cells.present.iter().any(|&is_present| !is_present) {
         return Err(Failure::input(format!(
@@ -90,14 +88,14 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     let aligned = AlignedBytes::new(&quantised);
     let result = model_file::open(&args.output, &aligned)?;
     let comparison = compare(&model, &result, &cells, &rows).map_err(Failure::internal)?;
-    model_file::write(&args.output, &quantised)?;
+    output::write(&args.output, |file| file.write_all(&quantised))?;
     if let Some(path) = &args.report {
         let report = report(&model, &result, bytes.len(), quantised.len(), &comparison, &dataset);
         let text = serde_json::to_string_pretty(&report).map_err(Failure::internal)?;
-        cic_data::write_atomic(path, |file| writeln!(file, "{text}"))?;
+        output::write(path, |file| writeln!(file, "{text}"))?;
     }
     if !args.quiet {
-        eprintln!(
+        tell(format_args!(
             "{}: {} -> {} bytes ({:.1} % of f32); on {} calibration cells: {:.2} % same label, \
              code error {:.4} of a standard deviation",
             args.output.display(),
@@ -107,7 +105,7 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
             comparison.n_cells,
             100.0 * comparison.agreement(),
             comparison.pooled_code_error,
-        );
+        ));
     }
     Ok(())
 }
@@ -151,9 +149,9 @@ pub(crate) fn calibration_rows(
             names.first().map_or("", |name| name),
         )));
     }
-    if let Some(row) = split.and_then(|split| {
-        found.iter().copied().find(|&row| split[row] == Some(SplitPart::Test))
-    }) {
+    if let Some(row) = split
+        .and_then(|split| found.iter().copied().find(|&row| split[row] == Some(SplitPart::Test)))
+    {
         return Err(Failure::input(format!(
             "{path}: the split calls cell {:?} test, but the model was trained with it; give the \
              split that the model was trained with",

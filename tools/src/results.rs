@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use cic_data::{
     AlignedMatrix, AnnDataOut, Column, CsrMatrix, ExpressionMatrix, ObsTable, UnsValue, csv_field,
 };
+use cic_model::Model;
 use cic_model::labels::UNASSIGNED;
 use cic_model::rules::RejectReason;
-use cic_model::Model;
 use cic_quant::CellRunner;
 use cic_runtime::Session;
 
@@ -156,10 +156,7 @@ pub(crate) fn anndata<'a>(
     };
     let mut obs: ObsTable = matrix.obs.clone();
     obs.insert("predicted_labels", texts(&|call| call.label(model).into()));
-    obs.insert(
-        "conf_score",
-        Column::F32(calls_of().map(|call| call.confidence).collect()),
-    );
+    obs.insert("conf_score", Column::F32(calls_of().map(|call| call.confidence).collect()));
     obs.insert("cell_type_ontology_term_id", texts(&|call| call.ontology_id(model).into()));
     obs.insert(
         "cic_rejected",
@@ -167,13 +164,8 @@ pub(crate) fn anndata<'a>(
     );
     obs.insert("cic_reject_reason", texts(&|call| call.reason().into()));
     obs.insert("cic_best_guess", texts(&|call| call.best_guess(model).into()));
-    obs.insert(
-        "cic_margin",
-        Column::F32(calls_of().map(|call| call.margin).collect()),
-    );
-    let count = |count: &dyn Fn(&Call) -> f64| {
-        Column::F64(calls_of().map(count).collect())
-    };
+    obs.insert("cic_margin", Column::F32(calls_of().map(|call| call.margin).collect()));
+    let count = |count: &dyn Fn(&Call) -> f64| Column::F64(calls_of().map(count).collect());
     obs.insert("n_genes_used", count(&|call| f64::from(call.n_genes)));
     obs.insert("n_counts_used", count(&|call| call.n_counts as f64));
     let mut obsm = vec![("X_cic".to_string(), calls.codes.clone())];

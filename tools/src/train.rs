@@ -1,24 +1,26 @@
 //! `cic train`: a full-precision model from labelled data.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use cic_data::{read_labels_tsv, write_atomic, SplitPart};
+use cic_data::SplitPart;
 use cic_model::Activation;
 use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
 use cic_trainer::onnx::{OnnxDescription, export_onnx};
 use cic_trainer::panel::PanelSize;
-use cic_trainer::parts::Assigned;
+use cic_trainer::parts::{Assigned, Parts};
 use cic_trainer::pipeline::{Request, TrainedModel, train};
-use cic_trainer::{CheckpointPolicy, EpochReport, FitControl, FitPass};
+use cic_trainer::{CheckpointPolicy, EpochReport, FitControl, FitPass, TrainError};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, column};
+use crate::console::tell;
+use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
-use crate::model_file;
+use crate::output;
 
 /// Options of `cic train`.
 #[derive(Args, Clone, Debug)]
@@ -29,17 +31,27 @@ pub struct TrainArgs {
     labels: LabelArgs,
     #[command(flatten)]
     split: SplitArgs,
-    /// Column with donors, batches or studies: parts of the training data are divided by it
-    #[arg(long, value_name = "KEY")]
+    /// Column with donors, batches or studies, beside the
+    /// labels: no group is in two parts of the data
+    #[arg(long, value_name = "KEY", verbatim_doc_comment)]
     groups: Option<String>,
     /// Genes of the panel, or all
     #[arg(long, value_name = "N|all", default_value = "2000", value_parser = parse_panel)]
     genes: PanelSize,
-    /// Hidden layers of the encoder, mirrored in the decoder [default: 128]
-    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    /// Hidden layers of the encoder, which the decoder
+    /// mirrors [default: 128, fewer for few genes]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', verbatim_doc_comment)]
     hidden: Option<Vec<usize>>,
-    /// Activation of the hidden layers: relu, sigmoid, log_sigmoid, tanh, soft_plus, soft_shrink
-    #[arg(long, value_name = "NAME", default_value = "relu", value_parser = parse_activation)]
+    /// Of the hidden layers: relu, sigmoid, tanh,
+    /// log_sigmoid, soft_plus, soft_shrink or
+    /// identity
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "relu",
+        value_parser = parse_activation,
+        verbatim_doc_comment
+    )]
     activation: Activation,
     /// Dimensions of the cell identity code
     #[arg(long, value_name = "N", default_value_t = 30)]
@@ -47,34 +59,38 @@ pub struct TrainArgs {
     /// Epochs at most [default: by the number of rows]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Everything random follows from it; the same seed gives the same bytes
+    /// The same seed gives the same bytes
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Threads, 0 for one per processor; the result does not depend on it
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    /// Threads, 0 for one per processor; they change
+    /// nothing but the time
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(0..=256),
+        verbatim_doc_comment
+    )]
+    threads: u16,
     /// Where the model goes
     #[arg(long, short, value_name = "MODEL")]
     output: PathBuf,
     /// Also write the network as ONNX
     #[arg(long, value_name = "FILE")]
     onnx: Option<PathBuf>,
-    /// Keep the state of the run here; a run that finds its own state continues it
-    #[arg(long, value_name = "FILE")]
+    /// Keep the state of the run here; the same command
+    /// continues a run that was interrupted
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     checkpoint: Option<PathBuf>,
     /// Say nothing on standard error
     #[arg(long, short)]
     quiet: bool,
 }
 
-/// Set by an interrupt: the run stops after the current epoch, its state on disk.
-pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
 /// What to train, independent of where the data came from.
 pub(crate) struct TrainPlan<'a> {
     pub(crate) dataset: &'a Dataset,
     pub(crate) annotations: &'a Annotations,
-    pub(crate) groups: Vec<Option<String>>,
     pub(crate) panel: PanelSize,
     pub(crate) hidden: Option<Vec<usize>>,
     pub(crate) activation: Activation,
@@ -91,61 +107,60 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     if args.labels.labels.is_none() {
         return Err(Failure::usage("--labels KEY is missing: it names the column with cell types"));
     }
+    let outputs = [Some(&args.output), args.onnx.as_ref(), args.checkpoint.as_ref()];
+    let outputs: Vec<&Path> = outputs.into_iter().flatten().map(PathBuf::as_path).collect();
+    output::check(&outputs, &[&args.data.data])?;
     let dataset = args.data.read()?;
-    let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split)?;
-    let table = args.labels.labels_file.as_deref().map(read_labels_tsv).transpose()?;
-    let groups = match &args.groups {
-        None => Vec::new(),
-        Some(key) => {
-            let groups = column(&dataset.matrix, table.as_ref(), key)?;
-            let text = |row| groups.text(row).map(|text| text.into_owned());
-            (0..dataset.matrix.n_obs()).map(text).collect()
-        }
-    };
+    let annotations =
+        Annotations::read(&dataset.matrix, &args.labels, &args.split, args.groups.as_deref())?;
     let trained = train_model(TrainPlan {
         dataset: &dataset,
         annotations: &annotations,
-        groups,
         panel: args.genes,
         hidden: args.hidden.clone(),
         activation: args.activation,
         code: args.code,
         epochs: args.epochs,
         seed: args.seed,
-        threads: args.threads,
+        threads: usize::from(args.threads),
         checkpoint: args.checkpoint.clone(),
         quiet: args.quiet,
     })?;
     let bytes = trained.spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
-    model_file::write(&args.output, &bytes)?;
+    output::write(&args.output, |file| file.write_all(&bytes))?;
     if let Some(path) = &args.onnx {
         let onnx = onnx(&trained.spec)?;
-        write_atomic(path, |file| file.write_all(&onnx))?;
+        output::write(path, |file| file.write_all(&onnx))?;
     }
     if !args.quiet {
-        let parts = &trained.parts;
-        eprintln!(
-            "{}: {} bytes, {} genes, {} cell types; {} rows fitted, {} for early stopping, {} for \
-             calibration, {} for the test",
+        tell(format_args!(
+            "{}: {} bytes, {} genes, {} cell types",
             args.output.display(),
             bytes.len(),
             trained.spec.n_genes(),
             trained.spec.labels.n_leaves(),
-            parts.fit.len(),
-            parts.early_stop.len(),
-            parts.calibrate.len(),
-            parts.test.len(),
-        );
+        ));
+        tell(format_args!("rows: {}", part_sizes(&trained.parts)));
     }
     Ok(())
+}
+
+/// How many rows each part has, in words.
+pub(crate) fn part_sizes(parts: &Parts) -> String {
+    format!(
+        "{} to fit, {} for early stopping, {} for calibration, {} for the test",
+        parts.fit.len(),
+        parts.early_stop.len(),
+        parts.calibrate.len(),
+        parts.test.len(),
+    )
 }
 
 /// Trains with progress on standard error.
 pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> {
     let matrix = &plan.dataset.matrix;
     let n_rows = matrix.n_obs();
-    let labels: Vec<Option<String>> =
-        (0..n_rows).map(|row| plan.annotations.label(row)).collect();
+    let labels: Vec<Option<String>> = (0..n_rows).map(|row| plan.annotations.label(row)).collect();
     let assigned: Vec<Assigned> = match &plan.annotations.split {
         None => vec![Assigned::Open; n_rows],
         Some(split) => split
@@ -157,9 +172,11 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
             })
             .collect(),
     };
+    check_classes(&matrix.source.path, &labels, &assigned)?;
     if !plan.quiet {
         tell_exclusions(&labels, &assigned);
     }
+    catch_interrupts();
     let mut progress = Progress::new(plan.quiet);
     let mut on_epoch = |report: &EpochReport| progress.tell(report);
     let mut control = FitControl {
@@ -168,13 +185,14 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
         cancel: Some(&INTERRUPTED),
         checkpoint: plan
             .checkpoint
+            .clone()
             .map(|path| CheckpointPolicy { path, every_epochs: CHECKPOINT_EPOCHS }),
     };
     let request = Request {
         matrix,
         kind: plan.dataset.kind,
         labels: &labels,
-        groups: &plan.groups,
+        groups: &plan.annotations.groups,
         assigned: &assigned,
         panel: plan.panel,
         hidden: plan.hidden,
@@ -183,10 +201,55 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
         epochs: plan.epochs,
         seed: plan.seed,
     };
-    let trained = train(&request, &mut control)?;
+    let trained = train(&request, &mut control);
     progress.finish();
-    Ok(trained)
+    trained.map_err(|error| match (&error, &plan.checkpoint) {
+        (TrainError::Cancelled { epoch }, Some(path)) => Failure::Interrupted(anyhow::anyhow!(
+            "interrupted after epoch {epoch}; the same command continues from {}",
+            path.display()
+        )),
+        (TrainError::Cancelled { epoch }, None) => Failure::Interrupted(anyhow::anyhow!(
+            "interrupted after epoch {epoch}; nothing was kept, for want of --checkpoint"
+        )),
+        _ => Failure::from(error),
+    })
 }
+
+/// Refuses labels that leave nothing to tell apart.
+fn check_classes(
+    path: &Path,
+    labels: &[Option<String>],
+    assigned: &[Assigned],
+) -> Result<(), Failure> {
+    let trains = |part: &Assigned| matches!(part, Assigned::Open | Assigned::Train);
+    let n_rows = assigned.iter().filter(|part| trains(part)).count();
+    let rows = labels.iter().zip(assigned).filter(|(_, part)| trains(part));
+    let classes: BTreeSet<&String> = rows.filter_map(|(label, _)| label.as_ref()).collect();
+    let found = match (n_rows, classes.len(), classes.first()) {
+        (0, ..) => "no row is left to train on, the split calls none of them train".into(),
+        (_, 1, Some(only)) => format!("all labelled training rows are {only:?}"),
+        (_, 0, _) => format!("none of the {n_rows} training rows has a label"),
+        _ => return Ok(()),
+    };
+    Err(Failure::input(format!(
+        "{}: {found}; at least two cell types are needed, see --labels and --split",
+        path.display()
+    )))
+}
+
+/// The first Ctrl-C stops the run after the current epoch, the second at once.
+fn catch_interrupts() {
+    // Where interrupts are ignored already, as in a job in the background, they stay so.
+    let _ = ctrlc::try_set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        tell("stopping after this epoch; press Ctrl-C again to stop at once");
+    });
+}
+
+/// Set by the first interrupt.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// The network of a full-precision model as ONNX.
 pub(crate) fn onnx(spec: &ModelSpec) -> Result<Vec<u8>, Failure> {
@@ -222,7 +285,7 @@ const CHECKPOINT_EPOCHS: usize = 5;
 fn tell_exclusions(labels: &[Option<String>], assigned: &[Assigned]) {
     let excluded = assigned.iter().filter(|part| **part == Assigned::Excluded).count();
     if excluded > 0 {
-        eprintln!("note: {excluded} rows are not in the split and are left out");
+        tell(format_args!("note: {excluded} rows are not in the split and are left out"));
     }
     let unlabelled = labels
         .iter()
@@ -230,7 +293,9 @@ fn tell_exclusions(labels: &[Option<String>], assigned: &[Assigned]) {
         .filter(|(label, part)| label.is_none() && **part != Assigned::Excluded)
         .count();
     if unlabelled > 0 {
-        eprintln!("note: {unlabelled} rows have no label and are used for reconstruction only");
+        tell(format_args!(
+            "note: {unlabelled} rows have no label and are used for reconstruction only"
+        ));
     }
 }
 
@@ -265,13 +330,13 @@ impl Progress {
         let is_due = self.last_line.elapsed() > Duration::from_secs(10);
         if is_due || report.epoch == report.epochs {
             self.last_line = Instant::now();
-            eprintln!(
+            tell(format_args!(
                 "{} epoch {}/{}: {message}, {:.0} s to go",
                 pass_name(report.pass),
                 report.epoch,
                 report.epochs,
                 report.eta.as_secs_f64()
-            );
+            ));
         }
     }
 
@@ -307,12 +372,7 @@ fn pass_name(pass: FitPass) -> &'static str {
     }
 }
 
-/// Asks a run to stop after its current epoch.
-pub fn interrupt() {
-    INTERRUPTED.store(true, Ordering::Relaxed);
-}
-
-fn parse_panel(text: &str) -> Result<PanelSize, String> {
+pub(crate) fn parse_panel(text: &str) -> Result<PanelSize, String> {
     if text == "all" {
         return Ok(PanelSize::All);
     }

@@ -1,17 +1,19 @@
 //! `cic type`: names the cells of a file.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cic_data::{ExpressionMatrix, UnsValue, write_atomic, write_h5ad};
+use cic_data::{UnsValue, write_h5ad};
 use cic_model::{Dtype, Model};
 use clap::Args;
 use sha2::{Digest, Sha256};
 
-use crate::dataset::{DataArgs, Dataset, column};
+use crate::console::{print, tell};
+use crate::dataset::{DataArgs, Dataset, TotalArgs};
 use crate::failure::Failure;
 use crate::model_file;
+use crate::output;
 use crate::results::{Calls, anndata, write_csv};
 
 /// Options of `cic type`.
@@ -22,16 +24,15 @@ pub struct TypeArgs {
     /// The model
     #[arg(long, short, value_name = "MODEL")]
     model: PathBuf,
-    /// Where the calls go: .csv (10x cell_types.csv and CellTypist columns), .h5ad (AnnData), or -
-    /// for CSV on standard output
-    #[arg(long, short, value_name = "OUT")]
+    /// Where the calls go: NAME.csv, NAME.h5ad (AnnData
+    /// with the data), or - for CSV on standard output
+    #[arg(long, short, value_name = "OUT", verbatim_doc_comment)]
     output: PathBuf,
-    /// Column of obs with the sum of each cell's counts over all measured genes, for files that
-    /// hold only a part of them
-    #[arg(long, value_name = "KEY")]
-    total_counts: Option<String>,
-    /// Exit with 3 and write nothing if any cell is rejected
-    #[arg(long)]
+    #[command(flatten)]
+    totals: TotalArgs,
+    /// Exit with 3 and write nothing if any cell is
+    /// rejected
+    #[arg(long, verbatim_doc_comment)]
     strict: bool,
     /// Say nothing on standard error
     #[arg(long, short)]
@@ -40,10 +41,13 @@ pub struct TypeArgs {
 
 /// Reads, types and writes. Nothing is written unless every cell was typed or rejected.
 pub fn run(args: &TypeArgs) -> Result<(), Failure> {
+    let target = Target::new(&args.output)?;
+    if target != Target::StandardOutput {
+        output::check(&[&args.output], &[&args.data.data, &args.model])?;
+    }
     let bytes = model_file::read(&args.model)?;
     let model = model_file::open(&args.model, &bytes)?;
-    let to_anndata = args.output.extension().is_some_and(|extension| extension == "h5ad");
-    if model.n_leaves() == 0 && !to_anndata {
+    if model.n_leaves() == 0 && target != Target::AnnData {
         return Err(Failure::usage(format!(
             "{}: the model names no cell types; write its codes to a .h5ad file",
             args.model.display()
@@ -51,9 +55,7 @@ pub fn run(args: &TypeArgs) -> Result<(), Failure> {
     }
     let dataset = args.data.read()?;
     let mut cells = dataset.align(&model)?;
-    if let Some(key) = &args.total_counts {
-        replace_totals(&dataset.matrix, key, &mut cells.totals)?;
-    }
+    args.totals.apply(&dataset.matrix, &mut cells.totals)?;
     let calls = Calls::run(&model, &cells)?;
     let n_rejected = calls.n_rejected();
     if args.strict && n_rejected > 0 {
@@ -67,52 +69,50 @@ pub fn run(args: &TypeArgs) -> Result<(), Failure> {
             dataset.matrix.obs_names[first],
         )));
     }
-    if to_anndata {
-        let facts = facts(args, &model, &dataset, cells.overlap.n_present)?;
-        let names: Vec<String> = dataset.matrix.genes.iter().map(|gene| gene.id.clone()).collect();
-        write_h5ad(&args.output, &anndata(&dataset.matrix, &names, &model, &calls, facts))?;
-    } else if args.output == Path::new("-") {
-        let mut out = io::BufWriter::new(io::stdout().lock());
-        let written = write_csv(&mut out, &dataset.matrix, &model, &calls);
-        match written.and_then(|()| out.flush()) {
-            // The reader of a pipe has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            result => result.map_err(|error| Failure::output(&args.output, error))?,
+    let write_csv = |out: &mut dyn Write| write_csv(out, &dataset.matrix, &model, &calls);
+    match target {
+        Target::StandardOutput => print(write_csv)?,
+        Target::Csv => output::write(&args.output, write_csv)?,
+        Target::AnnData => {
+            let facts = facts(args, &model, &dataset, cells.overlap.n_present)?;
+            let genes = dataset.matrix.genes.iter();
+            let genes: Vec<String> = genes.map(|gene| gene.id.clone()).collect();
+            write_h5ad(&args.output, &anndata(&dataset.matrix, &genes, &model, &calls, facts))
+                .map_err(|error| output::failed(&args.output, error))?;
         }
-    } else {
-        write_atomic(&args.output, |out| write_csv(out, &dataset.matrix, &model, &calls))?;
     }
     if !args.quiet {
-        eprintln!(
+        tell(format_args!(
             "{} cells typed, {n_rejected} rejected; {} of {} genes of the model present",
             calls.calls.len() - n_rejected,
             cells.overlap.n_present,
             model.n_genes(),
-        );
+        ));
     }
     Ok(())
 }
 
-/// Takes the sums over all measured genes from a column.
-pub(crate) fn replace_totals(
-    matrix: &ExpressionMatrix,
-    key: &str,
-    totals: &mut [f64],
-) -> Result<(), Failure> {
-    let column = column(matrix, None, key)?;
-    for (row, total) in totals.iter_mut().enumerate() {
-        *total = column.number(row).filter(|total| total.is_finite() && *total >= 0.0).ok_or_else(
-            || {
-                Failure::input(format!(
-                    "{}: column {key} of obs has no usable number for cell {}; total counts are \
-                     numbers that are not negative",
-                    matrix.source.path.display(),
-                    matrix.obs_names[row]
-                ))
-            },
-        )?;
+/// Where calls can go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Target {
+    StandardOutput,
+    Csv,
+    AnnData,
+}
+
+impl Target {
+    fn new(path: &Path) -> Result<Self, Failure> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            _ if path == Path::new("-") => Ok(Self::StandardOutput),
+            Some("csv") => Ok(Self::Csv),
+            Some("h5ad") => Ok(Self::AnnData),
+            _ => Err(Failure::usage(format!(
+                "{}: calls are written to a name that ends in .csv or .h5ad, or to -, which is \
+                 CSV on standard output",
+                path.display()
+            ))),
+        }
     }
-    Ok(())
 }
 
 /// What `uns['cic']` says.

@@ -2,15 +2,12 @@
 
 use std::process::ExitCode;
 
-use cic_tools::{exit_with, quantize};
+use cic_tools::{EXIT_CODES, exit_with, quantize};
 use clap::Parser;
 
 /// Quantise a full-precision cell identity code model to int8 or f16.
-///
-/// Ranges are taken from the calibration part of the model's own training rows. Exit codes: 0
-/// done, 2 usage, 3 input refused, 4 model refused, 6 out of resources, 7 internal.
 #[derive(Parser)]
-#[command(name = "cic-quantize", version, max_term_width = 100)]
+#[command(name = "cic-quantize", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
     args: quantize::QuantizeArgs,

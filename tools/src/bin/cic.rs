@@ -2,15 +2,12 @@
 
 use std::process::ExitCode;
 
-use cic_tools::{check, demo, evaluate, exit_with, inspect, train, type_cells};
+use cic_tools::{EXIT_CODES, check, demo, evaluate, exit_with, inspect, train, type_cells};
 use clap::{Parser, Subcommand};
 
 /// Cell identity codes: what each cell is, from its gene expression profile.
-///
-/// Exit codes: 0 done, 2 usage, 3 input refused, 4 model refused, 5 gate not met, 6 out of
-/// resources, 7 internal, 130 interrupted. No network access, ever.
 #[derive(Parser)]
-#[command(name = "cic", version, max_term_width = 100)]
+#[command(name = "cic", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -1,0 +1,39 @@
+//! Standard output for data, standard error for talk.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use cic_data::sanitise_for_terminal;
+
+use crate::failure::Failure;
+
+/// Writes data to standard output. That its reader has seen enough (`| head`) is no failure.
+pub(crate) fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            // What is still in the buffer would be tried again when it is dropped.
+            let _ = out.into_parts();
+            Ok(())
+        }
+        result => result.map_err(|error| Failure::output(Path::new("standard output"), error)),
+    }
+}
+
+/// Writes one line of data to standard output.
+pub(crate) fn print_line(text: impl Display) -> Result<(), Failure> {
+    print(|out| writeln!(out, "{text}"))
+}
+
+/// Prints a value as JSON.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(Failure::internal)?;
+    print_line(text)
+}
+
+/// Tells the user something. Names in it come from files: nothing in them steers the terminal.
+pub(crate) fn tell(text: impl Display) {
+    // Nobody is left to be told that standard error is closed.
+    let _ = writeln!(io::stderr(), "{}", sanitise_for_terminal(&text.to_string()));
+}
