@@ -136,7 +136,7 @@ impl<'a> Layer<'a> {
     ) -> Result<Self, ModelError> {
         let bad = |field| ModelError::BadField { kind: SectionKind::Graph, field };
         let shape = ModelError::ShapeMismatch { layer: index };
-        let [in_dim, out_dim, n_segments, carry, block, panel, _, _, rest @ ..] = *record;
+        let [in_dim, out_dim, n_segments, carry, block, panel, a, b, rest @ ..] = *record;
         let (in_dim, out_dim) = (in_dim as usize, out_dim as usize);
         let (n_segments, carry) = (n_segments as usize, carry as usize);
         if n_segments == 0 || n_segments > MAX_SEGMENTS || in_dim == 0 {
@@ -144,6 +144,10 @@ impl<'a> Layer<'a> {
         }
         if dtype == Dtype::S8 && in_dim > MAX_INPUTS {
             return Err(shape);
+        }
+        let unused = rest.iter().skip(2 * n_segments);
+        if [a, b].iter().chain(unused).any(|&word| word != 0) {
+            return Err(bad("reserved word: it is not zero"));
         }
         let mut segments = [SegmentView::default(); MAX_SEGMENTS];
         let mut total = carry;
@@ -237,9 +241,31 @@ impl<'a> Layer<'a> {
         self.segments().iter().all(|segment| segment.table.len() == TABLE_LEN)
     }
 
-    /// Largest `127 · Σ|w| + |bias|` of any row outside the carry, and of the carry's rows, taken
-    /// to the accumulator that they are added to: `(activated row bounds, carried row bounds)` are
-    /// given to `check(row, bound)`. Int8 only.
+    /// Whether every weight is in range (finite, or −127 ..= 127) and the padding is zero.
+    pub(crate) fn has_sound_weights(&self) -> bool {
+        let (is_in_range, n_set) = match self.weights {
+            Weights::F32(weights) => (
+                weights.iter().all(|weight| weight.is_finite()),
+                weights.iter().filter(|&&weight| weight != 0.0).count(),
+            ),
+            Weights::F16(weights) => (
+                weights.iter().all(|&bits| half::f16::from_bits(bits).is_finite()),
+                weights.iter().filter(|&&bits| half::f16::from_bits(bits).to_f32() != 0.0).count(),
+            ),
+            Weights::S8(weights) => {
+                (!weights.contains(&i8::MIN), weights.iter().filter(|&&weight| weight != 0).count())
+            }
+        };
+        let (in_dim, out_dim) = (self.in_dim, self.out_dim());
+        if self.weights.len() == in_dim * out_dim {
+            return is_in_range;
+        }
+        let places = (0..out_dim).flat_map(|row| (0..in_dim).map(move |column| (row, column)));
+        let n_read = places.filter(|&(row, column)| self.weight(row, column) != 0.0).count();
+        is_in_range && n_read == n_set
+    }
+
+    /// `127 · Σ|w| + |bias|` of a row. Int8 only.
     pub(crate) fn row_bound(&self, row: usize, epilogue: &S8Epilogue<'_>) -> i64 {
         let Weights::S8(weights) = self.weights else { return 0 };
         let sum: i64 = (0..self.in_dim)

@@ -143,11 +143,15 @@ impl<'a> Model<'a> {
         Ok(model)
     }
 
-    /// [`Model::open`], then the SHA-256 of every byte, and for int8 the proof that no row can
-    /// overflow its 32-bit sum. What this returns is the model that was written.
+    /// [`Model::open`], then the SHA-256 of every byte, the range of the weights, and for int8 the
+    /// proof that no row can overflow its 32-bit sum. What this returns is the model that was
+    /// written.
     pub fn open_verified(bytes: &'a [u8]) -> Result<Self, ModelError> {
         let model = Self::open(bytes)?;
         model.container.verify()?;
+        if !model.layers.iter().all(Layer::has_sound_weights) {
+            return Err(ModelError::BadField { kind: SectionKind::Weights, field: "weight" });
+        }
         model.check_accumulators()?;
         Ok(model)
     }

@@ -64,7 +64,6 @@ impl Scaling {
     pub fn input(&self, value: f32, factor: f32) -> f32 {
         if is_scaled(self.kind) { libm::log1pf(value * factor) } else { value }
     }
-
 }
 
 /// Thresholds of an int8 input.
@@ -109,7 +108,9 @@ impl<'a> Profile<'a> {
         let scale = reader.f32()?;
         let offset = reader.f32()?;
         let n_thresholds = reader.u32()? as usize;
-        let _gene_tables = reader.u32()?;
+        if reader.u32()? != 0 {
+            return Err(reader.bad("reserved word: it is not zero"));
+        }
         let name = parse_name(&mut reader)?;
         let fill_values: &[f32] = reader.array(n_genes)?;
         let (mut count_thresholds, mut value_thresholds, mut fill_levels): (&[u32], &[f32], &[u8]) =
@@ -130,10 +131,11 @@ impl<'a> Profile<'a> {
             return Err(reader.bad("number of thresholds"));
         }
         if is_quantised {
+            let zero_has_level_0 = value_thresholds.first().is_some_and(|&lowest| lowest > 0.0);
             let is_sound = scale.is_finite()
                 && scale > 0.0
                 && offset.is_finite()
-                && (offset == 0.0 || !is_scaled)
+                && (kind == ValueKind::Log2Intensity || (offset == 0.0 && zero_has_level_0))
                 && shift < 32
                 && u64::from(target_sum) << shift <= u64::from(u32::MAX)
                 && (kind != ValueKind::Counts || count_thresholds.iter().all(|&t| t >= 1))

@@ -33,7 +33,9 @@ impl Rules {
         if rules.inv_temperature_q16 == 0 {
             return Err(reader.bad("temperature"));
         }
-        let _reserved = reader.bytes(12)?;
+        if reader.bytes(12)?.iter().any(|&byte| byte != 0) {
+            return Err(reader.bad("reserved word: it is not zero"));
+        }
         reader.finish()?;
         Ok(rules)
     }
