@@ -14,8 +14,11 @@ pub(crate) struct SegmentRange {
     pub(crate) scales: Vec<(f64, f64)>,
 }
 
-/// Share by which the largest pre-activation seen is exceeded before clipping begins.
-const MARGIN: f64 = 0.05;
+/// Share of the range seen by which pre-activations may exceed it before clipping begins: the fewer
+/// cells were seen, the more. Clipping costs more than coarse steps do.
+fn margin(n_cells: usize) -> f64 {
+    0.5 + 10.0 / n_cells.max(10) as f64
+}
 
 /// Chooses the ranges of a segment. `columns[unit]` lists the unit's pre-activations.
 pub(crate) fn fit(segment: &Segment, columns: &[Vec<f32>]) -> SegmentRange {
@@ -35,12 +38,13 @@ fn fit_units(segment: &Segment, columns: &[Vec<f32>]) -> SegmentRange {
     widths.sort_unstable_by(f64::total_cmp);
     // A unit that is silent on every calibration cell still gets a range.
     let typical = widths.get(widths.len() / 2).copied().filter(|&w| w > 0.0).unwrap_or(1.0);
+    let margin = margin(columns.first().map_or(0, Vec::len));
     let scales: Vec<(f64, f64)> = bounds
         .iter()
         .map(|&(lo, hi)| {
             let (lo, hi) = if is_relu { (0.0, hi) } else { (lo, hi) };
             let width = (hi - lo).max(0.05 * typical);
-            let margin = MARGIN * width;
+            let margin = margin * width;
             let begin = if is_relu { 0.0 } else { lo - margin };
             ((lo + width + margin - begin) / f64::from(LEVEL_MAX), begin)
         })
@@ -59,7 +63,7 @@ fn fit_shared(segment: &Segment, columns: &[Vec<f32>]) -> SegmentRange {
             (lo.min(unit_lo), hi.max(unit_hi))
         });
     let (lo, hi) = if lo < hi { (lo, hi) } else { (-1.0, 1.0) };
-    let margin = MARGIN * (hi - lo);
+    let margin = margin(columns.first().map_or(0, Vec::len)) * (hi - lo);
     // Beyond ±9 a sigmoid moves less than a level.
     let (lo, hi) = match segment.activation {
         Activation::Sigmoid | Activation::Tanh => ((lo - margin).max(-9.0), (hi + margin).min(9.0)),

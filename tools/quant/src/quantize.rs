@@ -109,7 +109,7 @@ fn to_int8(
         return Err(QuantError::NoCalibration);
     }
     let inputs = input_levels::inputs(profile, &cells);
-    let levels = input_levels::fit(profile, first, &inputs)?;
+    let levels = input_levels::fit(profile, &inputs)?;
     let input = Activations {
         levels: input_levels::levels(profile, &levels, &cells),
         scales: vec![(f64::from(levels.scale), f64::from(levels.offset)); first.in_dim],
@@ -120,7 +120,7 @@ fn to_int8(
     let n_encoder = network.encoder.len();
     let n_classifier = network.classifier.len();
     let mut encoder = quantize_stage(&network.encoder, input, 0)?;
-    let units = output_units(&encoder, CODE_HEADROOM);
+    let units = output_units(&encoder, CODE_HEADROOM, CODE_MIN_RANGE);
     set_ratios(&mut encoder, &units, n_encoder - 1)?;
     let (code, codes) = code_levels(&encoder, &units, n_encoder - 1)?;
 
@@ -129,7 +129,7 @@ fn to_int8(
     set_ratios(&mut classifier, &logit_units, (n_encoder + n_classifier).saturating_sub(1))?;
 
     let mut decoder = quantize_stage(&network.decoder, codes, n_encoder + n_classifier)?;
-    let reconstruction_units = output_units(&decoder, RECONSTRUCTION_HEADROOM);
+    let reconstruction_units = output_units(&decoder, RECONSTRUCTION_HEADROOM, 1e-3);
     let n_layers = n_encoder + n_classifier + network.decoder.len();
     set_ratios(&mut decoder, &reconstruction_units, n_layers.saturating_sub(1))?;
 
@@ -145,15 +145,16 @@ fn to_int8(
 }
 
 /// Value of one unit of each `i16` output: the largest calibration cell takes `1 / headroom` of
-/// the range. Single precision, because that is what the file holds.
-fn output_units(stage: &QuantStage, headroom: f64) -> Vec<f64> {
+/// the range, and the range is at least `min_range`. Single precision, because that is what the
+/// file holds.
+fn output_units(stage: &QuantStage, headroom: f64, min_range: f64) -> Vec<f64> {
     let mut largest = vec![0.0_f32; stage.scales.len()];
     for row in stage.float.chunks_exact(stage.scales.len().max(1)) {
         for (largest, value) in largest.iter_mut().zip(row) {
             *largest = largest.max(value.abs());
         }
     }
-    let unit = |max: f32| headroom * f64::from(max).max(1e-3) / f64::from(i16::MAX);
+    let unit = |max: f32| (headroom * f64::from(max)).max(min_range) / f64::from(i16::MAX);
     largest.into_iter().map(|max| f64::from(unit(max) as f32)).collect()
 }
 
@@ -242,9 +243,13 @@ fn renew_golden(spec: &mut ModelSpec) -> Result<(), QuantError> {
 /// Cells unlike the calibration cells may have codes this many times as large before they clip.
 const CODE_HEADROOM: f64 = 4.0;
 
-/// The same for reconstructions, whose resolution matters less.
+/// Trained codes have a standard deviation of one, but a dimension may belong to a few outliers
+/// that are not among the calibration cells; a unit is a thousandth of a deviation all the same.
+const CODE_MIN_RANGE: f64 = 32.0;
+
+/// The same headroom for reconstructions, whose resolution matters less.
 const RECONSTRUCTION_HEADROOM: f64 = 1.5;
 
 /// Share of its range by which the 7-bit copy of a code dimension exceeds the calibration cells,
 /// on each side.
-const CODE_MARGIN: f64 = 0.05;
+const CODE_MARGIN: f64 = 0.25;

@@ -8,7 +8,7 @@ use cic_model::spec::{QuantEpilogue, QuantLayer, QuantSegment};
 use crate::activation_range;
 use crate::error::QuantError;
 use crate::matrix::{affine, integer_products};
-use crate::rounding::{Columns, round};
+use crate::rounding::{level_variances, round};
 
 /// Inputs of a layer on the calibration cells, in full precision and as levels.
 #[derive(Clone)]
@@ -79,9 +79,9 @@ fn hidden_layer(
     let (activated, out_dim) = (layer.activated_dim(), layer.out_dim());
     let float = affine(layer, &input.float);
     let weights = per_level(layer, &input.scales);
-    let columns = Columns::new(&input.levels, layer.in_dim, out_dim);
+    let variances = level_variances(&input.levels, layer.in_dim);
     let rounded =
-        round(&weights, layer.in_dim, &columns, |row| min_scale(layer, &weights, row, 0.0));
+        round(&weights, layer.in_dim, &variances, |row| min_scale(layer, &weights, row, 0.0));
     let products = integer_products(&rounded.weights, layer.in_dim, &input.levels);
     let biases = mean_difference(&float, &products, &rounded.scales);
 
@@ -166,10 +166,10 @@ fn last_layer(
 ) -> Result<QuantStage, QuantError> {
     let out_dim = layer.out_dim();
     let weights = per_level(layer, &input.scales);
-    let columns = Columns::new(&input.levels, layer.in_dim, out_dim);
+    let variances = level_variances(&input.levels, layer.in_dim);
     let carried_bound =
         |row: usize| carry.map_or(0.0, |carry| carry.scales[row] * carry.bounds[row]);
-    let rounded = round(&weights, layer.in_dim, &columns, |row| {
+    let rounded = round(&weights, layer.in_dim, &variances, |row| {
         min_scale(layer, &weights, row, carried_bound(row))
     });
     let mut products = integer_products(&rounded.weights, layer.in_dim, &input.levels);
