@@ -7,6 +7,7 @@ use cic_data::{
     AlignedMatrix, Column, ExpressionMatrix, MatrixChoice, Orientation, ReadOptions, SplitPart,
     align, check_scale, read_expression, read_labels_tsv, read_split, split_parts,
 };
+use cic_model::genes::GeneName;
 use cic_model::quant::ONE_Q16;
 use cic_model::{Model, ValueKind};
 use clap::Args;
@@ -140,20 +141,34 @@ impl Dataset {
         if coverage < u64::from(model.rules().min_coverage_q16) * n_genes as u64
             || cells.overlap.n_present == 0
         {
-            let example = |genes: Vec<&str>| genes.join(", ");
-            return Err(Failure::input(format!(
-                "{path}: has {found} of the model's {n_genes} genes, at least {needed} are needed; \
-                 its genes are named like {theirs}, the model's like {ours}: check species and \
-                 names",
-                found = cells.overlap.n_present,
-                needed = (u64::from(model.rules().min_coverage_q16) * n_genes as u64)
-                    .div_ceil(u64::from(ONE_Q16))
-                    .max(1),
-                theirs = example(self.matrix.genes.iter().take(3).map(|g| g.id.as_str()).collect()),
-                ours = example((0..n_genes.min(3)).map(|g| model.genes().id(g)).collect()),
-            )));
+            return Err(self.too_few_genes(model, cells.overlap.n_present));
         }
         Ok(cells)
+    }
+
+    fn too_few_genes(&self, model: &Model<'_>, n_present: u32) -> Failure {
+        let (path, panel) = (self.matrix.source.path.display(), model.genes());
+        let is_gene = |name: &&String| {
+            panel.find(&GeneName { id: name, ensembl: None, symbol: None }).is_some()
+        };
+        if self.matrix.obs_names.iter().filter(is_gene).count() > n_present as usize {
+            return Failure::input(format!(
+                "{path}: the cells are named like the model's genes: the table is transposed; swap \
+                 rows and columns (for a text table: --rows)"
+            ));
+        }
+        let n_genes = model.n_genes();
+        let theirs: Vec<&str> = self.matrix.genes.iter().take(3).map(|g| g.id.as_str()).collect();
+        let ours: Vec<&str> = (0..n_genes.min(3)).map(|gene| panel.id(gene)).collect();
+        Failure::input(format!(
+            "{path}: has {n_present} of the model's {n_genes} genes, at least {needed} are needed; \
+             its genes are named like {theirs}, the model's like {ours}: check species and names",
+            needed = (u64::from(model.rules().min_coverage_q16) * n_genes as u64)
+                .div_ceil(u64::from(ONE_Q16))
+                .max(1),
+            theirs = theirs.join(", "),
+            ours = ours.join(", "),
+        ))
     }
 }
 

@@ -101,6 +101,10 @@ impl From<DataError> for Failure {
             DataError::UnknownColumn { .. } | DataError::NotWritable { .. } => {
                 Self::Usage(error.into())
             }
+            DataError::OrientationUnknown { .. } => {
+                Self::input(format!("{error}, with --rows genes or --rows cells"))
+            }
+            DataError::ScaleUnknown { .. } => Self::input(format!("{error}, with --kind")),
             _ => Self::Input(error.into()),
         }
     }

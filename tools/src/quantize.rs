@@ -35,7 +35,7 @@ pub struct QuantizeArgs {
     #[arg(long, value_name = "DTYPE", value_parser = parse_dtype)]
     to: Dtype,
     /// Where the model goes
-    #[arg(long, short, value_name = "MODEL")]
+    #[arg(long, short, value_name = "OUT")]
     output: PathBuf,
     /// Where a report of what changed goes, as JSON
     #[arg(long, value_name = "JSON")]

@@ -1,0 +1,13 @@
+//! The programs as a stranger meets them: run as processes on small files.
+
+mod cell_faults;
+mod evaluating;
+mod file_faults;
+mod formats;
+mod model_faults;
+mod quantising;
+mod results;
+mod sandbox;
+mod training;
+mod usage;
+mod writers;
