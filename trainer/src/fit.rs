@@ -37,7 +37,7 @@ pub struct CheckpointPolicy {
 }
 
 /// Which of its two passes a run is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FitPass {
     /// On the fit rows, watching the early-stop rows.
     Search,

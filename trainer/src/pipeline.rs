@@ -65,6 +65,10 @@ pub struct TrainedModel {
 /// What counts and linear values are scaled to sum to over the panel.
 pub const TARGET_SUM: u32 = 10_000;
 
+/// With fewer rows no confidence can be calibrated. They then also decide when to stop, and the
+/// final network is fitted on them too; quantisation still takes its ranges from them.
+pub const MIN_CALIBRATION_ROWS: usize = 30;
+
 /// Smallest share of the panel's genes that a file must have, Q16: one half.
 const MIN_COVERAGE_Q16: u32 = ONE_Q16 / 2;
 
@@ -72,7 +76,10 @@ const MIN_COVERAGE_Q16: u32 = ONE_Q16 / 2;
 ///
 /// # Errors
 /// Those of [`fit`]; too few rows or genes.
-pub fn train(request: &Request<'_>, control: &mut FitControl<'_>) -> Result<TrainedModel, TrainError> {
+pub fn train(
+    request: &Request<'_>,
+    control: &mut FitControl<'_>,
+) -> Result<TrainedModel, TrainError> {
     let matrix = request.matrix;
     let mut assigned = request.assigned.to_vec();
     for (row, assigned) in assigned.iter_mut().enumerate() {
@@ -114,6 +121,10 @@ pub fn train(request: &Request<'_>, control: &mut FitControl<'_>) -> Result<Trai
     architecture.activation = request.activation;
     let mut params = TrainParams::for_rows(architecture, n_train);
     params.seed = request.seed;
+    if request.kind == ValueKind::Log2Intensity {
+        // No value of an array is ever lost.
+        params.input_dropout = 0.0;
+    }
     if let Some(epochs) = request.epochs {
         params.max_epochs = epochs;
     }
@@ -127,10 +138,14 @@ pub fn train(request: &Request<'_>, control: &mut FitControl<'_>) -> Result<Trai
         labels: Some(&labels),
         n_classes: classes.len(),
     };
-    let run = fit(&params, &data, &parts.fit, &parts.early_stop, control)?;
+    let mut held_out = parts.early_stop.clone();
+    if parts.calibrate.len() < MIN_CALIBRATION_ROWS {
+        held_out.extend(&parts.calibrate);
+    }
+    let run = fit(&params, &data, &parts.fit, &held_out, control)?;
     let network = run.freeze();
 
-    let seen: Vec<usize> = parts.fit.iter().chain(&parts.early_stop).copied().collect();
+    let seen: Vec<usize> = parts.fit.iter().chain(&held_out).copied().collect();
     let fill_values = column_means(&inputs, &seen);
     let temperature = fit_temperature(
         parts.calibrate.iter().filter(|&&row| labels[row] != UNLABELLED).map(|&row| {
@@ -337,6 +352,10 @@ fn provenance(
         ("data.digest", data_digest(request.matrix)),
         ("data.name", name),
         ("panel.library_share", format!("{:.4}", panel.library_share())),
+        (
+            "rows.calibrate.fitted",
+            if parts.calibrate.len() < MIN_CALIBRATION_ROWS { "yes" } else { "no" }.to_string(),
+        ),
         ("rows.division", format!("{:?}", parts.division)),
         ("training.epochs", run.best_epoch.to_string()),
         ("training.seed", request.seed.to_string()),

@@ -1,7 +1,6 @@
 //! The softmax temperature, fitted on calibration cells.
 
-/// Fewest labelled cells that a temperature is fitted on.
-const MIN_CELLS: usize = 30;
+use crate::pipeline::MIN_CALIBRATION_ROWS;
 
 /// The temperature with the smallest mean negative log-likelihood of the labels (Guo et al. 2017,
 /// "On calibration of modern neural networks", section 4.2), between ¼ and 4. 1 with fewer than
@@ -9,7 +8,7 @@ const MIN_CELLS: usize = 30;
 pub(crate) fn fit_temperature(cells: impl Iterator<Item = (Vec<f64>, usize)>) -> f64 {
     let cells: Vec<(Vec<f64>, usize)> =
         cells.filter(|(logits, label)| *label < logits.len()).collect();
-    if cells.len() < MIN_CELLS {
+    if cells.len() < MIN_CALIBRATION_ROWS {
         return 1.0;
     }
     let loss = |log_temperature: f64| -> f64 {

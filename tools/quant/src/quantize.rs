@@ -186,7 +186,7 @@ fn code_levels(
         let lo = column().fold(f64::INFINITY, f64::min);
         let hi = column().fold(f64::NEG_INFINITY, f64::max);
         // Never a range of zero: a dimension may be constant on the calibration cells.
-        let margin = (CODE_MARGIN * (hi - lo)).max(1.0);
+        let margin = (code_margin(codes.len() / width) * (hi - lo)).max(1.0);
         let (lo, hi) = ((lo - margin).round(), hi + margin);
         let step = (hi - lo) / f64::from(LEVEL_MAX);
         dims.push(CodeDimSpec {
@@ -250,6 +250,8 @@ const CODE_MIN_RANGE: f64 = 32.0;
 /// The same headroom for reconstructions, whose resolution matters less.
 const RECONSTRUCTION_HEADROOM: f64 = 1.5;
 
-/// Share of its range by which the 7-bit copy of a code dimension exceeds the calibration cells,
-/// on each side.
-const CODE_MARGIN: f64 = 0.25;
+/// Share of its range by which the 7-bit copy of a code dimension exceeds the calibration cells, on
+/// each side: the fewer cells were seen, the more.
+fn code_margin(n_cells: usize) -> f64 {
+    0.25 + 10.0 / n_cells.max(10) as f64
+}
