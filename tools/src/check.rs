@@ -7,7 +7,7 @@ use cic_data::{align, check_scale, sanitise_for_terminal};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::console::{print, print_json};
+use crate::console::{print, print_json, wrap_list};
 use crate::dataset::DataArgs;
 use crate::failure::Failure;
 use crate::model_file;
@@ -113,11 +113,8 @@ fn write_report(report: &Value, out: &mut dyn Write) -> io::Result<()> {
     }
     line("empty cells", report["n_empty_cells"].to_string())?;
     line("Ensembl ids", format!("{} of {}", report["n_ensembl_ids"], report["n_vars"]))?;
-    let list = |value: &Value| {
-        let items = value.as_array().map_or(&[][..], |items| items);
-        items.iter().map(text).collect::<Vec<_>>().join(", ")
-    };
-    let columns = list(&report["obs_columns"]);
+    let columns = report["obs_columns"].as_array().map_or(&[][..], |columns| columns);
+    let columns = wrap_list(columns.iter().filter_map(Value::as_str), 17);
     line("obs columns", if columns.is_empty() { "none".into() } else { columns })?;
     for note in report["notes"].as_array().map_or(&[][..], |notes| notes) {
         line("note", text(note))?;
@@ -130,7 +127,7 @@ fn write_report(report: &Value, out: &mut dyn Write) -> io::Result<()> {
         line("model input", text(&model["value_kind"]))?;
         match &model["refusal"] {
             Value::Null => line("verdict", "the model takes this file".into())?,
-            reason => line("verdict", format!("the model refuses this file: {}", text(reason)))?,
+            reason => line("verdict", format!("refused: {}", text(reason)))?,
         }
     }
     Ok(())

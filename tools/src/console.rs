@@ -32,8 +32,48 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     print_line(text)
 }
 
+/// A list as text that fits a terminal of 80 columns, lines after the first being indented. What
+/// steers a terminal is made visible.
+pub(crate) fn wrap_list<'a>(items: impl IntoIterator<Item = &'a str>, indent: usize) -> String {
+    let mut text = String::new();
+    let mut width = indent;
+    for item in items {
+        let item = sanitise_for_terminal(item);
+        let len = item.chars().count() + 2;
+        if !text.is_empty() {
+            text.push(',');
+            if width + len > 80 {
+                text = format!("{text}\n{:indent$}", "");
+                width = indent;
+            } else {
+                text.push(' ');
+            }
+        }
+        text.push_str(&item);
+        width += len;
+    }
+    text
+}
+
 /// Tells the user something. Names in it come from files: nothing in them steers the terminal.
 pub(crate) fn tell(text: impl Display) {
     // Nobody is left to be told that standard error is closed.
     let _ = writeln!(io::stderr(), "{}", sanitise_for_terminal(&text.to_string()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_are_broken_between_items() {
+        let items = ["0123456789"; 20];
+        let text = wrap_list(items, 13);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4);
+        assert!(lines[1..].iter().all(|line| line.starts_with("             0123456789")));
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
+        assert_eq!(text.matches("0123456789").count(), 20);
+        assert_eq!(wrap_list(["a", "b"], 13), "a, b");
+    }
 }

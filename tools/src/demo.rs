@@ -67,7 +67,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     })?;
     let parts = &trained.parts;
     print_line(format_args!(
-        "trained in {:.0} s on the rows: {}\n",
+        "trained in {:.0} s; rows: {}\n",
         started.elapsed().as_secs_f64(),
         part_sizes(parts)
     ))?;

@@ -10,7 +10,7 @@ use cic_runtime::Session;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::console::{print, print_json};
+use crate::console::{print, print_json, wrap_list};
 use crate::failure::Failure;
 use crate::model_file;
 use crate::type_cells::hex;
@@ -139,12 +139,10 @@ fn write_summary(
         sanitise_for_terminal(&shown.join(", "))
     )?;
     for profile in model.profiles() {
-        write!(
-            out,
-            "input        {}: {}",
-            sanitise_for_terminal(profile.name()),
-            profile.kind().name()
-        )?;
+        write!(out, "input        {}", profile.kind().name())?;
+        if profile.name() != profile.kind().name() {
+            write!(out, " ({})", sanitise_for_terminal(profile.name()))?;
+        }
         if profile.target_sum() > 0 {
             write!(out, ", scaled to {} per cell, ln(1 + x)", profile.target_sum())?;
         }
@@ -174,19 +172,24 @@ fn write_summary(
     }
     let labels = model.labels();
     let names: Vec<&str> = (0..labels.n_leaves()).map(|leaf| labels.leaf_name(leaf)).collect();
-    writeln!(out, "labels       {}: {}", names.len(), sanitise_for_terminal(&names.join(", ")))?;
+    writeln!(out, "labels       {}", names.len())?;
+    writeln!(out, "             {}", wrap_list(names, 13))?;
     let rules = model.rules();
     writeln!(
         out,
-        "rules        at least {} counts, {} genes, {:.0} % of the panel; temperature {:.3}",
+        "rules        a cell needs {} counts and {} genes, a file {:.0} % of the panel",
         rules.min_counts,
         rules.min_genes,
-        100.0 * f64::from(rules.min_coverage_q16) / 65_536.0,
-        65_536.0 / f64::from(rules.inv_temperature_q16)
+        100.0 * f64::from(rules.min_coverage_q16) / 65_536.0
     )?;
+    let temperature = 65_536.0 / f64::from(rules.inv_temperature_q16);
+    writeln!(out, "temperature  {temperature:.3}")?;
     writeln!(out, "golden       {} cells", model.golden().len())?;
     for (key, value) in model.provenance().iter() {
-        writeln!(out, "{:28} {}", sanitise_for_terminal(key), sanitise_for_terminal(value))?;
+        // Digests are for machines, which read JSON.
+        let is_digest = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let value = if is_digest { format!("{}...", &value[..16]) } else { value.to_string() };
+        writeln!(out, "{:28} {}", sanitise_for_terminal(key), sanitise_for_terminal(&value))?;
     }
     Ok(())
 }

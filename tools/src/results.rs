@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use cic_data::{
-    AlignedMatrix, AnnDataOut, Column, CsrMatrix, ExpressionMatrix, ObsTable, UnsValue, csv_field,
+    AlignedMatrix, AnnDataOut, Column, CsrMatrix, ExpressionMatrix, Gene, ObsTable, UnsValue,
+    csv_field,
 };
 use cic_model::Model;
 use cic_model::labels::UNASSIGNED;
@@ -177,11 +178,29 @@ pub(crate) fn anndata<'a>(
         obs_names: &matrix.obs_names,
         obs,
         var_names,
-        var: ObsTable::default(),
+        var: gene_names(matrix),
         x,
         obsm,
         uns: vec![("cic".to_string(), UnsValue::Dict(facts))],
     }
+}
+
+/// What the file says about its genes beside their ids: models find genes by it.
+fn gene_names(matrix: &ExpressionMatrix) -> ObsTable {
+    let mut var = ObsTable::default();
+    let genes = || matrix.genes.iter();
+    for (name, texts) in [
+        ("gene_symbols", genes().map(|gene| gene.symbol.as_deref()).collect::<Vec<_>>()),
+        ("ensembl_id", genes().map(|gene| gene.ensembl.as_deref()).collect()),
+    ] {
+        let says_more = |(gene, text): (&Gene, &Option<&str>)| text.is_some_and(|t| t != gene.id);
+        if genes().zip(&texts).any(says_more) {
+            // Sorted categories would cost more than the texts.
+            let texts = texts.iter().map(|text| Some(text.unwrap_or("").to_string()));
+            var.insert(name, Column::Text(texts.collect()));
+        }
+    }
+    var
 }
 
 /// Where the network inputs of a cell come from, for reconstruction: the panel's values as the

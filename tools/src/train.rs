@@ -148,7 +148,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
 /// How many rows each part has, in words.
 pub(crate) fn part_sizes(parts: &Parts) -> String {
     format!(
-        "{} to fit, {} for early stopping, {} for calibration, {} for the test",
+        "{} fit, {} early stopping, {} calibration, {} test",
         parts.fit.len(),
         parts.early_stop.len(),
         parts.calibrate.len(),
@@ -316,36 +316,31 @@ impl Progress {
         if self.quiet {
             return;
         }
-        let early = report.early.map_or(String::new(), |early| {
-            format!(", held out: {:.3} unexplained, accuracy {:.4}", early.recon, early.accuracy)
-        });
-        let message = format!(
-            "{:.3} unexplained, accuracy {:.4}{early}; {:.0} rows/s",
-            report.train.recon, report.train.accuracy, report.rows_per_second
-        );
         if std::io::stderr().is_terminal() {
-            self.tell_bar(report, message);
+            self.tell_bar(report);
             return;
         }
         let is_due = self.last_line.elapsed() > Duration::from_secs(10);
         if is_due || report.epoch == report.epochs {
             self.last_line = Instant::now();
             tell(format_args!(
-                "{} epoch {}/{}: {message}, {:.0} s to go",
+                "{} epoch {}/{}: {}; {:.0} rows/s, {:.0} s to go",
                 pass_name(report.pass),
                 report.epoch,
                 report.epochs,
+                quality(report),
+                report.rows_per_second,
                 report.eta.as_secs_f64()
             ));
         }
     }
 
-    fn tell_bar(&mut self, report: &EpochReport, message: String) {
+    fn tell_bar(&mut self, report: &EpochReport) {
         if self.pass != Some(report.pass) {
             self.finish();
             self.pass = Some(report.pass);
             let bar = ProgressBar::new(report.epochs as u64);
-            let template = "{prefix} [{bar:25}] {pos}/{len} {eta} to go  {wide_msg}";
+            let template = "{prefix} [{bar:15}] {pos}/{len}, {eta} to go  {wide_msg}";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("=> "));
             }
@@ -353,16 +348,23 @@ impl Progress {
             self.bar = Some(bar);
         }
         if let Some(bar) = &self.bar {
-            bar.set_message(message);
+            bar.set_message(quality(report));
             bar.set_position(report.epoch as u64);
         }
     }
 
     fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {
-            bar.finish();
+            // Where it stands: a run may end before its last epoch.
+            bar.abandon();
         }
     }
+}
+
+/// Accuracies, short enough for a bar on a terminal of 80 columns.
+fn quality(report: &EpochReport) -> String {
+    let early = report.early.map(|early| format!(", held out {:.3}", early.accuracy));
+    format!("accuracy {:.3}{}", report.train.accuracy, early.unwrap_or_default())
 }
 
 fn pass_name(pass: FitPass) -> &'static str {

@@ -74,6 +74,9 @@ pub fn run(args: &TypeArgs) -> Result<(), Failure> {
         Target::StandardOutput => print(write_csv)?,
         Target::Csv => output::write(&args.output, write_csv)?,
         Target::AnnData => {
+            for (name, reason) in dataset.matrix.obs.unreadable() {
+                tell(format_args!("note: column {name:?} of obs is left out: {reason}"));
+            }
             let facts = facts(args, &model, &dataset, cells.overlap.n_present)?;
             let genes = dataset.matrix.genes.iter();
             let genes: Vec<String> = genes.map(|gene| gene.id.clone()).collect();

@@ -41,7 +41,7 @@ fn a_model_with_a_decoder_is_evaluated_on_its_reconstructions() {
 fn a_split_chooses_the_rows_and_the_test_rows_unless_told_otherwise() {
     let folder = with_cells(90);
     let names = cells(90).obs_names;
-    let part = |row: usize| if row % 3 == 0 { "test" } else { "train" };
+    let part = |row: usize| if row.is_multiple_of(3) { "test" } else { "train" };
     let rows = names.iter().enumerate().take(80);
     let split: String = rows.map(|(row, name)| format!("{name}\t{}\n", part(row))).collect();
     folder.write("split.tsv", format!("id\tsplit\n{split}"));

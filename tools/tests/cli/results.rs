@@ -6,7 +6,7 @@ use std::process::Stdio;
 use cic_data::{Column, ReadOptions, read_expression};
 
 use crate::sandbox::Sandbox;
-use crate::writers::{cells, write_h5ad};
+use crate::writers::{cells, write_h5ad, write_mex};
 
 fn with_cells(n: usize) -> Sandbox {
     let folder = Sandbox::new();
@@ -128,6 +128,20 @@ fn anndata_holds_calls_codes_probabilities_and_where_they_come_from() {
     for fact in ["model_id", "model_sha256", "precision", "command", "input_sha256"] {
         assert!(file.dataset(&format!("uns/cic/{fact}")).is_ok(), "{fact}");
     }
+}
+
+#[test]
+fn anndata_keeps_the_other_names_of_the_genes() {
+    let folder = Sandbox::new();
+    let mut matrix = cells(12);
+    for (number, gene) in matrix.genes.iter_mut().enumerate() {
+        let id = format!("ENSG{number:011}");
+        *gene = cic_data::Gene::new(id, Some(&gene.id), None);
+    }
+    write_mex(&folder.path("mex"), &matrix);
+    folder.cic("type mex -m model.cic -o out.h5ad").ok();
+    let after = read_expression(&folder.path("out.h5ad"), &ReadOptions::default()).unwrap();
+    assert_eq!(after.genes, matrix.genes);
 }
 
 #[test]

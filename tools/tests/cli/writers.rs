@@ -95,7 +95,9 @@ pub fn write_mex(folder: &Path, matrix: &ExpressionMatrix) {
     };
     write("barcodes.tsv.gz", matrix.obs_names.join("\n") + "\n");
     let features = matrix.genes.iter();
-    let features = features.map(|gene| format!("{0}\t{0}\tGene Expression\n", gene.id));
+    let features = features.map(|gene| {
+        format!("{}\t{}\tGene Expression\n", gene.id, gene.symbol.as_deref().unwrap_or(""))
+    });
     write("features.tsv.gz", features.collect());
     let mut text = format!(
         "%%MatrixMarket matrix coordinate integer general\n{} {} {}\n",
