@@ -1,6 +1,7 @@
 //! Training with early stopping, refit, progress, cancellation and checkpoints.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::cmp::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -288,9 +289,9 @@ impl<'a, 'c, 'f> Run<'a, 'c, 'f> {
                 eta: started.elapsed().mul_f64(epochs.saturating_sub(epoch) as f64),
             });
         }
-        let cancelled = self.control.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed));
+        let cancelled = self.control.cancel.is_some_and(|flag| flag.load(Relaxed));
         if let Some(policy) = &self.control.checkpoint
-            && (cancelled || epoch % policy.every_epochs == 0)
+            && (cancelled || epoch.is_multiple_of(policy.every_epochs))
         {
             let path = policy.path.clone();
             self.checkpoint().save(&path)?;
@@ -400,7 +401,10 @@ fn is_better(watch: Watch, new: &Evaluation, best: &Evaluation) -> bool {
         Watch::Accuracy => evaluation.accuracy,
         Watch::MacroF1 => evaluation.macro_f1,
     };
-    let (new_score, best_score) = (score(new), score(best));
-    // Without labels both scores are NaN, and the loss decides.
-    new_score > best_score || (!(best_score > new_score) && new.loss < best.loss)
+    // Without labels both scores are the same NaN, and the loss decides.
+    match score(new).total_cmp(&score(best)) {
+        Ordering::Greater => true,
+        Ordering::Equal => new.loss < best.loss,
+        Ordering::Less => false,
+    }
 }

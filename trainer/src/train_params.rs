@@ -231,7 +231,8 @@ mod tests {
     #[test]
     fn defaults_pass_and_each_fault_is_named() {
         params().check().unwrap();
-        let faults: [(&str, fn(&mut TrainParams)); 8] = [
+        type Fault = (&'static str, fn(&mut TrainParams));
+        let faults: [Fault; 8] = [
             ("lambda_recon", |p| p.lambda_recon = -1.0),
             ("learning_rate", |p| p.learning_rate = f32::NAN),
             ("input_dropout", |p| p.input_dropout = 1.0),
