@@ -63,7 +63,8 @@ fn fit_shared(segment: &Segment, columns: &[Vec<f32>]) -> SegmentRange {
             (lo.min(unit_lo), hi.max(unit_hi))
         });
     let (lo, hi) = if lo < hi { (lo, hi) } else { (-1.0, 1.0) };
-    let margin = margin(columns.first().map_or(0, Vec::len)) * (hi - lo);
+    // A tenth of it: bounds over all units are wide already for most of them.
+    let margin = 0.1 * margin(columns.first().map_or(0, Vec::len)) * (hi - lo);
     // Beyond ±9 a sigmoid moves less than a level.
     let (lo, hi) = match segment.activation {
         Activation::Sigmoid | Activation::Tanh => ((lo - margin).max(-9.0), (hi + margin).min(9.0)),
