@@ -289,3 +289,58 @@ const TILE: usize = 128;
 const OVERSAMPLING: usize = 12;
 const ITERATIONS: usize = 10;
 const PARTS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::training_data::Expression;
+
+    #[test]
+    fn subspace_iteration_finds_what_the_exact_decompositions_find() {
+        let (n, p) = (90, 60);
+        let mut rng = Rng::stream(1, Purpose::Initialise, 9, 9);
+        // Five strong directions in noise, half of the values zero.
+        let factors: Vec<f32> = (0..5 * p).map(|_| rng.normal()).collect();
+        let mut values = vec![0.0; n * p];
+        for row in values.chunks_exact_mut(p) {
+            for k in 0..5 {
+                let score = rng.normal() * (6 - k) as f32;
+                row.iter_mut().zip(&factors[k * p..]).for_each(|(x, f)| *x += score * f);
+            }
+            row.iter_mut().for_each(|x| *x = if rng.unit() < 0.5 { 0.0 } else { *x + 3.0 });
+        }
+        let expression = Expression::Dense(&values);
+        let data = TrainingData { expression, n_genes: p, labels: None, n_classes: 0 };
+        let rows: Vec<usize> = (0..n).collect();
+        let mean = mean(&data, &rows);
+        let centred = Centred { data: &data, rows: &rows, mean: &mean };
+        let as_pca = |(variances, loadings): Components| {
+            let mut pca = Pca { mean: mean.clone(), variances, loadings };
+            pca.fix_signs();
+            pca
+        };
+        let by_genes = as_pca(centred.by_gene_gram(4).unwrap());
+        let by_rows = as_pca(centred.by_row_gram(4).unwrap());
+        let by_iteration = as_pca(centred.by_subspace_iteration(4, 1).unwrap());
+        for other in [by_rows, by_iteration] {
+            for k in 0..4 {
+                let ratio = other.variances[k] / by_genes.variances[k];
+                assert!((ratio - 1.0).abs() < 1e-6, "{k}: {ratio}");
+                let pairs = other.component(k).iter().zip(by_genes.component(k));
+                let dot: f64 = pairs.map(|(a, b)| a * b).sum();
+                assert!(dot > 1.0 - 1e-5, "{k}: {dot}");
+            }
+        }
+    }
+
+    #[test]
+    fn data_of_lower_rank_gives_fewer_components() {
+        let values: Vec<f32> = (0..40).map(|i| ((i / 8) * (i % 8 + 1)) as f32).collect();
+        let expression = Expression::Dense(&values);
+        let data = TrainingData { expression, n_genes: 8, labels: None, n_classes: 0 };
+        let pca = Pca::fit(&data, &[0, 1, 2, 3, 4], 5, 1).unwrap();
+        assert_eq!(pca.n_components(), 1);
+        let constant = Pca::fit(&data, &[2, 2, 2], 5, 1).unwrap();
+        assert_eq!(constant.n_components(), 0);
+    }
+}
