@@ -21,7 +21,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "cargo-web", shows: "/usr/bin/cargo" },
     Package { name: "rust-web-src", shows: "/usr/lib/rustlib/src/rust/library/Cargo.lock" },
     Package { name: "lld", shows: "/usr/bin/ld.lld" },
-    Package { name: "qemu-system-arm", shows: "/usr/bin/qemu-system-arm" },
+    Package { name: EMULATOR, shows: "/usr/bin/qemu-system-arm" },
 ];
 
 /// Minor version of Rust 1 that the runtime needs.
@@ -73,23 +73,52 @@ pub fn target_dir(board: &Board) -> Result<std::path::PathBuf> {
 }
 
 fn install(missing: &[&str]) -> Result<()> {
-    let line = install_line(missing);
     let root = command::capture(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     if !root || !command::in_path("apt-get") {
+        let line = install_line(missing);
         bail!("missing on this machine: {}; run as root: {line}", missing.join(", "));
     }
-    command::run(Command::new("sh").args(["-c", &line]))
-        .with_context(|| format!("cannot install {}", missing.join(", ")))
+    command::run(Command::new("apt-get").arg("update"))?;
+    let mut packages: Vec<String> = missing.iter().map(|&name| name.into()).collect();
+    packages.extend(sibling_at_our_version());
+    command::run(
+        Command::new("apt-get")
+            .args(INSTALL)
+            .arg("--allow-downgrades")
+            .args(&packages)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+    .with_context(|| format!("cannot install {}", packages.join(", ")))
 }
 
-/// `--no-remove`: never at the price of another compiler that someone installed.
+/// QEMU's packages exclude each other across versions. Where `qemu-utils` came from another
+/// release, it moves to the version of the emulator that is about to be installed.
+fn sibling_at_our_version() -> Option<String> {
+    let format = "-f=${db:Status-Abbrev}${Version}";
+    let status = command::capture(Command::new("dpkg-query").args(["-W", format, SIBLING])).ok()?;
+    let installed = status.strip_prefix("ii ")?.trim();
+    let policy = command::capture(Command::new("apt-cache").args(["policy", EMULATOR])).ok()?;
+    let candidate = candidate(&policy)?;
+    (installed != candidate).then(|| format!("{SIBLING}={candidate}"))
+}
+
+fn candidate(policy: &str) -> Option<&str> {
+    policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: "))
+}
+
 fn install_line(packages: &[&str]) -> String {
     format!(
-        "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-remove \
-         --no-install-recommends {}",
+        "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get {} {}",
+        INSTALL.join(" "),
         packages.join(" ")
     )
 }
+
+/// `--no-remove`: never at the price of another compiler that someone installed.
+const INSTALL: &[&str] = &["install", "-y", "--no-remove", "--no-install-recommends"];
+
+const EMULATOR: &str = "qemu-system-arm";
+const SIBLING: &str = "qemu-utils";
 
 fn minor_version(version: &str) -> Option<u32> {
     version.strip_prefix("rustc 1.")?.split('.').next()?.parse().ok()
@@ -109,5 +138,11 @@ mod tests {
     fn the_line_to_run_updates_the_lists_first() {
         assert!(install_line(&["lld"]).starts_with("apt-get update && "));
         assert!(install_line(&["lld"]).ends_with(" lld"));
+    }
+
+    #[test]
+    fn the_candidate_is_read_from_the_policy_of_apt() {
+        let policy = "qemu-system-arm:\n  Installed: (none)\n  Candidate: 1:7.2+dfsg-7\n";
+        assert_eq!(candidate(policy), Some("1:7.2+dfsg-7"));
     }
 }
