@@ -102,7 +102,7 @@ fn tract(network: &Network, inputs: &[f32], n: usize) -> [Vec<f32>; 2] {
         .unwrap()
         .with_input_fact(0, f32::fact([n, n_genes]).into())
         .unwrap()
-        .with_output_names(["code", "logits"])
+        .with_outputs_by_name(["code", "logits"])
         .unwrap()
         .into_optimized()
         .unwrap()
