@@ -29,10 +29,14 @@
 //! # }
 //! ```
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+
+#[cfg(feature = "std")]
+extern crate std;
 
 mod error;
 mod float;
+#[allow(unsafe_code)]
 pub mod kernels;
 mod outcome;
 mod presence;

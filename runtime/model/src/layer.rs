@@ -87,7 +87,12 @@ pub struct S8Epilogue<'a> {
     shifts: &'a [u8],
 }
 
-impl S8Epilogue<'_> {
+impl<'a> S8Epilogue<'a> {
+    /// Multipliers and shifts of all output rows.
+    pub fn ratio_parts(&self) -> (&'a [i32], &'a [u8]) {
+        (self.multipliers, self.shifts)
+    }
+
     /// Ratio of an output row; zero past the end.
     #[inline]
     pub fn ratio(&self, row: usize) -> Ratio {

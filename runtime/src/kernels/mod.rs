@@ -1,3 +1,187 @@
-//! Sums of products: the only loops over weights.
+//! Sums of products and what surrounds them: the only loops over weights.
+//!
+//! [`reference`] defines every operator in plain Rust. The other modules do the same on one
+//! instruction set each, chosen once per session by [`Kernels::best`]; int8 results are equal to
+//! the bit, whatever is chosen. A kernel file holds what is particular to its instruction set: the
+//! vocabulary of `vector`, or a loop of its own where that pays. The loops shared by all are in
+//! `sparse` and `dense`.
+//!
+//! | operator | computes | weights |
+//! |---|---|---|
+//! | `sparse_s8` | sums of all outputs over listed inputs | gene-major |
+//! | `panels_s8` | sums of all outputs over a range of inputs, for one or many cells | B4·P16 … B4·P64 |
+//! | `rows_s8` | sums of all outputs over all inputs | plain rows |
+//! | `activate_s8` | levels of sums | |
+//! | `requantize_rows_i16`, `_i32` | codes and logits of sums | |
+//! | `value_levels` | levels of values | |
 
+mod isa;
+mod operands;
 pub mod reference;
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "wasm32"))]
+mod dense;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "wasm32"))]
+mod sparse;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "wasm32"))]
+mod vector;
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use isa::Isa;
+pub use operands::{
+    LevelRows, Line, Panels, Ratios, SumRows, ValueLevels, panel_of, stored_len, sum_stride,
+};
+
+/// The operators of one instruction set. It exists only for one that this processor has.
+#[derive(Clone, Copy)]
+pub struct Kernels {
+    isa: Isa,
+    table: &'static Table,
+}
+
+/// What an instruction set provides.
+///
+/// # Safety
+/// The processor must have the instruction set. Operands fit one another, as [`Kernels`] checks:
+/// - `sparse_s8`: as many levels as genes, and every gene's column of `sums.len()` weights lies in
+///   the weights;
+/// - `panels_s8`: `first` is a multiple of 4, `first` and the width of the levels lie within the
+///   inputs, sums have a row for every row of levels and are as long as [`sum_stride`];
+/// - `rows_s8`: `sums.len() · levels.len()` weights, at least one;
+/// - the others: inputs, ratios and outputs have the same length, tables 256 entries.
+pub(crate) struct Table {
+    sparse_s8: unsafe fn(&[i8], &[u32], &[u8], &mut [i32]),
+    panels_s8: unsafe fn(&Panels<'_>, usize, LevelRows<'_>, &mut SumRows<'_>),
+    rows_s8: unsafe fn(&[i8], &[u8], &mut [i32]),
+    activate_s8: unsafe fn(&[i32], Ratios<'_>, &[u8], &mut [u8]),
+    requantize_rows_i16: unsafe fn(&[i32], Ratios<'_>, &mut [i16]),
+    requantize_rows_i32: unsafe fn(&[i32], Ratios<'_>, &mut [i32]),
+    value_levels: unsafe fn(&ValueLevels<'_>, &[f32], &mut [u8]),
+}
+
+impl Kernels {
+    /// Those of the most capable instruction set, see [`Isa::best`].
+    pub fn best() -> Self {
+        Self::of(Isa::best()).unwrap_or(Self::SCALAR)
+    }
+
+    /// Those of an instruction set; `None` where this processor lacks it.
+    pub fn of(isa: Isa) -> Option<Self> {
+        if !isa.is_available() {
+            return None;
+        }
+        let table = match isa {
+            Isa::Scalar => &SCALAR,
+            #[cfg(target_arch = "x86_64")]
+            isa => x86::table(isa)?,
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => return None,
+        };
+        Some(Self { isa, table })
+    }
+
+    /// The reference loops.
+    pub const SCALAR: Self = Self { isa: Isa::Scalar, table: &SCALAR };
+
+    /// The instruction set.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// See [`reference::sparse_s8`]. Genes whose column is not in `weights` add nothing.
+    pub fn sparse_s8(&self, weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
+        let n_genes = weights.len().checked_div(sums.len()).unwrap_or(0);
+        // Without a branch per gene.
+        let largest = genes.iter().fold(0, |largest, &gene| largest.max(gene));
+        if genes.len() != levels.len() || genes.is_empty() || largest as usize >= n_genes {
+            return reference::sparse_s8(weights, genes, levels, sums);
+        }
+        // SAFETY: the instruction set is there, or this value would not exist; every column lies in
+        // the weights, and there are as many levels as genes.
+        unsafe { (self.table.sparse_s8)(weights, genes, levels, sums) }
+    }
+
+    /// See [`reference::panels_s8`]: adds the products of inputs `first .. first + width` of every
+    /// row of levels. `first` is a multiple of 4. Rows of sums are at least [`sum_stride`] long; what
+    /// lies in them past `out_dim` may change.
+    pub fn panels_s8(
+        &self,
+        panels: &Panels<'_>,
+        first: usize,
+        levels: LevelRows<'_>,
+        sums: &mut SumRows<'_>,
+    ) {
+        let fits = first.is_multiple_of(4)
+            && first.checked_add(levels.width()).is_some_and(|end| end <= panels.in_dim())
+            && sums.stride() >= sum_stride(panels.out_dim())
+            && sums.n_rows() >= levels.n_rows();
+        if !fits {
+            return reference::panels_s8(panels, first, levels, sums);
+        }
+        // SAFETY: the instruction set is there, and the shapes were checked above.
+        unsafe { (self.table.panels_s8)(panels, first, levels, sums) }
+    }
+
+    /// See [`reference::rows_s8`].
+    pub fn rows_s8(&self, weights: &[i8], levels: &[u8], sums: &mut [i32]) {
+        if levels.len().checked_mul(sums.len()) != Some(weights.len()) || weights.is_empty() {
+            return reference::rows_s8(weights, levels, sums);
+        }
+        // SAFETY: the instruction set is there, and the shapes were checked above.
+        unsafe { (self.table.rows_s8)(weights, levels, sums) }
+    }
+
+    /// See [`reference::activate_s8`]. The shortest of sums, ratios and levels counts.
+    pub fn activate_s8(&self, sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
+        if sums.len() != ratios.len() || levels.len() != sums.len() || table.len() != 256 {
+            return reference::activate_s8(sums, ratios, table, levels);
+        }
+        // SAFETY: the instruction set is there, and the lengths were checked above.
+        unsafe { (self.table.activate_s8)(sums, ratios, table, levels) }
+    }
+
+    /// See [`reference::requantize_rows_i16`]. The shortest of sums, ratios and outputs counts.
+    pub fn requantize_rows_i16(&self, sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
+        if sums.len() != ratios.len() || out.len() != sums.len() {
+            return reference::requantize_rows_i16(sums, ratios, out);
+        }
+        // SAFETY: the instruction set is there, and the lengths were checked above.
+        unsafe { (self.table.requantize_rows_i16)(sums, ratios, out) }
+    }
+
+    /// See [`reference::requantize_rows_i32`]. The shortest of sums, ratios and outputs counts.
+    pub fn requantize_rows_i32(&self, sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
+        if sums.len() != ratios.len() || out.len() != sums.len() {
+            return reference::requantize_rows_i32(sums, ratios, out);
+        }
+        // SAFETY: the instruction set is there, and the lengths were checked above.
+        unsafe { (self.table.requantize_rows_i32)(sums, ratios, out) }
+    }
+
+    /// See [`reference::value_levels`]. The shorter of values and levels counts.
+    pub fn value_levels(&self, rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) {
+        if values.len() != levels.len() || rule.line().is_none() {
+            return reference::value_levels(rule, values, levels);
+        }
+        // SAFETY: the instruction set is there, and the lengths were checked above.
+        unsafe { (self.table.value_levels)(rule, values, levels) }
+    }
+}
+
+impl core::fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Kernels({})", self.isa.name())
+    }
+}
+
+static SCALAR: Table = Table {
+    sparse_s8: reference::sparse_s8,
+    panels_s8: reference::panels_s8,
+    rows_s8: reference::rows_s8,
+    activate_s8: reference::activate_s8,
+    requantize_rows_i16: reference::requantize_rows_i16,
+    requantize_rows_i32: reference::requantize_rows_i32,
+    value_levels: reference::value_levels,
+};

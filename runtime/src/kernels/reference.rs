@@ -1,13 +1,72 @@
 //! The definition of every kernel: plain loops that other implementations are compared with.
 //!
-//! Two operators, each in three number formats:
-//!
-//! - `axpy`: `sums[r] += x · column[r]` for one input and all outputs of a gene-major column;
-//! - `dot`: `Σ inputs[c] · row[c]` for one output over a plain row.
-//!
 //! Int8 sums wrap: a verified model cannot overflow, and one that was not verified must not trap.
 
+use cic_model::layer::Layout;
+use cic_model::quant::{requantize_i16, requantize_i32, table_index};
 use half::f16;
+
+use super::{LevelRows, Panels, Ratios, SumRows, ValueLevels};
+
+/// `sums[r] += Σ_i levels[i] · weights[genes[i]][r]`, weights gene-major `[n_genes × sums.len()]`.
+pub fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
+    let out_dim = sums.len();
+    for (&gene, &level) in genes.iter().zip(levels) {
+        let column = (gene as usize).saturating_mul(out_dim);
+        let end = column.saturating_add(out_dim);
+        axpy_s8(sums, level, weights.get(column..end).unwrap_or(&[]));
+    }
+}
+
+/// `sums[m][r] += Σ_c levels[m][c] · w[r][first + c]`
+pub fn panels_s8(panels: &Panels<'_>, first: usize, levels: LevelRows<'_>, sums: &mut SumRows<'_>) {
+    let layout = Layout { block: 4, panel: panels.panel() as u32 };
+    for row in 0..levels.n_rows() {
+        let input = levels.row(row);
+        for (out, sum) in sums.row_mut(row).iter_mut().take(panels.out_dim()).enumerate() {
+            for (column, &level) in input.iter().enumerate() {
+                let at = layout.index(out, first + column, panels.in_dim());
+                let weight = panels.weights().get(at).copied().unwrap_or(0);
+                *sum = sum.wrapping_add(i32::from(level) * i32::from(weight));
+            }
+        }
+    }
+}
+
+/// `sums[r] += Σ_c levels[c] · weights[r][c]`, weights `[sums.len() × levels.len()]`, row-major.
+pub fn rows_s8(weights: &[i8], levels: &[u8], sums: &mut [i32]) {
+    for (row, sum) in weights.chunks_exact(levels.len().max(1)).zip(sums) {
+        *sum = sum.wrapping_add(dot_s8(levels, row));
+    }
+}
+
+/// `levels[r] = table[index of sums[r]]`, see [`table_index`].
+pub fn activate_s8(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
+    for ((&sum, ratio), level) in sums.iter().zip(ratios.iter()).zip(levels) {
+        *level = table.get(usize::from(table_index(sum, ratio))).copied().unwrap_or(0);
+    }
+}
+
+/// `out[r] = requantize_i16(sums[r])`
+pub fn requantize_rows_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
+    for ((&sum, ratio), out) in sums.iter().zip(ratios.iter()).zip(out) {
+        *out = requantize_i16(sum, ratio);
+    }
+}
+
+/// `out[r] = requantize_i32(sums[r])`
+pub fn requantize_rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
+    for ((&sum, ratio), out) in sums.iter().zip(ratios.iter()).zip(out) {
+        *out = requantize_i32(sum, ratio);
+    }
+}
+
+/// `levels[i] = #{k : values[i] · factor ≥ t_k}`
+pub fn value_levels(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) {
+    for (&value, level) in values.iter().zip(levels) {
+        *level = rule.level(value);
+    }
+}
 
 /// `sums[r] += level · column[r]`
 #[inline]

@@ -1,0 +1,233 @@
+//! Sums over a range of inputs, for one cell or many, weights in panels; and over all inputs,
+//! weights in plain rows.
+//!
+//! ```text
+//! for every panel, and every N registers of it:     N · WIDTH / 4 outputs
+//!     for every M cells:
+//!         for every four inputs:
+//!             load the N registers of weights       consecutive in the panel
+//!             for each cell: repeat its four levels over a register, and add N products
+//!         add the N · M registers to the cells' sums
+//! ```
+//!
+//! A single cell has no second use for a weight; there the loop runs over four times four inputs with
+//! a set of sums each, so that no sum waits for the one before.
+
+use super::operands::{COLUMN, LevelRows, Panels, SumRows};
+use super::vector::Vector;
+
+/// `sums[m][r] += Σ_c levels[m][c] · w[r][first + c]`: `M` cells and `N` registers at a time. `N` is a
+/// divisor of 16 · 16 / WIDTH or a multiple of 64 / WIDTH.
+///
+/// # Safety
+/// - The processor has the instruction set of `V`.
+/// - `first` is a multiple of 4, and `first + levels.width()` at most `panels.in_dim()`.
+/// - Sums have at least as many rows as levels, each [`super::sum_stride`] long.
+#[inline(always)]
+pub(super) unsafe fn panels<V: Vector, const M: usize, const N: usize, const ONE: usize>(
+    panels: &Panels<'_>,
+    first: usize,
+    levels: LevelRows<'_>,
+    sums: &mut SumRows<'_>,
+) {
+    let groups = panels.in_dim().div_ceil(4);
+    let width = panels.panel() * 4;
+    let work = Work {
+        levels: levels.data().as_ptr(),
+        level_stride: levels.stride(),
+        n_groups: levels.width().div_ceil(4),
+        width,
+        sum_stride: sums.stride(),
+        n_rows: levels.n_rows(),
+    };
+    let to = sums.data().as_mut_ptr();
+    let mut out = 0;
+    while out < panels.out_dim() {
+        let panel = out / panels.panel();
+        let within = out % panels.panel();
+        // The columns of 16 outputs that this panel still has.
+        let end = panels.out_dim().next_multiple_of(COLUMN).min((panel + 1) * panels.panel());
+        let outputs = N * V::WIDTH / 4;
+        // SAFETY: the panel has `groups` groups of `width` bytes, `first / 4 + n_groups` of them at
+        // most are read; 16 outputs from `out` on lie in every row of sums, and in N registers
+        // where `end` allows them.
+        unsafe {
+            let weights = panels.weights().as_ptr().cast::<u8>();
+            let weights = weights.add(panel * groups * width + first / 4 * width + within * 4);
+            if out + outputs <= end {
+                all_rows::<V, M, N>(&work, weights, to.add(out));
+                out += outputs;
+            } else {
+                all_rows::<V, M, ONE>(&work, weights, to.add(out));
+                out += ONE * V::WIDTH / 4;
+            }
+        }
+    }
+}
+
+struct Work {
+    levels: *const u8,
+    level_stride: usize,
+    n_groups: usize,
+    /// Bytes of a group of four inputs.
+    width: usize,
+    sum_stride: usize,
+    n_rows: usize,
+}
+
+/// # Safety
+/// `weights` has `n_groups` groups of `N` registers, `to` as many sums in every row.
+#[inline(always)]
+unsafe fn all_rows<V: Vector, const M: usize, const N: usize>(
+    work: &Work,
+    weights: *const u8,
+    to: *mut i32,
+) {
+    let mut row = 0;
+    // SAFETY: rows below `n_rows` lie in levels and sums.
+    unsafe {
+        while row + M <= work.n_rows {
+            let levels = work.levels.add(row * work.level_stride);
+            tile::<V, M, N>(work, weights, levels, to.add(row * work.sum_stride));
+            row += M;
+        }
+        while row < work.n_rows {
+            let levels = work.levels.add(row * work.level_stride);
+            single::<V, N>(work, weights, levels, to.add(row * work.sum_stride));
+            row += 1;
+        }
+    }
+}
+
+/// # Safety
+/// As [`all_rows`], for the `M` rows at `levels` and `to`.
+#[inline(always)]
+unsafe fn tile<V: Vector, const M: usize, const N: usize>(
+    work: &Work,
+    weights: *const u8,
+    levels: *const u8,
+    to: *mut i32,
+) {
+    // SAFETY: group `g` of weights and of every row's levels is there by the contract.
+    unsafe {
+        let mut acc = [[V::zero(); N]; M];
+        for group in 0..work.n_groups {
+            let weights = load::<V, N>(weights.add(group * work.width));
+            for (m, acc) in acc.iter_mut().enumerate() {
+                let four = levels.add(m * work.level_stride + 4 * group);
+                let four = V::splat(four.cast::<u32>().read_unaligned());
+                for (acc, &weights) in acc.iter_mut().zip(&weights) {
+                    *acc = acc.dot(four, weights);
+                }
+            }
+        }
+        for (m, acc) in acc.into_iter().enumerate() {
+            for (n, acc) in acc.into_iter().enumerate() {
+                acc.add_to(to.add(m * work.sum_stride + n * V::WIDTH / 4));
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`all_rows`], for the row at `levels` and `to`.
+#[inline(always)]
+unsafe fn single<V: Vector, const N: usize>(
+    work: &Work,
+    weights: *const u8,
+    levels: *const u8,
+    to: *mut i32,
+) {
+    // SAFETY: as in `tile`.
+    unsafe {
+        let mut acc = [[V::zero(); N]; 4];
+        let mut group = 0;
+        while group + 4 <= work.n_groups {
+            for (k, acc) in acc.iter_mut().enumerate() {
+                step::<V, N>(work, weights, levels, group + k, acc);
+            }
+            group += 4;
+        }
+        while group < work.n_groups {
+            step::<V, N>(work, weights, levels, group, &mut acc[0]);
+            group += 1;
+        }
+        let [a, b, c, d] = acc;
+        for n in 0..N {
+            a[n].add(b[n]).add(c[n].add(d[n])).add_to(to.add(n * V::WIDTH / 4));
+        }
+    }
+}
+
+/// # Safety
+/// As [`single`], for one of the groups.
+#[inline(always)]
+unsafe fn step<V: Vector, const N: usize>(
+    work: &Work,
+    weights: *const u8,
+    levels: *const u8,
+    group: usize,
+    acc: &mut [V; N],
+) {
+    // SAFETY: as in `tile`.
+    unsafe {
+        let weights = weights.add(group * work.width);
+        V::prefetch(weights.wrapping_add(AHEAD));
+        let weights = load::<V, N>(weights);
+        let four = V::splat(levels.add(4 * group).cast::<u32>().read_unaligned());
+        for (acc, weights) in acc.iter_mut().zip(weights) {
+            *acc = acc.dot(four, weights);
+        }
+    }
+}
+
+/// # Safety
+/// `N` registers can be read at `from`.
+#[inline(always)]
+unsafe fn load<V: Vector, const N: usize>(from: *const u8) -> [V; N] {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut loaded = [V::zero(); N];
+        for (n, loaded) in loaded.iter_mut().enumerate() {
+            *loaded = V::load(from.add(n * V::WIDTH));
+        }
+        loaded
+    }
+}
+
+/// How far ahead weights are asked for, in bytes.
+const AHEAD: usize = 4096;
+
+/// `sums[r] += Σ_c levels[c] · weights[r][c]`, four rows at a time.
+///
+/// # Safety
+/// The processor has the instruction set of `V`; there are `sums.len() · levels.len()` weights, and
+/// at least one.
+#[inline(always)]
+pub(super) unsafe fn rows<V: Vector>(weights: &[i8], levels: &[u8], sums: &mut [i32]) {
+    let in_dim = levels.len();
+    let (whole, rest) = (in_dim / V::WIDTH, in_dim % V::WIDTH);
+    for (n, sums) in sums.chunks_mut(4).enumerate() {
+        // SAFETY: row `4n + r` has `in_dim` weights, and there are as many levels.
+        unsafe {
+            let first = weights.as_ptr().cast::<u8>().add(4 * n * in_dim);
+            let mut acc = [V::zero(); 4];
+            for at in (0..whole).map(|n| n * V::WIDTH) {
+                let levels = V::load(levels.as_ptr().add(at));
+                for (r, acc) in acc.iter_mut().take(sums.len()).enumerate() {
+                    *acc = acc.dot(levels, V::load(first.add(r * in_dim + at)));
+                }
+            }
+            if rest > 0 {
+                let at = whole * V::WIDTH;
+                let levels = V::load_partial(levels.as_ptr().add(at), rest);
+                for (r, acc) in acc.iter_mut().take(sums.len()).enumerate() {
+                    *acc = acc.dot(levels, V::load_partial(first.add(r * in_dim + at), rest));
+                }
+            }
+            for (sum, acc) in sums.iter_mut().zip(acc) {
+                *sum = sum.wrapping_add(acc.total());
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! What kernels read and write, checked once so that inner loops need no bounds.
+
+use cic_model::layer::S8Epilogue;
+use cic_model::profile::{Profile, is_scaled, value_level};
+use cic_model::quant::Ratio;
+
+/// Int8 weights of a layer in blocks of 4 inputs and panels of 16, 32, 48 or 64 outputs: the layout
+/// `B4·P` of `docs/format.md`, which every byte dot product reads without rearranging.
+#[derive(Clone, Copy, Debug)]
+pub struct Panels<'a> {
+    weights: &'a [i8],
+    in_dim: usize,
+    out_dim: usize,
+    panel: usize,
+}
+
+impl<'a> Panels<'a> {
+    /// `None` where the panel has another width or the number of weights does not fit.
+    pub fn new_checked(
+        weights: &'a [i8],
+        in_dim: usize,
+        out_dim: usize,
+        panel: usize,
+    ) -> Option<Self> {
+        let is_width = panel == panel_of(panel);
+        let stored = stored_len(in_dim, out_dim, panel)?;
+        (is_width && weights.len() == stored).then_some(Self { weights, in_dim, out_dim, panel })
+    }
+
+    /// The weights, `[⌈out_dim / panel⌉ × ⌈in_dim / 4⌉ × panel × 4]`.
+    pub fn weights(&self) -> &'a [i8] {
+        self.weights
+    }
+
+    /// Number of inputs.
+    pub fn in_dim(&self) -> usize {
+        self.in_dim
+    }
+
+    /// Number of outputs.
+    pub fn out_dim(&self) -> usize {
+        self.out_dim
+    }
+
+    /// Outputs of a panel.
+    pub fn panel(&self) -> usize {
+        self.panel
+    }
+}
+
+/// The panel width for a layer of so many outputs: 16 to 64.
+pub fn panel_of(out_dim: usize) -> usize {
+    out_dim.next_multiple_of(COLUMN).clamp(COLUMN, 4 * COLUMN)
+}
+
+/// Bytes of a layer in panels.
+pub fn stored_len(in_dim: usize, out_dim: usize, panel: usize) -> Option<usize> {
+    let columns = in_dim.checked_next_multiple_of(4)?;
+    out_dim.checked_next_multiple_of(panel)?.checked_mul(columns)
+}
+
+/// Length of a row of sums that kernels may write, for so many outputs.
+pub fn sum_stride(out_dim: usize) -> usize {
+    out_dim.next_multiple_of(COLUMN)
+}
+
+/// Outputs whose weights for 4 inputs fill 64 bytes: the unit of panels and of rows of sums.
+pub(super) const COLUMN: usize = 16;
+
+/// Rows of levels, one per cell, padded with zeros to a multiple of 4.
+#[derive(Clone, Copy, Debug)]
+pub struct LevelRows<'a> {
+    data: &'a [u8],
+    stride: usize,
+    width: usize,
+    n_rows: usize,
+}
+
+impl<'a> LevelRows<'a> {
+    /// `n_rows` rows of `width` levels, `stride` bytes from one to the next. `None` where they do
+    /// not fit or the padding of a row, up to a multiple of 4, is not zero.
+    pub fn new_checked(data: &'a [u8], stride: usize, width: usize, n_rows: usize) -> Option<Self> {
+        let padded = width.checked_next_multiple_of(4)?;
+        let last = n_rows.checked_sub(1)?.checked_mul(stride)?;
+        let fits = stride >= padded && last.checked_add(padded)? <= data.len();
+        let rows = Self { data, stride, width, n_rows };
+        let is_padded = || {
+            (0..n_rows).all(|row| {
+                let padding = data.get(row * stride + width..row * stride + padded);
+                padding.is_some_and(|padding| padding.iter().all(|&level| level == 0))
+            })
+        };
+        (fits && is_padded()).then_some(rows)
+    }
+
+    /// A single row.
+    pub fn single(data: &'a [u8], width: usize) -> Option<Self> {
+        Self::new_checked(data, data.len(), width, 1)
+    }
+
+    /// All bytes.
+    pub fn data(&self) -> &'a [u8] {
+        self.data
+    }
+
+    /// Bytes from one row to the next.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Levels of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// The levels of a row, without padding.
+    pub fn row(&self, row: usize) -> &'a [u8] {
+        self.data.get(row * self.stride..row * self.stride + self.width).unwrap_or(&[])
+    }
+}
+
+/// Rows of sums, one per cell.
+#[derive(Debug)]
+pub struct SumRows<'a> {
+    data: &'a mut [i32],
+    stride: usize,
+    n_rows: usize,
+}
+
+impl<'a> SumRows<'a> {
+    /// `n_rows` rows of `stride` sums. `None` where they do not fit.
+    pub fn new_checked(data: &'a mut [i32], stride: usize, n_rows: usize) -> Option<Self> {
+        let fits = n_rows.checked_mul(stride)? <= data.len();
+        fits.then_some(Self { data, stride, n_rows })
+    }
+
+    /// All sums.
+    pub fn data(&mut self) -> &mut [i32] {
+        self.data
+    }
+
+    /// Sums from one row to the next.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// The sums of a row.
+    pub fn row_mut(&mut self, row: usize) -> &mut [i32] {
+        self.data.get_mut(row * self.stride..(row + 1) * self.stride).unwrap_or(&mut [])
+    }
+}
+
+/// Ratios of consecutive rows of an epilogue.
+#[derive(Clone, Copy, Debug)]
+pub struct Ratios<'a> {
+    multipliers: &'a [i32],
+    shifts: &'a [u8],
+}
+
+impl<'a> Ratios<'a> {
+    /// The ratios of `len` rows from `first` on; fewer where the epilogue ends.
+    pub fn of(epilogue: &S8Epilogue<'a>, first: usize, len: usize) -> Self {
+        let (multipliers, shifts) = epilogue.ratio_parts();
+        let end = (first + len).min(multipliers.len()).min(shifts.len());
+        let range = first.min(end)..end;
+        Self {
+            multipliers: multipliers.get(range.clone()).unwrap_or(&[]),
+            shifts: shifts.get(range).unwrap_or(&[]),
+        }
+    }
+
+    /// From parts of the same length; the shorter counts.
+    pub fn new(multipliers: &'a [i32], shifts: &'a [u8]) -> Self {
+        let len = multipliers.len().min(shifts.len());
+        Self {
+            multipliers: multipliers.get(..len).unwrap_or(&[]),
+            shifts: shifts.get(..len).unwrap_or(&[]),
+        }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.multipliers.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `2³⁰ ..= 2³¹ − 1`, or 0.
+    pub fn multipliers(&self) -> &'a [i32] {
+        self.multipliers
+    }
+
+    /// `0 ..= 62`
+    pub fn shifts(&self) -> &'a [u8] {
+        self.shifts
+    }
+
+    /// Those of the rows from `first` on.
+    pub fn from(self, first: usize) -> Self {
+        Self {
+            multipliers: self.multipliers.get(first..).unwrap_or(&[]),
+            shifts: self.shifts.get(first..).unwrap_or(&[]),
+        }
+    }
+
+    /// The ratios.
+    pub fn iter(self) -> impl Iterator<Item = Ratio> + 'a {
+        self.multipliers
+            .iter()
+            .zip(self.shifts)
+            .map(|(&multiplier, &shift)| Ratio { multiplier, shift })
+    }
+}
+
+/// How the values of one sample become levels: thresholds, and a straight line near them that vector
+/// code starts from.
+#[derive(Clone, Copy, Debug)]
+pub struct ValueLevels<'a> {
+    thresholds: &'a [f32],
+    factor: f32,
+    line: Option<Line>,
+}
+
+/// `value · slope + intercept` is at `k` when the value is at threshold `k`, to within [`Line::SLACK`].
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    /// Levels per unit of the value.
+    pub slope: f32,
+    /// Level + ½ of value 0.
+    pub intercept: f32,
+}
+
+impl Line {
+    /// How far from a whole number the line may be at a threshold. A value whose own position is
+    /// twice as far from all whole numbers has the level that the position is rounded down to,
+    /// because products and sums of floats never decrease when a factor or term increases.
+    pub const SLACK: f32 = 1.0 / 1024.0;
+
+    /// The line of a profile, where its thresholds lie on one. Scaled kinds do not: theirs grow
+    /// exponentially.
+    pub fn of(profile: &Profile<'_>) -> Option<Self> {
+        if is_scaled(profile.kind()) || profile.scale() <= 0.0 {
+            return None;
+        }
+        let slope = 1.0 / profile.scale();
+        let line = Self { slope, intercept: 0.5 - profile.offset() * slope };
+        let is_near = |(k, &threshold): (usize, &f32)| {
+            let distance = line.position(threshold) - (k + 1) as f32;
+            distance.abs() <= Self::SLACK
+        };
+        let mut thresholds = profile.value_thresholds().iter().enumerate();
+        (slope.is_finite() && thresholds.all(is_near)).then_some(line)
+    }
+
+    /// Where a value lies.
+    #[inline]
+    pub fn position(&self, value: f32) -> f32 {
+        value * self.slope + self.intercept
+    }
+}
+
+impl<'a> ValueLevels<'a> {
+    /// For the samples of a profile; `factor` is `target_sum / library` where values are scaled.
+    pub fn new(profile: &Profile<'a>, line: Option<Line>, factor: f32) -> Self {
+        let factor = if is_scaled(profile.kind()) { factor } else { 1.0 };
+        Self { thresholds: profile.value_thresholds(), factor, line }
+    }
+
+    /// The straight line, where there is one; then the factor is 1.
+    pub fn line(&self) -> Option<Line> {
+        self.line
+    }
+
+    /// Level of one value.
+    #[inline]
+    pub fn level(&self, value: f32) -> u8 {
+        value_level(self.thresholds, value * self.factor)
+    }
+}

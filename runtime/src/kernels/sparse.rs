@@ -1,0 +1,139 @@
+//! Sums over listed inputs, weights gene-major.
+//!
+//! ```text
+//! for every block of outputs:                    one or two registers wide
+//!     for every four listed inputs:
+//!         load their weights for the block       four rows, anywhere in memory
+//!         add their products to the block's sums four multiplications per byte of sum
+//!     add the block's sums to those of the caller
+//! ```
+//!
+//! Rows are asked for ahead of time: they lie far apart, where no processor expects them.
+
+use super::vector::Vector;
+
+/// How many inputs ahead weights are asked for.
+const AHEAD: usize = 16;
+
+/// `sums[r] += Σ_i levels[i] · weights[genes[i]][r]`
+///
+/// # Safety
+/// - The processor has the instruction set of `V`.
+/// - There are as many levels as genes.
+/// - For every gene, `gene · sums.len() .. (gene + 1) · sums.len()` lies in `weights`.
+#[inline(always)]
+pub(super) unsafe fn sparse<V: Vector>(
+    weights: &[i8],
+    genes: &[u32],
+    levels: &[u8],
+    sums: &mut [i32],
+) {
+    let rows = Rows { weights: weights.as_ptr().cast(), out_dim: sums.len(), genes, levels };
+    let mut done = 0;
+    while done + 2 * V::WIDTH <= sums.len() {
+        // SAFETY: the block lies within the outputs, and the caller vouches for the rest.
+        unsafe { block::<V, 2>(&rows, done, &mut sums[done..done + 2 * V::WIDTH]) };
+        done += 2 * V::WIDTH;
+    }
+    while done < sums.len() {
+        let end = (done + V::WIDTH).min(sums.len());
+        // SAFETY: as above; a last block may be narrower than a register.
+        unsafe { block::<V, 1>(&rows, done, &mut sums[done..end]) };
+        done = end;
+    }
+}
+
+struct Rows<'a> {
+    weights: *const u8,
+    out_dim: usize,
+    genes: &'a [u32],
+    levels: &'a [u8],
+}
+
+/// The outputs `first .. first + sums.len()`: `N` registers, or less than one.
+///
+/// # Safety
+/// As [`sparse`]; `sums.len()` is `N · WIDTH`, or `N` is 1 and it is less.
+#[inline(always)]
+unsafe fn block<V: Vector, const N: usize>(rows: &Rows<'_>, first: usize, sums: &mut [i32]) {
+    let (fours, genes) = rows.genes.as_chunks::<4>();
+    let (level_fours, levels) = rows.levels.as_chunks::<4>();
+    let lines = (N * V::WIDTH).div_ceil(64);
+    // SAFETY: the instruction set is there; rows and block lie in the weights by the contract.
+    unsafe {
+        let mut acc = [[V::zero(); 4]; N];
+        for (i, (four, level)) in fours.iter().zip(level_fours).enumerate() {
+            if let Some(ahead) = rows.genes.get(4 * i + AHEAD..4 * i + AHEAD + 4) {
+                for &gene in ahead {
+                    for line in 0..lines {
+                        V::prefetch(rows.at(gene, first).wrapping_add(64 * line));
+                    }
+                }
+            }
+            let level = u32::from_le_bytes(*level);
+            for (n, acc) in acc.iter_mut().enumerate() {
+                let mut columns = [V::zero(); 4];
+                for (column, &gene) in columns.iter_mut().zip(four) {
+                    *column = load::<V>(rows.at(gene, first + n * V::WIDTH), sums.len());
+                }
+                V::accumulate(acc, columns, level);
+            }
+        }
+        if !genes.is_empty() {
+            let mut four = [0; 4];
+            four[..levels.len()].copy_from_slice(levels);
+            for (n, acc) in acc.iter_mut().enumerate() {
+                let mut columns = [V::zero(); 4];
+                for (column, &gene) in columns.iter_mut().zip(genes) {
+                    *column = load::<V>(rows.at(gene, first + n * V::WIDTH), sums.len());
+                }
+                V::accumulate(acc, columns, u32::from_le_bytes(four));
+            }
+        }
+        for (acc, sums) in acc.into_iter().zip(sums.chunks_mut(V::WIDTH)) {
+            put(V::in_order(acc), sums);
+        }
+    }
+}
+
+impl Rows<'_> {
+    /// Where the weights of a gene for the outputs from `first` on lie.
+    #[inline(always)]
+    fn at(&self, gene: u32, first: usize) -> *const u8 {
+        self.weights.wrapping_add(gene as usize * self.out_dim + first)
+    }
+}
+
+/// A register of weights; of the first `len` where that is less.
+///
+/// # Safety
+/// The processor has the instruction set of `V`; so many bytes can be read at `from`.
+#[inline(always)]
+unsafe fn load<V: Vector>(from: *const u8, len: usize) -> V {
+    // SAFETY: the caller's.
+    unsafe { if len < V::WIDTH { V::load_partial(from, len) } else { V::load(from) } }
+}
+
+/// Adds `WIDTH` sums to the caller's, or as many as there are.
+///
+/// # Safety
+/// The processor has the instruction set of `V`; `sums.len()` is at most `WIDTH`.
+#[inline(always)]
+unsafe fn put<V: Vector>(acc: [V; 4], sums: &mut [i32]) {
+    let lanes = V::WIDTH / 4;
+    // SAFETY: four registers hold `WIDTH` sums; those that are short go by way of the stack.
+    unsafe {
+        if sums.len() == V::WIDTH {
+            for (n, acc) in acc.into_iter().enumerate() {
+                acc.add_to(sums.as_mut_ptr().add(n * lanes));
+            }
+            return;
+        }
+        let mut whole = [0; 64];
+        whole[..sums.len()].copy_from_slice(sums);
+        for (n, acc) in acc.into_iter().enumerate() {
+            acc.add_to(whole.as_mut_ptr().add(n * lanes));
+        }
+        sums.copy_from_slice(&whole[..sums.len()]);
+    }
+}

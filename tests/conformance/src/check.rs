@@ -1,0 +1,118 @@
+//! One layer on one instruction set.
+
+use core::fmt::Debug;
+
+use cic_runtime::kernels::{Isa, Kernels, LevelRows, Panels, Ratios, SumRows, reference};
+
+use crate::layer::Layer;
+
+/// An operator that does not give what the reference gives.
+#[derive(Debug)]
+pub struct Mismatch {
+    /// Instruction set.
+    pub isa: Isa,
+    /// Operator.
+    pub operator: &'static str,
+    /// Inputs, outputs and cells of the layer.
+    pub shape: (usize, usize, usize),
+    /// The first position that differs, with what was found and expected.
+    pub found: String,
+}
+
+/// Runs every operator on a layer.
+pub fn check(isa: Isa, layer: &Layer) -> Result<(), Mismatch> {
+    let kernels = Kernels::of(isa).unwrap_or(Kernels::SCALAR);
+    let against = Against { isa, layer };
+    let one_row = || layer.sums[..layer.out_dim].to_vec();
+
+    let (genes, gene_levels) = (&layer.genes, layer.gene_levels.get());
+    let (mut found, mut expected) = (one_row(), one_row());
+    kernels.sparse_s8(layer.gene_major.get(), genes, gene_levels, &mut found);
+    reference::sparse_s8(layer.gene_major.get(), genes, gene_levels, &mut expected);
+    against.reference("sparse_s8", &found, &expected)?;
+
+    let levels = &layer.levels.get()[..layer.in_dim];
+    let (mut found, mut expected) = (one_row(), one_row());
+    kernels.rows_s8(layer.rows.get(), levels, &mut found);
+    reference::rows_s8(layer.rows.get(), levels, &mut expected);
+    against.reference("rows_s8", &found, &expected)?;
+
+    // All inputs, and a part of them that begins at a multiple of four.
+    let part = (layer.in_dim / 8) * 4;
+    for (first, width) in [(0, layer.in_dim), (part, layer.in_dim - part), (0, part)] {
+        panels(&kernels, &against, first, width)?;
+    }
+    epilogues(&kernels, &against)
+}
+
+fn panels(
+    kernels: &Kernels,
+    against: &Against<'_>,
+    first: usize,
+    width: usize,
+) -> Result<(), Mismatch> {
+    let layer = against.layer;
+    let Layer { in_dim, out_dim, panel, n_rows, .. } = *layer;
+    let panels = Panels::new_checked(layer.panels.get(), in_dim, out_dim, panel).expect("fits");
+    // Rows shorter than the layer's are cut from their beginning.
+    let mut bytes = layer.levels.get().to_vec();
+    for row in bytes.chunks_mut(layer.level_stride.max(1)) {
+        let end = width.next_multiple_of(4).min(row.len());
+        row[width.min(end)..end].fill(0);
+    }
+    let levels = LevelRows::new_checked(&bytes, layer.level_stride, width, n_rows).expect("fits");
+    let (mut found, mut expected) = (layer.sums.clone(), layer.sums.clone());
+    let rows = |sums| SumRows::new_checked(sums, layer.sum_stride, n_rows).expect("fits");
+    kernels.panels_s8(&panels, first, levels, &mut rows(&mut found));
+    reference::panels_s8(&panels, first, levels, &mut rows(&mut expected));
+    // What lies past the outputs, up to a multiple of 16, is nobody's; nothing else may change.
+    let nobodys = out_dim..out_dim.next_multiple_of(16);
+    for sums in [&mut found, &mut expected] {
+        for row in sums.chunks_mut(layer.sum_stride.max(1)) {
+            row[nobodys.clone()].fill(0);
+        }
+    }
+    against.reference("panels_s8", &found, &expected)
+}
+
+fn epilogues(kernels: &Kernels, against: &Against<'_>) -> Result<(), Mismatch> {
+    let layer = against.layer;
+    let n = layer.sums.len();
+    let ratios = Ratios::new(&layer.multipliers, &layer.shifts);
+    let sums = &layer.sums;
+
+    let (mut found, mut expected) = (vec![0; n], vec![0; n]);
+    kernels.activate_s8(sums, ratios, &layer.table, &mut found);
+    reference::activate_s8(sums, ratios, &layer.table, &mut expected);
+    against.reference("activate_s8", &found, &expected)?;
+
+    let (mut found, mut expected) = (vec![0; n], vec![0; n]);
+    kernels.requantize_rows_i16(sums, ratios, &mut found);
+    reference::requantize_rows_i16(sums, ratios, &mut expected);
+    against.reference("requantize_rows_i16", &found, &expected)?;
+
+    let (mut found, mut expected) = (vec![0; n], vec![0; n]);
+    kernels.requantize_rows_i32(sums, ratios, &mut found);
+    reference::requantize_rows_i32(sums, ratios, &mut expected);
+    against.reference("requantize_rows_i32", &found, &expected)
+}
+
+struct Against<'a> {
+    isa: Isa,
+    layer: &'a Layer,
+}
+
+impl Against<'_> {
+    fn reference<T: PartialEq + Debug>(
+        &self,
+        operator: &'static str,
+        found: &[T],
+        expected: &[T],
+    ) -> Result<(), Mismatch> {
+        let pairs = || found.iter().zip(expected);
+        let Some(at) = pairs().position(|(a, b)| a != b) else { return Ok(()) };
+        let Layer { in_dim, out_dim, n_rows, .. } = *self.layer;
+        let found = format!("at {at}: {:?} for {:?}", found[at], expected[at]);
+        Err(Mismatch { isa: self.isa, operator, shape: (in_dim, out_dim, n_rows), found })
+    }
+}

@@ -1,0 +1,29 @@
+//! `cic-conformance LAYERS [LARGE_EVERY [SEED]]`: every instruction set that this processor has.
+
+use std::process::ExitCode;
+
+use cic_conformance::run;
+use cic_runtime::kernels::Isa;
+
+fn main() -> ExitCode {
+    let mut numbers = std::env::args().skip(1).map(|word| word.parse::<u64>().ok());
+    let mut number = |default| numbers.next().flatten().unwrap_or(default);
+    let (n_layers, large_every, seed) = (number(10_000), number(100).max(1), number(1));
+    let mut has_failed = false;
+    for isa in Isa::ALL {
+        if !isa.is_available() {
+            println!("SKIPPED: {}: not on this processor", isa.name());
+            continue;
+        }
+        let tally = run(isa, n_layers, large_every, seed, |mismatch| println!("{mismatch:?}"));
+        println!(
+            "{}: {} layers, {} of them large, seed {seed}: {} mismatches",
+            isa.name(),
+            tally.n_layers,
+            tally.n_large,
+            tally.n_mismatches
+        );
+        has_failed |= tally.n_mismatches > 0;
+    }
+    if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
