@@ -48,6 +48,6 @@ pub use error::RunError;
 pub use float::FloatSession;
 pub use outcome::{Candidate, Depth, FloatNumbers, Numbers, Outcome, S8Numbers};
 pub use presence::Presence;
-pub use s8::S8Session;
+pub use s8::{S8Session, S8Tile, TileError};
 pub use sample::Sample;
 pub use session::Session;

@@ -49,6 +49,16 @@ pub enum Sample<'a> {
     },
 }
 
+impl Sample<'_> {
+    /// Entries that are given, zeros among them.
+    pub(crate) fn n_listed(&self) -> usize {
+        match self {
+            Self::Counts { counts, .. } | Self::DenseCounts { counts, .. } => counts.len(),
+            Self::Values { values, .. } | Self::DenseValues { values, .. } => values.len(),
+        }
+    }
+}
+
 /// A sample that fits its model: lengths, order, ranges and kind were checked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CheckedSample<'a> {
@@ -101,6 +111,10 @@ impl<'a> CheckedSample<'a> {
         };
         let share_q30 = presence.map_or(ONE_Q30, |presence| presence.share_q30());
         Ok(Self { sample: *sample, profile: *profile, share_q30, depth })
+    }
+
+    pub(crate) fn sample(&self) -> Sample<'a> {
+        self.sample
     }
 
     pub(crate) fn depth(&self) -> Depth {

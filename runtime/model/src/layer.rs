@@ -32,6 +32,17 @@ impl Layout {
         Self { block: 1, panel: out_dim as u32 }
     }
 
+    /// Four inputs by 16 to 64 outputs: what byte dot products of large processors read.
+    pub const fn panels(out_dim: usize) -> Self {
+        let padded = out_dim.next_multiple_of(16);
+        let panel = match padded {
+            0 => 16,
+            64.. => 64,
+            _ => padded as u32,
+        };
+        Self { block: 4, panel }
+    }
+
     /// Stored weights, padding included; `None` if that does not fit.
     pub fn stored_len(&self, in_dim: usize, out_dim: usize) -> Option<usize> {
         let columns = in_dim.checked_next_multiple_of(self.block as usize)?;

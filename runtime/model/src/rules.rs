@@ -72,6 +72,25 @@ pub enum RejectReason {
 }
 
 impl RejectReason {
+    /// All of them.
+    const ALL: [Self; 5] = [
+        Self::Empty,
+        Self::TooShallow,
+        Self::TooFewGenes,
+        Self::LowConfidence,
+        Self::LibraryTooLarge,
+    ];
+
+    /// The code, above 0.
+    pub const fn code(self) -> u32 {
+        self as u32
+    }
+
+    /// The reason of a code.
+    pub fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+
     /// The name used in tables.
     pub const fn name(self) -> &'static str {
         match self {

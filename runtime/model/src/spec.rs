@@ -499,6 +499,9 @@ pub enum LayoutPlan {
     /// rows elsewhere.
     #[default]
     Sparse,
+    /// First encoder layer gene-major, panels of four inputs elsewhere: for processors with vector
+    /// registers.
+    Panels,
     /// Plain rows everywhere.
     Rows,
     /// One layout for every layer.
@@ -508,7 +511,8 @@ pub enum LayoutPlan {
 impl LayoutPlan {
     pub(crate) fn layout(self, layer: usize, in_dim: usize, out_dim: usize) -> Layout {
         match self {
-            Self::Sparse if layer == 0 => Layout::gene_major(out_dim),
+            Self::Sparse | Self::Panels if layer == 0 => Layout::gene_major(out_dim),
+            Self::Panels => Layout::panels(out_dim),
             Self::Sparse | Self::Rows => Layout::rows(in_dim),
             Self::Uniform(layout) => layout,
         }

@@ -90,6 +90,17 @@ impl Kernels {
         self.isa
     }
 
+    /// From what share of inputs above zero, in percent, summing all inputs in panels beats summing
+    /// listed ones, for so many cells at a time; `None` where it never does.
+    pub(crate) fn dense_from_percent(&self, n_rows: usize) -> Option<usize> {
+        match self.isa {
+            Isa::Amx if n_rows >= 16 => Some(5),
+            Isa::Scalar => None,
+            _ if n_rows >= 4 => Some(35),
+            _ => None,
+        }
+    }
+
     /// See [`reference::sparse_s8`]. Genes whose column is not in `weights` add nothing.
     pub fn sparse_s8(&self, weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
         let n_genes = weights.len().checked_div(sums.len()).unwrap_or(0);

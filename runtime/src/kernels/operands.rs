@@ -1,6 +1,6 @@
 //! What kernels read and write, checked once so that inner loops need no bounds.
 
-use cic_model::layer::S8Epilogue;
+use cic_model::layer::{Layout, S8Epilogue};
 use cic_model::profile::{Profile, is_scaled, value_level};
 use cic_model::quant::Ratio;
 
@@ -50,7 +50,7 @@ impl<'a> Panels<'a> {
 
 /// The panel width for a layer of so many outputs: 16 to 64.
 pub fn panel_of(out_dim: usize) -> usize {
-    out_dim.next_multiple_of(COLUMN).clamp(COLUMN, 4 * COLUMN)
+    Layout::panels(out_dim).panel as usize
 }
 
 /// Bytes of a layer in panels.

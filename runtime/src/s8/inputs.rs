@@ -1,0 +1,188 @@
+//! From the values of a sample to the sums of the first layer.
+
+use cic_model::layer::{Layer, Weights};
+use cic_model::profile::{CountLevels, Profile};
+
+use crate::error::RunError;
+use crate::kernels::{Kernels, Line, ValueLevels};
+use crate::sample::{CheckedSample, Sample};
+
+/// Inputs that become levels, on the stack, before their products are added. Firmware has little
+/// stack and no registers to fill.
+const BLOCK: usize = if cfg!(target_os = "none") { 16 } else { 128 };
+
+/// How one sample's values become levels.
+pub(super) enum Rule<'a> {
+    Counts(CountLevels<'a>),
+    Values(ValueLevels<'a>),
+}
+
+impl<'a> Rule<'a> {
+    /// `None` where the sample has no library to divide by.
+    pub(super) fn of(
+        sample: &CheckedSample<'_>,
+        profile: &Profile<'a>,
+        line: Option<Line>,
+    ) -> Result<Option<Self>, RunError> {
+        Ok(match sample.sample() {
+            Sample::Counts { .. } | Sample::DenseCounts { .. } => {
+                let library = sample.count_library()?;
+                library.map(|library| Self::Counts(CountLevels::new(profile, library)))
+            }
+            Sample::Values { .. } | Sample::DenseValues { .. } => {
+                let factor = sample.factor()?;
+                factor.map(|factor| Self::Values(ValueLevels::new(profile, line, factor)))
+            }
+        })
+    }
+}
+
+/// Adds the products of a sample to the sums of a gene-major layer, or of one whose layout no
+/// kernel knows.
+pub(super) fn add_products(
+    kernels: &Kernels,
+    layer: &Layer<'_>,
+    sample: &CheckedSample<'_>,
+    rule: &mut Rule<'_>,
+    sums: &mut [i32],
+) {
+    let mut levels = [0; BLOCK];
+    match (sample.sample(), rule) {
+        (Sample::Counts { genes, counts, .. }, Rule::Counts(rule)) => {
+            for (genes, counts) in genes.chunks(BLOCK).zip(counts.chunks(BLOCK)) {
+                let levels = levels.get_mut(..genes.len()).unwrap_or(&mut []);
+                count_levels(rule, counts, levels);
+                add_block(kernels, layer, genes, levels, sums);
+            }
+        }
+        (Sample::Values { genes, values, .. }, Rule::Values(rule)) => {
+            for (genes, values) in genes.chunks(BLOCK).zip(values.chunks(BLOCK)) {
+                let levels = levels.get_mut(..genes.len()).unwrap_or(&mut []);
+                kernels.value_levels(rule, values, levels);
+                add_block(kernels, layer, genes, levels, sums);
+            }
+        }
+        (Sample::DenseCounts { counts, .. }, Rule::Counts(rule)) => {
+            for (n, counts) in counts.chunks(BLOCK).enumerate() {
+                let levels = levels.get_mut(..counts.len()).unwrap_or(&mut []);
+                count_levels(rule, counts, levels);
+                add_range(kernels, layer, n * BLOCK, levels, sums);
+            }
+        }
+        (Sample::DenseValues { values, .. }, Rule::Values(rule)) => {
+            for (n, values) in values.chunks(BLOCK).enumerate() {
+                let levels = levels.get_mut(..values.len()).unwrap_or(&mut []);
+                kernels.value_levels(rule, values, levels);
+                add_range(kernels, layer, n * BLOCK, levels, sums);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Lays the levels of a sample out, `[n_genes]` and zeros after it.
+pub(super) fn lay_out(
+    kernels: &Kernels,
+    sample: &CheckedSample<'_>,
+    rule: &mut Rule<'_>,
+    inputs: &mut [u8],
+) {
+    match (sample.sample(), rule) {
+        (Sample::DenseCounts { counts, .. }, Rule::Counts(rule)) => {
+            let (inputs, padding) = inputs.split_at_mut_checked(counts.len()).unwrap_or_default();
+            count_levels(rule, counts, inputs);
+            padding.fill(0);
+        }
+        (Sample::DenseValues { values, .. }, Rule::Values(rule)) => {
+            let (inputs, padding) = inputs.split_at_mut_checked(values.len()).unwrap_or_default();
+            kernels.value_levels(rule, values, inputs);
+            padding.fill(0);
+        }
+        (Sample::Counts { genes, counts, .. }, Rule::Counts(rule)) => {
+            inputs.fill(0);
+            for (&gene, &count) in genes.iter().zip(counts) {
+                if let Some(level) = inputs.get_mut(gene as usize) {
+                    *level = if count == 0 { 0 } else { rule.level(count) };
+                }
+            }
+        }
+        (Sample::Values { genes, values, .. }, Rule::Values(rule)) => {
+            inputs.fill(0);
+            let mut levels = [0; BLOCK];
+            for (genes, values) in genes.chunks(BLOCK).zip(values.chunks(BLOCK)) {
+                let levels = levels.get_mut(..genes.len()).unwrap_or(&mut []);
+                kernels.value_levels(rule, values, levels);
+                for (&gene, &level) in genes.iter().zip(levels.iter()) {
+                    if let Some(place) = inputs.get_mut(gene as usize) {
+                        *place = level;
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn count_levels(rule: &mut CountLevels<'_>, counts: &[u32], levels: &mut [u8]) {
+    for (&count, level) in counts.iter().zip(levels) {
+        *level = if count == 0 { 0 } else { rule.level(count) };
+    }
+}
+
+/// Adds the products of consecutive inputs from `first` on.
+fn add_range(kernels: &Kernels, layer: &Layer<'_>, first: usize, levels: &[u8], sums: &mut [i32]) {
+    let mut genes = [0; BLOCK];
+    let n_set = levels.iter().filter(|&&level| level != 0).count();
+    if 4 * n_set >= 3 * levels.len() {
+        // Below 2³², as the number of genes is.
+        for (gene, n) in genes.iter_mut().zip(first as u32..) {
+            *gene = n;
+        }
+        let genes = genes.get(..levels.len()).unwrap_or(&[]);
+        return add_block(kernels, layer, genes, levels, sums);
+    }
+    let mut set = [0; BLOCK];
+    let mut found = 0;
+    for (n, eight) in levels.chunks(8).enumerate() {
+        if eight.iter().all(|&level| level == 0) {
+            continue;
+        }
+        for (at, &level) in eight.iter().enumerate().filter(|&(_, &level)| level != 0) {
+            if let (Some(gene), Some(place)) = (genes.get_mut(found), set.get_mut(found)) {
+                *gene = (first + 8 * n + at) as u32;
+                *place = level;
+                found += 1;
+            }
+        }
+    }
+    let (Some(genes), Some(set)) = (genes.get(..found), set.get(..found)) else { return };
+    add_block(kernels, layer, genes, set, sums);
+}
+
+/// Adds the products of listed inputs.
+fn add_block(kernels: &Kernels, layer: &Layer<'_>, genes: &[u32], levels: &[u8], sums: &mut [i32]) {
+    let Weights::S8(weights) = layer.weights() else { return };
+    let layout = layer.layout();
+    if layout.block == 1 && layout.panel as usize == sums.len() {
+        return kernels.sparse_s8(weights, genes, levels, sums);
+    }
+    for (&gene, &level) in genes.iter().zip(levels) {
+        for (row, sum) in sums.iter_mut().enumerate() {
+            let at = layout.index(row, gene as usize, layer.in_dim());
+            let weight = weights.get(at).copied().unwrap_or(0);
+            *sum = sum.wrapping_add(i32::from(level) * i32::from(weight));
+        }
+    }
+}
+
+/// Adds the products of one input, for fill levels.
+pub(super) fn add_product(
+    kernels: &Kernels,
+    layer: &Layer<'_>,
+    gene: usize,
+    level: u8,
+    sums: &mut [i32],
+) {
+    // Below 2³², as the number of genes is.
+    add_block(kernels, layer, &[gene as u32], &[level], sums);
+}

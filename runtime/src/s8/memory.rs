@@ -1,0 +1,116 @@
+//! How the scratch of a session is divided among the cells that run together.
+
+use cic_model::layer::Layer;
+use cic_model::{Model, StageKind};
+
+use crate::kernels::sum_stride;
+
+/// Outputs of a layer that are summed and requantised together.
+pub(super) const CHUNK: usize = 64;
+
+/// Lengths that follow from the model: what one cell needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// Sums of the first layer, padded for kernels.
+    pub(super) sum_stride: usize,
+    /// Levels between layers, padded to a multiple of 4.
+    pub(super) level_stride: usize,
+    /// Levels of the inputs, padded to a multiple of 4; 0 where inputs are never laid out.
+    pub(super) input_stride: usize,
+    pub(super) code_dim: usize,
+    /// The 7-bit code, padded to a multiple of 4.
+    pub(super) code_stride: usize,
+    pub(super) n_leaves: usize,
+}
+
+impl Shape {
+    pub(super) fn of(model: &Model<'_>, input_stride: usize) -> Self {
+        let stages = [StageKind::Encoder, StageKind::Classifier, StageKind::Decoder];
+        let hidden = stages.iter().filter_map(|&kind| model.stage(kind).split_last());
+        let widest = hidden.flat_map(|(_, hidden)| hidden.iter().map(Layer::activated_dim)).max();
+        let first = model.stage(StageKind::Encoder).first();
+        Self {
+            sum_stride: sum_stride(first.map_or(0, Layer::out_dim)),
+            level_stride: widest.unwrap_or(0).next_multiple_of(4),
+            input_stride,
+            code_dim: model.code_dim(),
+            code_stride: model.code_dim().next_multiple_of(4),
+            n_leaves: model.n_leaves(),
+        }
+    }
+
+    /// Words of 4 bytes for so many cells.
+    pub(super) fn words(&self, n_rows: usize) -> usize {
+        self.parts(n_rows).into_iter().sum()
+    }
+
+    /// Words of the parts, in their order.
+    fn parts(&self, n_rows: usize) -> [usize; 11] {
+        [
+            n_rows * VERDICT_WORDS,
+            n_rows * self.input_stride / 4,
+            n_rows * self.sum_stride,
+            n_rows * self.level_stride / 4,
+            n_rows * self.level_stride / 4,
+            n_rows * CHUNK,
+            n_rows * CHUNK,
+            (n_rows * self.code_dim).div_ceil(2),
+            n_rows * self.code_stride / 4,
+            n_rows * self.n_leaves,
+            n_rows * self.n_leaves,
+        ]
+    }
+}
+
+/// Words that tell what became of a cell: its counts (two), its genes, and its
+/// reason and whether it has numbers.
+pub(super) const VERDICT_WORDS: usize = 4;
+
+/// The scratch, divided. Every part holds one row per cell.
+pub(super) struct Memory<'s> {
+    pub(super) verdicts: &'s mut [u32],
+    pub(super) inputs: &'s mut [u8],
+    pub(super) sums: &'s mut [i32],
+    pub(super) levels: [&'s mut [u8]; 2],
+    pub(super) chunk: &'s mut [i32],
+    pub(super) carried: &'s mut [i32],
+    pub(super) code: &'s mut [i16],
+    pub(super) code_levels: &'s mut [u8],
+    pub(super) logits: &'s mut [i32],
+    pub(super) probabilities: &'s mut [u32],
+}
+
+impl<'s> Memory<'s> {
+    /// `None` where the scratch is too short.
+    pub(super) fn divide(shape: &Shape, n_rows: usize, scratch: &'s mut [u32]) -> Option<Self> {
+        let mut rest = scratch;
+        let mut parts: [&'s mut [u32]; 11] = Default::default();
+        for (part, words) in parts.iter_mut().zip(shape.parts(n_rows)) {
+            let (head, tail) = rest.split_at_mut_checked(words)?;
+            (*part, rest) = (head, tail);
+        }
+        let [verdicts, inputs, sums, a, b, chunk, carried, code, code_levels, logits, last] = parts;
+        Some(Self {
+            verdicts,
+            inputs: bytemuck::must_cast_slice_mut(inputs),
+            sums: bytemuck::must_cast_slice_mut(sums),
+            levels: [bytemuck::must_cast_slice_mut(a), bytemuck::must_cast_slice_mut(b)],
+            chunk: bytemuck::must_cast_slice_mut(chunk),
+            carried: bytemuck::must_cast_slice_mut(carried),
+            code: bytemuck::must_cast_slice_mut(code),
+            code_levels: bytemuck::must_cast_slice_mut(code_levels),
+            logits: bytemuck::must_cast_slice_mut(logits),
+            probabilities: last,
+        })
+    }
+}
+
+/// Row `row` of a part whose rows have `stride` entries; empty past the end.
+pub(super) fn row<T>(part: &[T], row: usize, stride: usize) -> &[T] {
+    part.get(row * stride..(row + 1) * stride).unwrap_or(&[])
+}
+
+/// See [`row`].
+pub(super) fn row_mut<T>(part: &mut [T], row: usize, stride: usize) -> &mut [T] {
+    part.get_mut(row * stride..(row + 1) * stride).unwrap_or(&mut [])
+}

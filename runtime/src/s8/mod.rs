@@ -1,0 +1,553 @@
+//! Int8 sessions: integers from counts to probabilities.
+
+mod inputs;
+mod memory;
+mod operand;
+mod stage;
+
+use core::ops::Range;
+
+use cic_model::layer::{Epilogue, Layer, S8Epilogue};
+use cic_model::profile::Profile;
+use cic_model::quant::{code_level, softmax_q16};
+use cic_model::rules::RejectReason;
+use cic_model::{Dtype, Model, StageKind};
+
+use crate::error::RunError;
+use crate::kernels::{Kernels, LevelRows, Line, Ratios, SumRows};
+use crate::outcome::{Depth, Outcome, S8Numbers};
+use crate::presence::{Presence, measure};
+use crate::sample::{CheckedSample, Sample};
+
+use inputs::Rule;
+use memory::{Memory, Shape, VERDICT_WORDS, row, row_mut};
+use operand::Operand;
+use stage::{Carry, Inputs, Step, Work};
+
+/// Runs an int8 model. Holds no memory of its own beyond references, and may be copied to use the
+/// same model from several places.
+#[derive(Clone, Copy, Debug)]
+pub struct S8Session<'m> {
+    model: &'m Model<'m>,
+    profile: Profile<'m>,
+    first: S8Epilogue<'m>,
+    kernels: Kernels,
+    line: Option<Line>,
+    /// All layers that are not stored in panels, in panels; or nothing.
+    packed: &'m [i8],
+    shape: Shape,
+}
+
+/// Cells that ran together, in the scratch of their session.
+#[derive(Clone, Copy, Debug)]
+pub struct S8Tile<'s> {
+    shape: Shape,
+    verdicts: &'s [u32],
+    code: &'s [i16],
+    code_levels: &'s [u8],
+    code_scales: &'s [f32],
+    logits: &'s [i32],
+    probabilities: &'s [u32],
+}
+
+/// A sample of a tile that cannot be run; nothing of the tile was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TileError {
+    /// Position of the sample in the tile.
+    pub sample: usize,
+    /// What is wrong with it.
+    pub error: RunError,
+}
+
+impl<'m> S8Session<'m> {
+    /// A session for one input profile of an int8 model, on the best kernels of this processor.
+    pub fn new(model: &'m Model<'m>, profile: usize) -> Result<Self, RunError> {
+        Self::with_kernels(model, profile, Kernels::best())
+    }
+
+    /// A session on kernels of the caller's choice. Results do not depend on them.
+    pub fn with_kernels(
+        model: &'m Model<'m>,
+        profile: usize,
+        kernels: Kernels,
+    ) -> Result<Self, RunError> {
+        if model.dtype() != Dtype::S8 {
+            return Err(RunError::WrongDtype);
+        }
+        let Epilogue::S8(first) = model.first_epilogue(profile) else {
+            return Err(RunError::WrongDtype);
+        };
+        let profile = *model.profiles().get(profile).ok_or(RunError::NoSuchProfile)?;
+        let layer = model.stage(StageKind::Encoder).first();
+        // Kernels for rows and panels read levels that are laid out.
+        let input_stride = match layer.map(Operand::stored) {
+            Some(Operand::Panels(_) | Operand::Rows(_)) => model.n_genes().next_multiple_of(4),
+            _ => 0,
+        };
+        let shape = Shape::of(model, input_stride);
+        let line = Line::of(&profile);
+        Ok(Self { model, profile, first, kernels, line, packed: &[], shape })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &'m Model<'m> {
+        self.model
+    }
+
+    /// The input profile.
+    pub fn profile(&self) -> &Profile<'m> {
+        &self.profile
+    }
+
+    /// The kernels in use.
+    pub fn kernels(&self) -> &Kernels {
+        &self.kernels
+    }
+
+    /// Bytes of scratch that [`S8Session::run`] and [`S8Session::reconstruct`] need; they write no
+    /// more than these, from the beginning of the slice.
+    pub fn scratch_len(&self) -> usize {
+        self.tile_scratch_len(1)
+    }
+
+    /// Bytes of scratch that [`S8Session::run_tile`] needs for so many samples.
+    pub fn tile_scratch_len(&self, n_samples: usize) -> usize {
+        4 * self.shape.words(n_samples)
+    }
+
+    /// Bytes that [`S8Session::with_packed`] needs.
+    pub fn packed_len(&self) -> usize {
+        self.layers().map(|layer| operand::packed_len(layer)).sum()
+    }
+
+    /// The same session with its weights also in the layout that suits many cells at a time, in
+    /// memory of the caller, `[packed_len]`. Takes about as long as reading the weights; a model
+    /// written with that layout needs none.
+    pub fn with_packed<'p>(self, memory: &'p mut [i8]) -> Result<S8Session<'p>, RunError>
+    where
+        'm: 'p,
+    {
+        check_len(memory.len(), self.packed_len())?;
+        let mut rest = &mut *memory;
+        for layer in self.layers() {
+            let len = operand::packed_len(layer).min(rest.len());
+            let (head, tail) = rest.split_at_mut(len);
+            operand::pack(layer, head);
+            rest = tail;
+        }
+        let input_stride = self.model.n_genes().next_multiple_of(4);
+        let shape = Shape { input_stride, ..self.shape };
+        let Self { model, profile, first, kernels, line, .. } = self;
+        Ok(S8Session { model, profile, first, kernels, line, packed: memory, shape })
+    }
+
+    /// Entries of the `correction` of [`S8Session::presence`].
+    pub fn correction_len(&self) -> usize {
+        self.model.stage(StageKind::Encoder).first().map_or(0, Layer::out_dim)
+    }
+
+    /// Prepares a file that lacks genes of the panel. `mask` is `[n_genes]`, `correction` has
+    /// [`S8Session::correction_len`] entries.
+    pub fn presence<'p>(
+        &self,
+        mask: &'p [bool],
+        correction: &'p mut [u32],
+    ) -> Result<Presence<'p>, RunError> {
+        let n_genes = self.model.n_genes();
+        check_len(mask.len(), n_genes)?;
+        check_len(correction.len(), self.correction_len())?;
+        correction.fill(0);
+        let sums: &mut [i32] = bytemuck::must_cast_slice_mut(correction);
+        if let Some(layer) = self.model.stage(StageKind::Encoder).first() {
+            let fill = mask.iter().zip(self.profile.fill_levels()).enumerate();
+            for (gene, (&is_present, &level)) in fill {
+                if !is_present {
+                    inputs::add_product(&self.kernels, layer, gene, level, sums);
+                }
+            }
+        }
+        self.known_presence(mask, correction)
+    }
+
+    /// The presence of a file whose `correction` was filled before, for the same mask.
+    pub fn known_presence<'p>(
+        &self,
+        mask: &'p [bool],
+        correction: &'p [u32],
+    ) -> Result<Presence<'p>, RunError> {
+        check_len(mask.len(), self.model.n_genes())?;
+        check_len(correction.len(), self.correction_len())?;
+        let (n_present, share_q30) = measure(mask, self.model.genes().library_share_q30());
+        Ok(Presence { mask, correction, share_q30, n_present })
+    }
+
+    /// Types one cell. `scratch` has at least [`S8Session::scratch_len`] bytes; what it held does
+    /// not matter.
+    pub fn run<'s>(
+        &self,
+        sample: &Sample<'_>,
+        presence: Option<&Presence<'_>>,
+        scratch: &'s mut [u32],
+    ) -> Result<Outcome<S8Numbers<'s>>, RunError>
+    where
+        'm: 's,
+    {
+        let samples = core::slice::from_ref(sample);
+        match self.run_tile(samples, presence, scratch) {
+            Ok(tile) => Ok(tile.outcome(0)),
+            Err(error) => Err(error.error),
+        }
+    }
+
+    /// Types several cells together, which costs less than one after another where weights are in
+    /// panels; 32 is a good number. The results are those of [`S8Session::run`]. `scratch` has at
+    /// least [`S8Session::tile_scratch_len`] bytes.
+    pub fn run_tile<'s>(
+        &self,
+        samples: &[Sample<'_>],
+        presence: Option<&Presence<'_>>,
+        scratch: &'s mut [u32],
+    ) -> Result<S8Tile<'s>, TileError>
+    where
+        'm: 's,
+    {
+        let n_rows = samples.len();
+        let (needed, found) = (self.tile_scratch_len(n_rows), 4 * scratch.len());
+        let mut memory = Memory::divide(&self.shape, n_rows, scratch)
+            .ok_or(TileError { sample: 0, error: RunError::ScratchTooShort { needed, found } })?;
+        self.first_layer(samples, presence, &mut memory)?;
+        self.encode(n_rows, &mut memory);
+        self.classify(n_rows, &mut memory);
+        Ok(S8Tile {
+            shape: self.shape,
+            verdicts: memory.verdicts,
+            code: memory.code,
+            code_levels: memory.code_levels,
+            code_scales: self.model.code_scales().map_or(&[], |scales| scales.scales),
+            logits: memory.logits,
+            probabilities: memory.probabilities,
+        })
+    }
+
+    /// Reproduces a profile from the 7-bit copy of its code: `reconstruction[g]`, `[n_genes]`,
+    /// stands for `model.reconstruction_scales()[g] · i16` in network input units.
+    pub fn reconstruct(
+        &self,
+        code_levels: &[u8],
+        scratch: &mut [u32],
+        reconstruction: &mut [i16],
+    ) -> Result<(), RunError> {
+        if self.model.stage(StageKind::Decoder).is_empty() {
+            return Err(RunError::NoDecoder);
+        }
+        let width = self.model.code_dim();
+        check_len(code_levels.len(), width)?;
+        check_len(reconstruction.len(), self.model.n_genes())?;
+        let (needed, found) = (self.scratch_len(), 4 * scratch.len());
+        let memory = Memory::divide(&self.shape, 1, scratch)
+            .ok_or(RunError::ScratchTooShort { needed, found })?;
+        let stride = self.shape.code_stride;
+        let (levels, padding) = memory.code_levels.split_at_mut(width.min(stride));
+        levels.copy_from_slice(code_levels);
+        padding.fill(0);
+        let inputs = Inputs { levels: memory.code_levels, stride, width, n_rows: 1 };
+        let mut work = Work {
+            levels: memory.levels,
+            level_stride: self.shape.level_stride,
+            chunk: memory.chunk,
+            carried: memory.carried,
+        };
+        let steps = self.steps(StageKind::Decoder);
+        stage::run(&self.kernels, steps, inputs, &mut work, |_, outputs, sums, ratios| {
+            let to = reconstruction.get_mut(outputs).unwrap_or(&mut []);
+            self.kernels.requantize_rows_i16(sums, ratios, to);
+        });
+        Ok(())
+    }
+
+    /// Checks the samples, and sums their first layer.
+    fn first_layer(
+        &self,
+        samples: &[Sample<'_>],
+        presence: Option<&Presence<'_>>,
+        memory: &mut Memory<'_>,
+    ) -> Result<(), TileError> {
+        let Some(layer) = self.model.stage(StageKind::Encoder).first() else { return Ok(()) };
+        let operand = self.first_operand(layer, samples);
+        let out_dim = layer.out_dim();
+        for (n, sample) in samples.iter().enumerate() {
+            let sums = row_mut(memory.sums, n, self.shape.sum_stride);
+            let inputs = row_mut(memory.inputs, n, self.shape.input_stride);
+            let verdict = row_mut(memory.verdicts, n, VERDICT_WORDS);
+            self.start(presence, sums);
+            let sums = sums.get_mut(..out_dim).unwrap_or(&mut []);
+            self.read(layer, operand, sample, presence, sums, inputs, verdict)
+                .map_err(|error| TileError { sample: n, error })?;
+        }
+        let (n_rows, width) = (samples.len(), layer.in_dim());
+        match operand {
+            Operand::Panels(panels) => {
+                let (levels, stride) = (&*memory.inputs, self.shape.input_stride);
+                // Parts of the inputs that stay in the nearest memory while all panels pass.
+                for first in (0..width).step_by(PART) {
+                    let levels = levels.get(first..).unwrap_or(&[]);
+                    let part = PART.min(width - first);
+                    let levels = LevelRows::new_checked(levels, stride, part, n_rows);
+                    let sums = SumRows::new_checked(memory.sums, self.shape.sum_stride, n_rows);
+                    if let (Some(levels), Some(mut sums)) = (levels, sums) {
+                        self.kernels.panels_s8(&panels, first, levels, &mut sums);
+                    }
+                }
+            }
+            Operand::Rows(weights) => {
+                for n in 0..n_rows {
+                    let levels = row(memory.inputs, n, self.shape.input_stride);
+                    let levels = levels.get(..width).unwrap_or(&[]);
+                    let sums = row_mut(memory.sums, n, self.shape.sum_stride);
+                    let sums = sums.get_mut(..out_dim).unwrap_or(&mut []);
+                    self.kernels.rows_s8(weights, levels, sums);
+                }
+            }
+            Operand::GeneMajor | Operand::Other => {}
+        }
+        Ok(())
+    }
+
+    /// How the first layer is summed for these samples: over listed inputs or over all.
+    fn first_operand(&self, layer: &Layer<'m>, samples: &[Sample<'_>]) -> Operand<'m> {
+        let stored = Operand::stored(layer);
+        if !matches!(stored, Operand::GeneMajor) || self.packed.is_empty() {
+            return stored;
+        }
+        let Some(percent) = self.kernels.dense_from_percent(samples.len()) else { return stored };
+        let listed: usize = samples.iter().map(Sample::n_listed).sum();
+        if listed * 100 < percent * samples.len() * layer.in_dim() {
+            return stored;
+        }
+        self.packed_panels(layer, 0).unwrap_or(stored)
+    }
+
+    /// Bias and correction of one cell.
+    fn start(&self, presence: Option<&Presence<'_>>, sums: &mut [i32]) {
+        for (sum, &bias) in sums.iter_mut().zip(self.first.bias) {
+            *sum = bias;
+        }
+        if let Some(presence) = presence {
+            for (sum, &correction) in sums.iter_mut().zip(presence.correction) {
+                // The bits of an `i32`.
+                *sum = sum.wrapping_add(correction as i32);
+            }
+        }
+    }
+
+    /// Checks one sample and either adds its products or lays out its levels.
+    #[allow(clippy::too_many_arguments)]
+    fn read(
+        &self,
+        layer: &Layer<'_>,
+        operand: Operand<'_>,
+        sample: &Sample<'_>,
+        presence: Option<&Presence<'_>>,
+        sums: &mut [i32],
+        inputs: &mut [u8],
+        verdict: &mut [u32],
+    ) -> Result<(), RunError> {
+        if let Some(presence) = presence {
+            check_len(presence.correction.len(), sums.len())?;
+        }
+        // The sample may live shorter than the model; both are only read.
+        let profile: Profile<'_> = self.profile;
+        let sample = CheckedSample::new_checked(sample, &profile, presence)?;
+        let depth = sample.depth();
+        let mut reject = self.model.rules().check_depth(depth.n_counts, depth.n_genes);
+        let rule = Rule::of(&sample, &profile, self.line)?;
+        let has_numbers = rule.is_some();
+        let is_laid_out = matches!(operand, Operand::Panels(_) | Operand::Rows(_));
+        match rule {
+            Some(mut rule) if is_laid_out => {
+                inputs::lay_out(&self.kernels, &sample, &mut rule, inputs);
+            }
+            Some(mut rule) => {
+                inputs::add_products(&self.kernels, layer, &sample, &mut rule, sums);
+            }
+            None => {
+                inputs.fill(0);
+                reject = reject.or(Some(match depth.n_genes {
+                    0 => RejectReason::Empty,
+                    _ => RejectReason::LibraryTooLarge,
+                }));
+            }
+        }
+        if let [low, high, n_genes, flags] = verdict {
+            *low = depth.n_counts as u32;
+            *high = (depth.n_counts >> 32) as u32;
+            *n_genes = depth.n_genes;
+            *flags = reject.map_or(0, RejectReason::code) | u32::from(has_numbers) << 8;
+        }
+        Ok(())
+    }
+
+    /// From the sums of the first layer to the code.
+    fn encode(&self, n_rows: usize, memory: &mut Memory<'_>) {
+        let shape = self.shape;
+        let mut steps = self.steps(StageKind::Encoder);
+        let Some(mut first) = steps.next() else { return };
+        first.epilogue = self.first;
+        let code = &mut *memory.code;
+        let put = |cell: usize, outputs: Range<usize>, sums: &[i32], ratios: Ratios<'_>| {
+            let to = row_mut(code, cell, shape.code_dim).get_mut(outputs);
+            self.kernels.requantize_rows_i16(sums, ratios, to.unwrap_or(&mut []));
+        };
+        let activated = first.layer.activated_dim();
+        if self.model.stage(StageKind::Encoder).len() == 1 {
+            let mut put = put;
+            for cell in 0..n_rows {
+                let sums = row(memory.sums, cell, shape.sum_stride);
+                let sums = sums.get(..activated).unwrap_or(&[]);
+                put(cell, 0..activated, sums, Ratios::of(&first.epilogue, 0, activated));
+            }
+        } else {
+            let [a, b] = &mut memory.levels;
+            for cell in 0..n_rows {
+                let sums = row(memory.sums, cell, shape.sum_stride);
+                let sums = sums.get(..activated).unwrap_or(&[]);
+                let levels = row_mut(a, cell, shape.level_stride);
+                stage::activate(&self.kernels, &first, 0..activated, sums, levels);
+            }
+            stage::pad(a, shape.level_stride, activated);
+            let carry = match first.layer.carry() {
+                0 => Carry::None,
+                _ => Carry::Sums {
+                    sums: memory.sums,
+                    stride: shape.sum_stride,
+                    first: activated,
+                    epilogue: self.first,
+                },
+            };
+            let mut work = Work {
+                levels: [a, b],
+                level_stride: shape.level_stride,
+                chunk: memory.chunk,
+                carried: memory.carried,
+            };
+            stage::rest(&self.kernels, activated, steps, &carry, n_rows, &mut work, put);
+        }
+        let Some(scales) = self.model.code_scales() else { return };
+        for cell in 0..n_rows {
+            let code = row(memory.code, cell, shape.code_dim);
+            let levels = row_mut(memory.code_levels, cell, shape.code_stride);
+            for (dim, (level, &code)) in levels.iter_mut().zip(code).enumerate() {
+                let (offset, ratio) = scales.level_rule(dim);
+                *level = code_level(code, offset, ratio);
+            }
+        }
+        stage::pad(memory.code_levels, shape.code_stride, shape.code_dim);
+    }
+
+    /// From the levels of the code to probabilities and what they decide.
+    fn classify(&self, n_rows: usize, memory: &mut Memory<'_>) {
+        let shape = self.shape;
+        let inputs = Inputs {
+            levels: memory.code_levels,
+            stride: shape.code_stride,
+            width: shape.code_dim,
+            n_rows,
+        };
+        let [a, b] = &mut memory.levels;
+        let mut work = Work {
+            levels: [a, b],
+            level_stride: shape.level_stride,
+            chunk: memory.chunk,
+            carried: memory.carried,
+        };
+        let logits = &mut *memory.logits;
+        let steps = self.steps(StageKind::Classifier);
+        stage::run(&self.kernels, steps, inputs, &mut work, |cell, outputs, sums, ratios| {
+            let to = row_mut(logits, cell, shape.n_leaves).get_mut(outputs);
+            self.kernels.requantize_rows_i32(sums, ratios, to.unwrap_or(&mut []));
+        });
+        let rules = self.model.rules();
+        for cell in 0..n_rows {
+            let logits = row(memory.logits, cell, shape.n_leaves);
+            let probabilities = row_mut(memory.probabilities, cell, shape.n_leaves);
+            softmax_q16(logits, rules.inv_temperature_q16, probabilities);
+            let confidence = probabilities.iter().copied().max().unwrap_or(u32::MAX);
+            if let [_, _, _, flags] = row_mut(memory.verdicts, cell, VERDICT_WORDS)
+                && *flags == HAS_NUMBERS
+                && confidence < rules.min_confidence_q16
+            {
+                *flags |= RejectReason::LowConfidence.code();
+            }
+        }
+    }
+
+    /// All layers, in order.
+    fn layers(&self) -> impl Iterator<Item = &'m Layer<'m>> {
+        let stages = [StageKind::Encoder, StageKind::Classifier, StageKind::Decoder];
+        let model = self.model;
+        stages.into_iter().flat_map(move |kind| model.stage(kind))
+    }
+
+    /// The layers of a stage as kernels read them.
+    fn steps(&self, kind: StageKind) -> impl Iterator<Item = Step<'m>> {
+        let (model, session) = (self.model, *self);
+        let before = match kind {
+            StageKind::Encoder => 0,
+            StageKind::Classifier => model.stage(StageKind::Encoder).len(),
+            StageKind::Decoder => session.layers().count() - model.stage(kind).len(),
+        };
+        model.stage(kind).iter().zip(before..).filter_map(move |(layer, index)| {
+            let epilogue = stage::epilogue(layer)?;
+            let operand = match Operand::stored(layer) {
+                stored @ Operand::Panels(_) => stored,
+                stored => session.packed_panels(layer, index).unwrap_or(stored),
+            };
+            Some(Step { layer: *layer, epilogue, operand })
+        })
+    }
+
+    /// A layer in the panels of [`S8Session::with_packed`].
+    fn packed_panels(&self, layer: &Layer<'m>, index: usize) -> Option<Operand<'m>> {
+        if self.packed.is_empty() {
+            return None;
+        }
+        let at: usize = self.layers().take(index).map(operand::packed_len).sum();
+        let bytes = self.packed.get(at..at + operand::packed_len(layer))?;
+        operand::packed(layer, bytes).map(Operand::Panels)
+    }
+}
+
+impl<'s> S8Tile<'s> {
+    /// What became of a cell of the tile; that of an empty cell past its end.
+    pub fn outcome(&self, cell: usize) -> Outcome<S8Numbers<'s>> {
+        let verdict = row(self.verdicts, cell, VERDICT_WORDS);
+        let &[low, high, n_genes, flags] = verdict else {
+            let (depth, reject) = (Depth::default(), Some(RejectReason::Empty));
+            return Outcome { depth, reject, numbers: None };
+        };
+        let numbers = S8Numbers {
+            code: row(self.code, cell, self.shape.code_dim),
+            code_levels: row(self.code_levels, cell, self.shape.code_stride)
+                .get(..self.shape.code_dim)
+                .unwrap_or(&[]),
+            code_scales: self.code_scales,
+            logits: row(self.logits, cell, self.shape.n_leaves),
+            probabilities: row(self.probabilities, cell, self.shape.n_leaves),
+        };
+        Outcome {
+            depth: Depth { n_counts: u64::from(high) << 32 | u64::from(low), n_genes },
+            reject: RejectReason::from_code(flags & 0xff),
+            numbers: (flags & HAS_NUMBERS != 0).then_some(numbers),
+        }
+    }
+}
+
+/// Inputs whose levels are multiplied with all panels before the next: 32 cells of them are 32 KiB.
+const PART: usize = 1024;
+
+/// Flag of a verdict.
+const HAS_NUMBERS: u32 = 1 << 8;
+
+fn check_len(found: usize, needed: usize) -> Result<(), RunError> {
+    if found == needed { Ok(()) } else { Err(RunError::LengthMismatch { needed, found }) }
+}

@@ -1,0 +1,302 @@
+//! A chain of dense layers, for all cells of a tile at once.
+//!
+//! Outputs are summed, requantised and activated in chunks of at most [`CHUNK`], so that sums never
+//! leave the nearest memory.
+
+use core::ops::Range;
+
+use cic_model::layer::{Epilogue, Layer, S8Epilogue, Weights};
+use cic_model::quant::requantize_i32;
+
+use crate::kernels::{Kernels, LevelRows, Panels, Ratios, SumRows};
+
+use super::memory::{CHUNK, row, row_mut};
+use super::operand::Operand;
+
+/// A layer, its bias and ratios, and its weights as kernels read them.
+#[derive(Clone, Copy)]
+pub(super) struct Step<'m> {
+    pub(super) layer: Layer<'m>,
+    pub(super) epilogue: S8Epilogue<'m>,
+    pub(super) operand: Operand<'m>,
+}
+
+/// Levels of all cells of a tile.
+#[derive(Clone, Copy)]
+pub(super) struct Inputs<'a> {
+    pub(super) levels: &'a [u8],
+    pub(super) stride: usize,
+    pub(super) width: usize,
+    pub(super) n_rows: usize,
+}
+
+/// Where the carried sums of a stage come from.
+pub(super) enum Carry<'c, 'm> {
+    None,
+    /// From the sums of the first layer, rows `[first ..]` of each cell.
+    Sums {
+        sums: &'c [i32],
+        stride: usize,
+        first: usize,
+        epilogue: S8Epilogue<'m>,
+    },
+    /// Computed when needed, from the first layer and its inputs.
+    Layer {
+        step: Step<'m>,
+        inputs: Inputs<'c>,
+    },
+}
+
+/// Memory of a stage.
+pub(super) struct Work<'w> {
+    pub(super) levels: [&'w mut [u8]; 2],
+    pub(super) level_stride: usize,
+    pub(super) chunk: &'w mut [i32],
+    pub(super) carried: &'w mut [i32],
+}
+
+/// What a stage hands over: cell, outputs, their sums and ratios.
+pub(super) trait Put: FnMut(usize, Range<usize>, &[i32], Ratios<'_>) {}
+impl<F: FnMut(usize, Range<usize>, &[i32], Ratios<'_>)> Put for F {}
+
+/// All layers of a stage whose inputs are levels. The sums of its last layer, carry included, go to
+/// `put`.
+pub(super) fn run<'m>(
+    kernels: &Kernels,
+    steps: impl Iterator<Item = Step<'m>>,
+    inputs: Inputs<'_>,
+    work: &mut Work<'_>,
+    put: impl Put,
+) {
+    let mut steps = steps.peekable();
+    let Some(first) = steps.next() else { return };
+    if steps.peek().is_none() {
+        return last(kernels, &first, inputs, &Carry::None, work.chunk, work.carried, put);
+    }
+    let [a, _] = &mut work.levels;
+    hidden(kernels, &first, inputs, work.chunk, a, work.level_stride);
+    let carry = match first.layer.carry() {
+        0 => Carry::None,
+        _ => Carry::Layer { step: first, inputs },
+    };
+    rest(kernels, first.layer.activated_dim(), steps, &carry, inputs.n_rows, work, put);
+}
+
+/// The layers after the first, whose levels are in the first buffer.
+pub(super) fn rest<'m>(
+    kernels: &Kernels,
+    in_dim: usize,
+    steps: impl Iterator<Item = Step<'m>>,
+    carry: &Carry<'_, 'm>,
+    n_rows: usize,
+    work: &mut Work<'_>,
+    put: impl Put,
+) {
+    let stride = work.level_stride;
+    let [from, to] = &mut work.levels;
+    let (mut from, mut to) = (&mut **from, &mut **to);
+    let mut width = in_dim;
+    let mut steps = steps.peekable();
+    let mut put = Some(put);
+    while let Some(step) = steps.next() {
+        let inputs = Inputs { levels: from, stride, width, n_rows };
+        if steps.peek().is_none() {
+            if let Some(put) = put.take() {
+                last(kernels, &step, inputs, carry, work.chunk, work.carried, put);
+            }
+            return;
+        }
+        hidden(kernels, &step, inputs, work.chunk, to, stride);
+        width = step.layer.activated_dim();
+        core::mem::swap(&mut from, &mut to);
+    }
+}
+
+/// Levels of a layer's activated outputs.
+fn hidden(
+    kernels: &Kernels,
+    step: &Step<'_>,
+    inputs: Inputs<'_>,
+    chunk: &mut [i32],
+    to: &mut [u8],
+    stride: usize,
+) {
+    let width = step.layer.activated_dim();
+    for outputs in chunks(step, 0..width) {
+        sums(kernels, step, outputs.clone(), inputs, chunk);
+        for cell in 0..inputs.n_rows {
+            let sums = row(chunk, cell, CHUNK).get(..outputs.len()).unwrap_or(&[]);
+            activate(kernels, step, outputs.clone(), sums, row_mut(to, cell, stride));
+        }
+    }
+    pad(to, stride, width);
+}
+
+/// Makes the levels after the first `width` of every row zero, as kernels require.
+pub(super) fn pad(levels: &mut [u8], stride: usize, width: usize) {
+    for row in levels.chunks_exact_mut(stride.max(1)) {
+        let padding = row.get_mut(width..width.next_multiple_of(4)).unwrap_or(&mut []);
+        padding.fill(0);
+    }
+}
+
+/// Levels of some activated outputs of one cell, in their places in `levels`.
+pub(super) fn activate(
+    kernels: &Kernels,
+    step: &Step<'_>,
+    outputs: Range<usize>,
+    sums: &[i32],
+    levels: &mut [u8],
+) {
+    let mut end = 0;
+    for segment in step.layer.segments() {
+        let begin = end;
+        end += segment.len;
+        let (from, to) = (begin.max(outputs.start), end.min(outputs.end));
+        if from >= to {
+            continue;
+        }
+        let sums = sums.get(from - outputs.start..to - outputs.start).unwrap_or(&[]);
+        let levels = levels.get_mut(from..to).unwrap_or(&mut []);
+        let ratios = Ratios::of(&step.epilogue, from, to - from);
+        kernels.activate_s8(sums, ratios, segment.table, levels);
+    }
+}
+
+/// Sums of a stage's last layer, with what is carried.
+fn last(
+    kernels: &Kernels,
+    step: &Step<'_>,
+    inputs: Inputs<'_>,
+    carry: &Carry<'_, '_>,
+    chunk: &mut [i32],
+    carried: &mut [i32],
+    mut put: impl Put,
+) {
+    for outputs in chunks(step, 0..step.layer.activated_dim()) {
+        sums(kernels, step, outputs.clone(), inputs, chunk);
+        add_carried(kernels, carry, outputs.clone(), inputs.n_rows, chunk, carried);
+        let ratios = Ratios::of(&step.epilogue, outputs.start, outputs.len());
+        for cell in 0..inputs.n_rows {
+            let sums = row(chunk, cell, CHUNK).get(..outputs.len()).unwrap_or(&[]);
+            put(cell, outputs.clone(), sums, ratios);
+        }
+    }
+}
+
+/// Adds the requantised carried rows of the outputs to their sums.
+fn add_carried(
+    kernels: &Kernels,
+    carry: &Carry<'_, '_>,
+    outputs: Range<usize>,
+    n_rows: usize,
+    chunk: &mut [i32],
+    carried: &mut [i32],
+) {
+    let add = |cell: usize, carried: &[i32], chunk: &mut [i32]| {
+        for (sum, &carried) in row_mut(chunk, cell, CHUNK).iter_mut().zip(carried) {
+            *sum = sum.wrapping_add(carried);
+        }
+    };
+    match carry {
+        Carry::None => {}
+        Carry::Sums { sums, stride, first, epilogue } => {
+            let rows = first + outputs.start..first + outputs.end;
+            let ratios = Ratios::of(epilogue, rows.start, rows.len());
+            for cell in 0..n_rows {
+                let sums = row(sums, cell, *stride).get(rows.clone()).unwrap_or(&[]);
+                let to = row_mut(carried, cell, CHUNK).get_mut(..sums.len()).unwrap_or(&mut []);
+                kernels.requantize_rows_i32(sums, ratios, to);
+                add(cell, to, chunk);
+            }
+        }
+        Carry::Layer { step, inputs } => {
+            let first = step.layer.activated_dim();
+            let rows = first + outputs.start..first + outputs.end;
+            sums(kernels, step, rows.clone(), *inputs, carried);
+            for cell in 0..n_rows {
+                let to = row_mut(carried, cell, CHUNK).get_mut(..rows.len()).unwrap_or(&mut []);
+                for (sum, row) in to.iter_mut().zip(rows.clone()) {
+                    *sum = requantize_i32(*sum, step.epilogue.ratio(row));
+                }
+                add(cell, to, chunk);
+            }
+        }
+    }
+}
+
+/// Outputs in chunks: whole panels where weights lie in panels.
+fn chunks(step: &Step<'_>, outputs: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let len = match &step.operand {
+        Operand::Panels(panels) => panels.panel(),
+        _ => CHUNK,
+    };
+    let end = outputs.end;
+    outputs.step_by(len).map(move |start| start..(start + len).min(end))
+}
+
+/// Bias and products of at most [`CHUNK`] outputs, for every cell.
+fn sums(
+    kernels: &Kernels,
+    step: &Step<'_>,
+    outputs: Range<usize>,
+    inputs: Inputs<'_>,
+    chunk: &mut [i32],
+) {
+    let bias = step.epilogue.bias.get(outputs.clone()).unwrap_or(&[]);
+    for cell in 0..inputs.n_rows {
+        for (sum, &bias) in row_mut(chunk, cell, CHUNK).iter_mut().zip(bias) {
+            *sum = bias;
+        }
+    }
+    let in_dim = step.layer.in_dim();
+    match step.operand {
+        Operand::Panels(panels) if outputs.start.is_multiple_of(panels.panel()) => {
+            let Inputs { levels, stride, width, n_rows } = inputs;
+            let levels = LevelRows::new_checked(levels, stride, width, n_rows);
+            let sums = SumRows::new_checked(chunk, CHUNK, n_rows);
+            let panels = one_panel(&panels, outputs);
+            if let (Some(panels), Some(levels), Some(mut sums)) = (panels, levels, sums) {
+                kernels.panels_s8(&panels, 0, levels, &mut sums);
+            }
+        }
+        Operand::Rows(weights) => {
+            let range = outputs.start * in_dim..outputs.end * in_dim;
+            let weights = weights.get(range).unwrap_or(&[]);
+            for cell in 0..inputs.n_rows {
+                let levels = row(inputs.levels, cell, inputs.stride).get(..in_dim).unwrap_or(&[]);
+                let sums = row_mut(chunk, cell, CHUNK).get_mut(..outputs.len()).unwrap_or(&mut []);
+                kernels.rows_s8(weights, levels, sums);
+            }
+        }
+        _ => {
+            let Weights::S8(weights) = step.layer.weights() else { return };
+            for cell in 0..inputs.n_rows {
+                let levels = row(inputs.levels, cell, inputs.stride).get(..in_dim).unwrap_or(&[]);
+                for (sum, output) in row_mut(chunk, cell, CHUNK).iter_mut().zip(outputs.clone()) {
+                    for (column, &level) in levels.iter().enumerate() {
+                        let at = step.layer.layout().index(output, column, in_dim);
+                        let weight = weights.get(at).copied().unwrap_or(0);
+                        *sum = sum.wrapping_add(i32::from(level) * i32::from(weight));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The panel that holds the outputs, as a layer of its own.
+fn one_panel<'m>(panels: &Panels<'m>, outputs: Range<usize>) -> Option<Panels<'m>> {
+    let (in_dim, panel) = (panels.in_dim(), panels.panel());
+    let len = in_dim.next_multiple_of(4) * panel;
+    let at = outputs.start / panel * len;
+    Panels::new_checked(panels.weights().get(at..at + len)?, in_dim, outputs.len(), panel)
+}
+
+/// Bias and ratios of an int8 layer.
+pub(super) fn epilogue<'m>(layer: &Layer<'m>) -> Option<S8Epilogue<'m>> {
+    match layer.epilogue() {
+        Epilogue::S8(epilogue) => Some(epilogue),
+        Epilogue::Float { .. } => None,
+    }
+}

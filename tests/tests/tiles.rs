@@ -1,0 +1,241 @@
+//! Int8 sessions give the same bits on every instruction set, in every layout, one cell at a time
+//! or many.
+
+use cic_data::CsrMatrix;
+use cic_model::layer::Layout;
+use cic_model::profile::{Library, fit_value_thresholds};
+use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
+use cic_model::{Activation, AlignedBytes, Dtype, Model, ValueKind};
+use cic_quant::{CalibrationSet, QuantizeOptions, quantize};
+use cic_runtime::kernels::{Isa, Kernels};
+use cic_runtime::{Outcome, Presence, RunError, S8Numbers, S8Session, Sample};
+use cic_tests::models::{Random, Shape, model, random_network};
+
+/// Everything that a cell's outcome says.
+type Bits = (u64, u32, Option<u32>, Option<(Vec<i16>, Vec<i32>, Vec<u32>)>);
+
+fn bits(outcome: &Outcome<S8Numbers<'_>>) -> Bits {
+    let numbers = outcome.numbers.map(|numbers| {
+        (numbers.code.to_vec(), numbers.logits.to_vec(), numbers.probabilities.to_vec())
+    });
+    let reject = outcome.reject.map(|reason| reason.code());
+    (outcome.depth.n_counts, outcome.depth.n_genes, reject, numbers)
+}
+
+/// A cell, listed and laid out.
+struct Cell {
+    genes: Vec<u32>,
+    counts: Vec<u32>,
+    dense: Vec<u32>,
+}
+
+impl Cell {
+    fn new(n_genes: usize, one_in: usize, random: &mut Random) -> Self {
+        let count = |random: &mut Random| match random.below(one_in) {
+            0 => 1 + random.below(60) as u32,
+            _ => 0,
+        };
+        let dense: Vec<u32> = (0..n_genes).map(|_| count(random)).collect();
+        let listed = || (0..).zip(&dense).filter(|(_, count)| **count > 0);
+        let genes = listed().map(|(gene, _)| gene).collect();
+        let counts = listed().map(|(_, count)| *count).collect();
+        Self { genes, counts, dense }
+    }
+
+    fn sparse(&self) -> Sample<'_> {
+        Sample::Counts { genes: &self.genes, counts: &self.counts, total: None }
+    }
+
+    fn dense(&self) -> Sample<'_> {
+        Sample::DenseCounts { counts: &self.dense, total: None }
+    }
+}
+
+fn shapes() -> [Shape; 3] {
+    let small = Shape::small();
+    [
+        small.clone(),
+        Shape { hidden: vec![], carry: false, ..small.clone() },
+        Shape {
+            n_genes: 301,
+            hidden: vec![70, 33],
+            code: 30,
+            n_leaves: 21,
+            activations: vec![Activation::Relu, Activation::Tanh, Activation::SoftPlus],
+            ..small
+        },
+    ]
+}
+
+fn int8(shape: &Shape, random: &mut Random) -> ModelSpec {
+    let network = random_network(shape, random);
+    let spec = model(NetworkSpec::F32(network), shape.n_genes, shape.n_leaves);
+    let bytes = AlignedBytes::new(&spec.to_bytes(LayoutPlan::Sparse).unwrap());
+    let model = Model::open_verified(&bytes).unwrap();
+    let cells: Vec<Cell> = (0..40).map(|_| Cell::new(shape.n_genes, 3, random)).collect();
+    let dense: Vec<f32> = cells.iter().flat_map(|c| &c.dense).map(|&c| c as f32).collect();
+    let values = CsrMatrix::from_dense(shape.n_genes, &dense).unwrap();
+    let calibration = CalibrationSet { values: &values, totals: &[0.0; 40] };
+    let bytes = quantize(&model, &calibration, QuantizeOptions::new(Dtype::S8)).unwrap();
+    let bytes = AlignedBytes::new(&bytes);
+    ModelSpec::from_model(&Model::open_verified(&bytes).unwrap())
+}
+
+const LAYOUTS: [LayoutPlan; 5] = [
+    LayoutPlan::Sparse,
+    LayoutPlan::Panels,
+    LayoutPlan::Rows,
+    LayoutPlan::Uniform(Layout { block: 4, panel: 64 }),
+    LayoutPlan::Uniform(Layout { block: 16, panel: 4 }),
+];
+
+/// Every instruction set that is here, weights as they are stored and packed.
+fn for_each_session(model: &Model<'_>, mut check: impl FnMut(&str, &S8Session<'_>)) {
+    for kernels in Isa::ALL.into_iter().filter_map(Kernels::of) {
+        let session = S8Session::with_kernels(model, 0, kernels).unwrap();
+        check(kernels.isa().name(), &session);
+        let mut memory = vec![0; session.packed_len()];
+        let packed = session.with_packed(&mut memory).unwrap();
+        check(&format!("{}, packed", kernels.isa().name()), &packed);
+    }
+}
+
+/// What the reference loops give, one cell at a time.
+fn expected(model: &Model<'_>, samples: &[Sample<'_>], presence: Option<&[bool]>) -> Vec<Bits> {
+    let session = S8Session::with_kernels(model, 0, Kernels::SCALAR).unwrap();
+    let mut correction = vec![0; session.correction_len()];
+    let presence = presence.map(|mask| session.presence(mask, &mut correction).unwrap());
+    let mut scratch = vec![0; session.scratch_len() / 4];
+    let mut run = |sample| bits(&session.run(sample, presence.as_ref(), &mut scratch).unwrap());
+    samples.iter().map(&mut run).collect()
+}
+
+fn in_tiles(
+    session: &S8Session<'_>,
+    samples: &[Sample<'_>],
+    presence: Option<&Presence<'_>>,
+    len: usize,
+) -> Vec<Bits> {
+    // What is in the scratch does not matter.
+    let mut scratch = vec![0xA5A5_A5A5; session.tile_scratch_len(len) / 4];
+    let mut found = Vec::new();
+    for samples in samples.chunks(len) {
+        let tile = session.run_tile(samples, presence, &mut scratch).unwrap();
+        found.extend((0..samples.len()).map(|cell| bits(&tile.outcome(cell))));
+    }
+    found
+}
+
+#[test]
+fn tiles_give_the_bits_of_single_cells_on_every_instruction_set_and_layout() {
+    for shape in shapes() {
+        let mut random = Random(23);
+        let spec = int8(&shape, &mut random);
+        let mut cells: Vec<Cell> =
+            (0..39).map(|n| Cell::new(shape.n_genes, 1 + n % 20, &mut random)).collect();
+        cells.push(Cell { genes: vec![], counts: vec![], dense: vec![0; shape.n_genes] });
+        let samples: Vec<Sample<'_>> =
+            cells.iter().flat_map(|cell| [cell.sparse(), cell.dense()]).collect();
+        for layouts in LAYOUTS {
+            let bytes = AlignedBytes::new(&spec.to_bytes(layouts).unwrap());
+            let model = Model::open_verified(&bytes).unwrap();
+            let expected = expected(&model, &samples, None);
+            for_each_session(&model, |name, session| {
+                for len in [1, 2, 5, 16, 33] {
+                    let found = in_tiles(session, &samples, None, len);
+                    assert!(found == expected, "{name}, {layouts:?}, tiles of {len}, {shape:?}");
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn missing_genes_are_filled_alike() {
+    let [.., shape] = shapes();
+    let mut random = Random(29);
+    let bytes = int8(&shape, &mut random).to_bytes(LayoutPlan::Panels).unwrap();
+    let bytes = AlignedBytes::new(&bytes);
+    let model = Model::open_verified(&bytes).unwrap();
+    let mask: Vec<bool> = (0..shape.n_genes).map(|gene| gene % 7 != 3).collect();
+    let cells: Vec<Cell> = (0..20)
+        .map(|_| {
+            let mut cell = Cell::new(shape.n_genes, 3, &mut random);
+            let kept: Vec<usize> =
+                (0..cell.genes.len()).filter(|&n| mask[cell.genes[n] as usize]).collect();
+            cell.genes = kept.iter().map(|&n| cell.genes[n]).collect();
+            cell.counts = cell.counts[..kept.len()].to_vec();
+            cell
+        })
+        .collect();
+    let samples: Vec<Sample<'_>> = cells.iter().map(Cell::sparse).collect();
+    let expected = expected(&model, &samples, Some(&mask));
+    for_each_session(&model, |name, session| {
+        let mut correction = vec![0; session.correction_len()];
+        let presence = session.presence(&mask, &mut correction).unwrap();
+        let found = in_tiles(session, &samples, Some(&presence), 16);
+        assert!(found == expected, "{name}");
+    });
+}
+
+/// Values at the thresholds, and the nearest floats on both sides.
+#[test]
+fn values_at_thresholds_have_the_levels_that_the_thresholds_say() {
+    let [.., shape] = shapes();
+    let mut random = Random(31);
+    for (kind, offset) in [(ValueKind::Log1p, 0.0), (ValueKind::Log2Intensity, 2.75)] {
+        let mut spec = int8(&shape, &mut random);
+        let profile = &mut spec.profiles[0];
+        (profile.kind, profile.library, profile.target_sum) = (kind, Library::None, 0);
+        let levels = profile.levels.as_mut().unwrap();
+        levels.scale = 0.0937;
+        levels.offset = offset as f32;
+        levels.shift = 0;
+        levels.count_thresholds.fill(0);
+        levels.value_thresholds =
+            fit_value_thresholds(kind, f64::from(levels.scale), offset).into();
+        let thresholds = levels.value_thresholds.clone();
+        spec.golden.is_integer = false;
+        let bytes = AlignedBytes::new(&spec.to_bytes(LayoutPlan::Sparse).unwrap());
+        let model = Model::open_verified(&bytes).unwrap();
+        let value = |random: &mut Random| {
+            let threshold = thresholds[random.below(thresholds.len())];
+            match random.below(6) {
+                0 => threshold.next_down(),
+                1 => threshold.next_up(),
+                2 => threshold + random.signed().abs() * 0.1,
+                3 => 40.0 * random.signed().abs(),
+                4 => 0.0,
+                _ => threshold,
+            }
+        };
+        let cells: Vec<Vec<f32>> =
+            (0..400).map(|_| (0..shape.n_genes).map(|_| value(&mut random)).collect()).collect();
+        let samples: Vec<Sample<'_>> =
+            cells.iter().map(|values| Sample::DenseValues { values, total: None }).collect();
+        let expected = expected(&model, &samples, None);
+        for_each_session(&model, |name, session| {
+            for len in [1, 32] {
+                let found = in_tiles(session, &samples, None, len);
+                assert!(found == expected, "{name}, {kind:?}, tiles of {len}");
+            }
+        });
+    }
+}
+
+#[test]
+fn the_sample_at_fault_is_named() {
+    let shape = Shape::small();
+    let mut random = Random(37);
+    let bytes = AlignedBytes::new(&int8(&shape, &mut random).to_bytes(LayoutPlan::Sparse).unwrap());
+    let model = Model::open_verified(&bytes).unwrap();
+    let session = S8Session::new(&model, 0).unwrap();
+    let cell = Cell::new(shape.n_genes, 2, &mut random);
+    let wrong = Sample::Counts { genes: &[40], counts: &[1], total: None };
+    let mut scratch = vec![0; session.tile_scratch_len(3) / 4];
+    let error = session
+        .run_tile(&[cell.sparse(), wrong, cell.dense()], None, &mut scratch)
+        .map(|_| ())
+        .unwrap_err();
+    assert_eq!((error.sample, error.error), (1, RunError::GeneOutOfRange { position: 0 }));
+}
