@@ -7,7 +7,7 @@ use cic_model::rules::RejectReason;
 use cic_model::{Dtype, Model, StageKind};
 
 use crate::error::RunError;
-use crate::kernels::reference;
+use crate::kernels::{Kernels, reference};
 use crate::outcome::{FloatNumbers, Outcome};
 use crate::presence::{Presence, measure};
 use crate::sample::{CheckedSample, Sample};
@@ -129,7 +129,7 @@ impl<'m> FloatSession<'m> {
         scratch: &'s mut [u32],
     ) -> Result<Outcome<FloatNumbers<'s>>, RunError> {
         let profile: Profile<'_> = self.profile;
-        let sample = CheckedSample::new_checked(sample, &profile, presence)?;
+        let sample = CheckedSample::new_checked(sample, &profile, presence, &Kernels::best())?;
         let mut parts = self.divide(scratch)?;
         let depth = sample.depth();
         let mut reject = self.model.rules().check_depth(depth.n_counts, depth.n_genes);

@@ -124,12 +124,22 @@ pub fn softmax_q16(logits: &[i32], inv_temperature_q16: u32, probabilities: &mut
         *probability = exponential;
         sum += u64::from(exponential);
     }
-    // The largest logit contributes 2³¹, so the sum is positive.
-    let sum = sum.max(1);
+    // The largest logit contributes 2³¹, so the sum is at least that, and the reciprocal at most 2¹⁶.
+    let sum = sum.max(1 << 31);
+    let reciprocal = (1 << 47) / sum;
     for probability in probabilities.iter_mut().take(logits.len()) {
-        // exponential ≤ sum, so the quotient is at most 2¹⁶.
-        *probability = ((u64::from(*probability) << 16) / sum) as u32;
+        *probability = quotient_q16(*probability, sum, reciprocal);
     }
+}
+
+/// `⌊exponential · 2¹⁶ / sum⌋` without a division: the product with the reciprocal, which is too small
+/// by less than one, falls short of the quotient by at most one. `exponential` is at most 2³¹.
+#[inline]
+fn quotient_q16(exponential: u32, sum: u64, reciprocal: u64) -> u32 {
+    let quotient = (u64::from(exponential) * reciprocal) >> 31;
+    let is_short = (u64::from(exponential) << 16) - quotient * sum >= sum;
+    // At most 2¹⁶.
+    quotient as u32 + u32::from(is_short)
 }
 
 /// `exp(−(max − logit) · inv_temperature)` in Q31.
@@ -248,6 +258,28 @@ mod tests {
         }
         assert!(probabilities.iter().sum::<u32>() <= ONE_Q16);
         assert_eq!(probabilities[4], 0);
+    }
+
+    #[test]
+    fn quotients_are_those_of_a_division() {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state >> 32
+        };
+        for n in 0..200_000 {
+            let sum = (1_u64 << 31) + (next() & 0x7fff_ffff) * (next() % 300);
+            let exponential = match n % 4 {
+                0 => (next() & 0x7fff_ffff) as u32,
+                1 => 1 << 31,
+                // Near a whole quotient, on both sides.
+                2 => (((next() % 65_536) * sum) >> 16).min(1 << 31) as u32,
+                _ => ((((next() % 65_536) * sum) >> 16) + 1).min(1 << 31) as u32,
+            };
+            let expected = (u64::from(exponential) << 16) / sum;
+            let found = quotient_q16(exponential, sum, (1 << 47) / sum);
+            assert_eq!(u64::from(found), expected, "{exponential} / {sum}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | `activate_s8` | levels of sums | |
 //! | `requantize_rows_i16`, `_i32` | codes and logits of sums | |
 //! | `value_levels` | levels of values | |
+//! | `measure_counts`, `measure_values` | depth and range of a sample | |
 
 mod isa;
 mod operands;
@@ -33,6 +34,8 @@ pub use isa::Isa;
 pub use operands::{
     LevelRows, Line, Panels, Ratios, SumRows, ValueLevels, panel_of, stored_len, sum_stride,
 };
+
+use crate::outcome::Depth;
 
 /// The operators of one instruction set. It exists only for one that this processor has.
 #[derive(Clone, Copy)]
@@ -59,6 +62,8 @@ pub(crate) struct Table {
     requantize_rows_i16: unsafe fn(&[i32], Ratios<'_>, &mut [i16]),
     requantize_rows_i32: unsafe fn(&[i32], Ratios<'_>, &mut [i32]),
     value_levels: unsafe fn(&ValueLevels<'_>, &[f32], &mut [u8]),
+    measure_counts: unsafe fn(&[u32]) -> Depth,
+    measure_values: unsafe fn(&[f32]) -> (u32, u32),
 }
 
 impl Kernels {
@@ -181,6 +186,20 @@ impl Kernels {
     }
 }
 
+impl Kernels {
+    /// See [`reference::measure_counts`].
+    pub fn measure_counts(&self, counts: &[u32]) -> Depth {
+        // SAFETY: the instruction set is there.
+        unsafe { (self.table.measure_counts)(counts) }
+    }
+
+    /// See [`reference::measure_values`].
+    pub fn measure_values(&self, values: &[f32]) -> (u32, u32) {
+        // SAFETY: the instruction set is there.
+        unsafe { (self.table.measure_values)(values) }
+    }
+}
+
 impl core::fmt::Debug for Kernels {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Kernels({})", self.isa.name())
@@ -195,4 +214,6 @@ static SCALAR: Table = Table {
     requantize_rows_i16: reference::requantize_rows_i16,
     requantize_rows_i32: reference::requantize_rows_i32,
     value_levels: reference::value_levels,
+    measure_counts: reference::measure_counts,
+    measure_values: reference::measure_values,
 };

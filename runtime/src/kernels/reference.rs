@@ -6,6 +6,8 @@ use cic_model::layer::Layout;
 use cic_model::quant::{requantize_i16, requantize_i32, table_index};
 use half::f16;
 
+use crate::outcome::Depth;
+
 use super::{LevelRows, Panels, Ratios, SumRows, ValueLevels};
 
 /// `sums[r] += Σ_i levels[i] · weights[genes[i]][r]`, weights gene-major `[n_genes × sums.len()]`.
@@ -66,6 +68,24 @@ pub fn value_levels(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) {
     for (&value, level) in values.iter().zip(levels) {
         *level = rule.level(value);
     }
+}
+
+/// Sum of the counts, and how many are above zero.
+#[inline(always)]
+pub fn measure_counts(counts: &[u32]) -> Depth {
+    Depth {
+        n_counts: counts.iter().map(|&count| u64::from(count)).sum(),
+        n_genes: counts.iter().map(|&count| u32::from(count > 0)).sum(),
+    }
+}
+
+/// The largest bits of the values, and how many are not zero. Floats that are not negative are in
+/// the order of their bits; negative, infinite ones and NaN are above those.
+#[inline(always)]
+pub fn measure_values(values: &[f32]) -> (u32, u32) {
+    values.iter().fold((0, 0), |(largest, n_set): (u32, u32), value| {
+        (largest.max(value.to_bits()), n_set + u32::from(*value != 0.0))
+    })
 }
 
 /// `sums[r] += level · column[r]`

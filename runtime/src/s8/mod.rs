@@ -357,7 +357,7 @@ impl<'m> S8Session<'m> {
         }
         // The sample may live shorter than the model; both are only read.
         let profile: Profile<'_> = self.profile;
-        let sample = CheckedSample::new_checked(sample, &profile, presence)?;
+        let sample = CheckedSample::new_checked(sample, &profile, presence, &self.kernels)?;
         let depth = sample.depth();
         let mut reject = self.model.rules().check_depth(depth.n_counts, depth.n_genes);
         let rule = Rule::of(&sample, &profile, self.line)?;

@@ -3,8 +3,12 @@
 
 use core::arch::x86_64::*;
 
+use crate::outcome::Depth;
+
 use super::super::vector::Vector;
-use super::super::{LevelRows, Panels, Ratios, SumRows, Table, ValueLevels, dense, sparse};
+use super::super::{
+    LevelRows, Panels, Ratios, SumRows, Table, ValueLevels, dense, reference, sparse,
+};
 use super::requantize256;
 
 pub(crate) static TABLE: Table = Table {
@@ -15,6 +19,8 @@ pub(crate) static TABLE: Table = Table {
     requantize_rows_i16,
     requantize_rows_i32,
     value_levels,
+    measure_counts,
+    measure_values,
 };
 
 #[target_feature(enable = "avx2,fma")]
@@ -53,6 +59,16 @@ pub(super) fn requantize_rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn value_levels(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) {
     requantize256::value_levels(rule, values, levels);
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn measure_counts(counts: &[u32]) -> Depth {
+    reference::measure_counts(counts)
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn measure_values(values: &[f32]) -> (u32, u32) {
+    reference::measure_values(values)
 }
 
 /// How 32 products become 8 sums.

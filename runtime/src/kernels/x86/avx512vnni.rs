@@ -6,6 +6,8 @@
 
 use core::arch::x86_64::*;
 
+use crate::outcome::Depth;
+
 use super::super::vector::Vector;
 use super::super::{
     LevelRows, Line, Panels, Ratios, SumRows, Table, ValueLevels, dense, reference, sparse,
@@ -19,6 +21,8 @@ pub(crate) static TABLE: Table = Table {
     requantize_rows_i16,
     requantize_rows_i32,
     value_levels,
+    measure_counts,
+    measure_values,
 };
 
 /// With the byte permutations of VBMI.
@@ -45,6 +49,16 @@ pub(super) fn panels_s8(
 pub(super) fn rows_s8(weights: &[i8], levels: &[u8], sums: &mut [i32]) {
     // SAFETY: as above.
     unsafe { dense::rows::<V64>(weights, levels, sums) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn measure_counts(counts: &[u32]) -> Depth {
+    reference::measure_counts(counts)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn measure_values(values: &[f32]) -> (u32, u32) {
+    reference::measure_values(values)
 }
 
 #[derive(Clone, Copy)]

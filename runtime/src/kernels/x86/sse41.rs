@@ -3,6 +3,8 @@
 
 use core::arch::x86_64::*;
 
+use crate::outcome::Depth;
+
 use super::super::vector::Vector;
 use super::super::{LevelRows, Panels, SumRows, Table, dense, reference, sparse};
 
@@ -14,6 +16,8 @@ pub(crate) static TABLE: Table = Table {
     requantize_rows_i16: reference::requantize_rows_i16,
     requantize_rows_i32: reference::requantize_rows_i32,
     value_levels: reference::value_levels,
+    measure_counts,
+    measure_values,
 };
 
 #[target_feature(enable = "sse4.1")]
@@ -32,6 +36,16 @@ fn panels_s8(panels: &Panels<'_>, first: usize, levels: LevelRows<'_>, sums: &mu
 fn rows_s8(weights: &[i8], levels: &[u8], sums: &mut [i32]) {
     // SAFETY: as above.
     unsafe { dense::rows::<V16>(weights, levels, sums) }
+}
+
+#[target_feature(enable = "sse4.1")]
+fn measure_counts(counts: &[u32]) -> Depth {
+    reference::measure_counts(counts)
+}
+
+#[target_feature(enable = "sse4.1")]
+fn measure_values(values: &[f32]) -> (u32, u32) {
+    reference::measure_values(values)
 }
 
 #[derive(Clone, Copy)]
