@@ -216,6 +216,14 @@ impl<'a> Ratios<'a> {
         }
     }
 
+    /// The ratio of a row; zero past the end.
+    pub fn get(&self, row: usize) -> Ratio {
+        Ratio {
+            multiplier: self.multipliers.get(row).copied().unwrap_or(0),
+            shift: self.shifts.get(row).copied().unwrap_or(0),
+        }
+    }
+
     /// The ratios.
     pub fn iter(self) -> impl Iterator<Item = Ratio> + 'a {
         self.multipliers

@@ -30,6 +30,11 @@ pub(super) unsafe fn sparse<V: Vector>(
 ) {
     let rows = Rows { weights: weights.as_ptr().cast(), out_dim: sums.len(), genes, levels };
     let mut done = 0;
+    while done + 4 * V::WIDTH <= sums.len() && V::WIDTH == 64 {
+        // SAFETY: as below.
+        unsafe { block::<V, 4>(&rows, done, &mut sums[done..done + 4 * V::WIDTH]) };
+        done += 4 * V::WIDTH;
+    }
     while done + 2 * V::WIDTH <= sums.len() {
         // SAFETY: the block lies within the outputs, and the caller vouches for the rest.
         unsafe { block::<V, 2>(&rows, done, &mut sums[done..done + 2 * V::WIDTH]) };
@@ -70,29 +75,69 @@ unsafe fn block<V: Vector, const N: usize>(rows: &Rows<'_>, first: usize, sums: 
                     }
                 }
             }
-            let level = u32::from_le_bytes(*level);
-            for (n, acc) in acc.iter_mut().enumerate() {
-                let mut columns = [V::zero(); 4];
-                for (column, &gene) in columns.iter_mut().zip(four) {
-                    *column = load::<V>(rows.at(gene, first + n * V::WIDTH), sums.len());
-                }
-                V::accumulate(acc, columns, level);
-            }
+            add_four::<V, N>(rows, &mut acc, first, four, *level, sums.len());
         }
         if !genes.is_empty() {
             let mut four = [0; 4];
             four[..levels.len()].copy_from_slice(levels);
-            for (n, acc) in acc.iter_mut().enumerate() {
-                let mut columns = [V::zero(); 4];
-                for (column, &gene) in columns.iter_mut().zip(genes) {
-                    *column = load::<V>(rows.at(gene, first + n * V::WIDTH), sums.len());
-                }
-                V::accumulate(acc, columns, u32::from_le_bytes(four));
-            }
+            add_four::<V, N>(rows, &mut acc, first, genes, four, sums.len());
         }
         for (acc, sums) in acc.into_iter().zip(sums.chunks_mut(V::WIDTH)) {
             put(V::in_order(acc), sums);
         }
+    }
+}
+
+/// Adds the products of up to four inputs to `N` registers' sums. The registers are written one by
+/// one, because a loop over them is not always unrolled, and then sums live in memory.
+///
+/// # Safety
+/// As [`block`]; `genes` are at most four of the rows'.
+#[inline(always)]
+unsafe fn add_four<V: Vector, const N: usize>(
+    rows: &Rows<'_>,
+    acc: &mut [[V; 4]; N],
+    first: usize,
+    genes: &[u32],
+    levels: [u8; 4],
+    len: usize,
+) {
+    let levels = u32::from_le_bytes(levels);
+    // SAFETY: the caller's.
+    unsafe {
+        if N > 0 {
+            add_register::<V>(rows, &mut acc[0], first, genes, levels, len);
+        }
+        if N > 1 {
+            add_register::<V>(rows, &mut acc[1], first + V::WIDTH, genes, levels, len);
+        }
+        if N > 2 {
+            add_register::<V>(rows, &mut acc[2], first + 2 * V::WIDTH, genes, levels, len);
+        }
+        if N > 3 {
+            add_register::<V>(rows, &mut acc[3], first + 3 * V::WIDTH, genes, levels, len);
+        }
+    }
+}
+
+/// # Safety
+/// As [`add_four`].
+#[inline(always)]
+unsafe fn add_register<V: Vector>(
+    rows: &Rows<'_>,
+    acc: &mut [V; 4],
+    first: usize,
+    genes: &[u32],
+    levels: u32,
+    len: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut columns = [V::zero(); 4];
+        for (column, &gene) in columns.iter_mut().zip(genes) {
+            *column = load::<V>(rows.at(gene, first), len);
+        }
+        V::accumulate(acc, columns, levels);
     }
 }
 

@@ -489,20 +489,20 @@ impl<'m> S8Session<'m> {
     }
 
     /// The layers of a stage as kernels read them.
-    fn steps(&self, kind: StageKind) -> impl Iterator<Item = Step<'m>> {
-        let (model, session) = (self.model, *self);
+    fn steps<'a>(&'a self, kind: StageKind) -> impl Iterator<Item = Step<'m>> + use<'a, 'm> {
+        let model = self.model;
         let before = match kind {
             StageKind::Encoder => 0,
             StageKind::Classifier => model.stage(StageKind::Encoder).len(),
-            StageKind::Decoder => session.layers().count() - model.stage(kind).len(),
+            StageKind::Decoder => self.layers().count() - model.stage(kind).len(),
         };
         model.stage(kind).iter().zip(before..).filter_map(move |(layer, index)| {
             let epilogue = stage::epilogue(layer)?;
             let operand = match Operand::stored(layer) {
                 stored @ Operand::Panels(_) => stored,
-                stored => session.packed_panels(layer, index).unwrap_or(stored),
+                stored => self.packed_panels(layer, index).unwrap_or(stored),
             };
-            Some(Step { layer: *layer, epilogue, operand })
+            Some(Step { layer, epilogue, operand })
         })
     }
 

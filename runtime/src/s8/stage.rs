@@ -16,7 +16,7 @@ use super::operand::Operand;
 /// A layer, its bias and ratios, and its weights as kernels read them.
 #[derive(Clone, Copy)]
 pub(super) struct Step<'m> {
-    pub(super) layer: Layer<'m>,
+    pub(super) layer: &'m Layer<'m>,
     pub(super) epilogue: S8Epilogue<'m>,
     pub(super) operand: Operand<'m>,
 }

@@ -67,7 +67,7 @@ fn permission() -> bool {
     result == 0
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn panels_s8(panels: &Panels<'_>, first: usize, levels: LevelRows<'_>, sums: &mut SumRows<'_>) {
     if levels.n_rows() < FEWEST_ROWS {
         return avx512vnni::panels_s8(panels, first, levels, sums);

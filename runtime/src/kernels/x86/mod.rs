@@ -27,7 +27,11 @@ pub(super) fn has(isa: Isa) -> bool {
         Isa::Avx2 => has!("avx2") && has!("fma"),
         Isa::AvxVnni => has(Isa::Avx2) && has!("avxvnni"),
         Isa::Avx512Vnni => {
-            has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512vnni")
+            has!("avx512f")
+                && has!("avx512bw")
+                && has!("avx512dq")
+                && has!("avx512vl")
+                && has!("avx512vnni")
         }
         Isa::Amx => has(Isa::Avx512Vnni) && amx::is_usable(),
         _ => false,
