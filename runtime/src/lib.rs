@@ -43,6 +43,8 @@ mod presence;
 mod s8;
 mod sample;
 mod session;
+#[cfg(feature = "threads")]
+pub mod threads;
 
 pub use error::RunError;
 pub use float::FloatSession;

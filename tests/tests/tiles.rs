@@ -8,6 +8,7 @@ use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
 use cic_model::{Activation, AlignedBytes, Dtype, Model, ValueKind};
 use cic_quant::{CalibrationSet, QuantizeOptions, quantize};
 use cic_runtime::kernels::{Isa, Kernels};
+use cic_runtime::threads::Workers;
 use cic_runtime::{Outcome, Presence, RunError, S8Numbers, S8Session, Sample};
 use cic_tests::models::{Random, Shape, model, random_network};
 
@@ -238,4 +239,33 @@ fn the_sample_at_fault_is_named() {
         .map(|_| ())
         .unwrap_err();
     assert_eq!((error.sample, error.error), (1, RunError::GeneOutOfRange { position: 0 }));
+}
+
+#[test]
+fn threads_change_no_bit_and_name_the_first_sample_at_fault() {
+    let [.., shape] = shapes();
+    let mut random = Random(41);
+    let bytes = AlignedBytes::new(&int8(&shape, &mut random).to_bytes(LayoutPlan::Panels).unwrap());
+    let model = Model::open_verified(&bytes).unwrap();
+    let cells: Vec<Cell> =
+        (0..203).map(|n| Cell::new(shape.n_genes, 1 + n % 9, &mut random)).collect();
+    let mut samples: Vec<Sample<'_>> = cells.iter().map(Cell::sparse).collect();
+    let expected = expected(&model, &samples, None);
+    let session = S8Session::new(&model, 0).unwrap();
+    for n_threads in 1..=3 {
+        let workers = Workers::new(n_threads, &session).unwrap();
+        let mut found = vec![Bits::default(); samples.len()];
+        workers
+            .run(&session, &samples, None, &mut found, 1, |outcome, out| out[0] = bits(outcome))
+            .unwrap();
+        assert!(found == expected, "{n_threads} threads");
+        for wrong in [150, 70] {
+            samples[wrong] = Sample::Counts { genes: &[9999], counts: &[1], total: None };
+        }
+        let error = workers.run(&session, &samples, None, &mut found, 1, |_, _| ()).unwrap_err();
+        assert_eq!((error.sample, error.error), (70, RunError::GeneOutOfRange { position: 0 }));
+        for right in [150, 70] {
+            samples[right] = cells[right].sparse();
+        }
+    }
 }
