@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cic_data::{AlignedMatrix, CsrMatrix, SplitPart};
 use cic_model::provenance::{Part, row_digest};
+use cic_model::spec::LayoutPlan;
 use cic_model::{AlignedBytes, Dtype, Model};
 use cic_quant::{CalibrationSet, Comparison, QuantError, QuantizeOptions, compare, quantize};
 use clap::Args;
@@ -44,6 +45,17 @@ pub struct QuantizeArgs {
     /// reproduced, the file is about half as large
     #[arg(long, verbatim_doc_comment)]
     no_decoder: bool,
+    /// For which processors the weights lie ready:
+    /// microcontroller or host (vector registers; int8).
+    /// Every layout runs everywhere, with the same results
+    #[arg(
+        long,
+        value_name = "LAYOUT",
+        value_parser = parse_layout,
+        default_value = "microcontroller",
+        verbatim_doc_comment
+    )]
+    layout: LayoutPlan,
     /// Keep the digests of the training rows, so that
     /// evaluating on them is noticed
     #[arg(long, verbatim_doc_comment)]
@@ -55,6 +67,9 @@ pub struct QuantizeArgs {
 
 /// Quantises, writes the model and the report, and prints a summary to standard error.
 pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
+    if args.layout == LayoutPlan::Panels && args.to != Dtype::S8 {
+        return Err(Failure::usage("--layout host is for int8; leave it out for f16"));
+    }
     let outputs: Vec<&Path> =
         args.report.iter().chain([&args.output]).map(PathBuf::as_path).collect();
     output::check(&outputs, &[&args.model, &args.calibrate])?;
@@ -82,6 +97,7 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     let options = QuantizeOptions {
         with_decoder: !args.no_decoder,
         with_rows: args.keep_rows,
+        layouts: args.layout,
         ..QuantizeOptions::new(args.to)
     };
     let quantised = quantize_rows(&model, &cells, &rows, options)?;
@@ -194,6 +210,14 @@ fn report(
         "code_error_pooled": comparison.pooled_code_error,
         "code_error": comparison.code_error,
     })
+}
+
+fn parse_layout(text: &str) -> Result<LayoutPlan, String> {
+    match text {
+        "microcontroller" => Ok(LayoutPlan::Sparse),
+        "host" => Ok(LayoutPlan::Panels),
+        _ => Err("expected microcontroller or host".into()),
+    }
 }
 
 fn parse_dtype(text: &str) -> Result<Dtype, String> {
