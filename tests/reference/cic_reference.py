@@ -217,6 +217,12 @@ class Model:
             profile["value_thresholds"] = reader.take("f", 127)
             profile["fill_levels"] = reader.take("B", self.n_genes)
             require(all(level <= 127 for level in profile["fill_levels"]), "fill levels")
+            if profile["kind"] == LOG2_INTENSITY:
+                profile["gene_offsets"] = reader.take("f", self.n_genes)
+                profile["gene_gains"] = reader.take("f", self.n_genes)
+                require(all(map(math.isfinite, profile["gene_offsets"])), "profile: gene offset")
+                require(all(0 < gain < math.inf for gain in profile["gene_gains"]),
+                        "profile: gene gain")
             for thresholds in (profile["count_thresholds"], profile["value_thresholds"]):
                 require(thresholds == sorted(thresholds), "profile: order of the thresholds")
             require(profile["target"] << profile["shift"] < 1 << 32, "profile: shift")
@@ -412,7 +418,7 @@ class Model:
     def run_int8(self, cell, present, profile, library):
         levels = [0] * self.n_genes
         for gene, value in zip(cell["genes"], cell["values"]):
-            levels[gene] = level(profile, value, library)
+            levels[gene] = level(profile, gene, value, library)
         levels = filled(levels, profile["fill_levels"], present)
 
         def stage(layers, values, low, high):
@@ -484,13 +490,17 @@ def filled(values, fill, present):
     return [v if here else f for v, f, here in zip(values, fill, present)]
 
 
-def level(profile, value, library):
+def level(profile, gene, value, library):
     """Numerics, section 2."""
     if profile["kind"] == COUNTS:
         scaled = value * (profile["target"] << profile["shift"])
         return sum(scaled >= t * library for t in profile["count_thresholds"])
     if profile["kind"] == LINEAR_NORMALISED:
         value = f32(f32(value) * f32(profile["target"] / library))
+    if profile["kind"] == LOG2_INTENSITY:
+        # A sum or product of two singles, rounded to double and then to single, is rounded right.
+        value = f32(f32(value) - profile["gene_offsets"][gene])
+        value = f32(value * profile["gene_gains"][gene])
     return sum(value >= t for t in profile["value_thresholds"])
 
 

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use cic_data::simulate::{SimulatedCells, Simulation};
 use cic_data::{AlignedMatrix, DataError, align};
-use cic_model::provenance::{Part, row_digest};
 use cic_model::{AlignedBytes, Dtype, Model};
-use cic_quant::{CalibrationSet, QuantError, QuantizeOptions, quantize};
+use cic_quant::{CalibrationSet, QuantError, QuantizeOptions, calibration_rows, quantize};
 
 /// The cells that the fixture was trained on.
 pub fn cells() -> SimulatedCells {
@@ -29,13 +28,6 @@ pub fn path() -> PathBuf {
 /// The fixture's bytes.
 pub fn bytes() -> std::io::Result<AlignedBytes> {
     Ok(AlignedBytes::new(&std::fs::read(path())?))
-}
-
-/// Rows of a file that a model calls its calibration part.
-pub fn calibration_rows(model: &Model<'_>, names: &[String]) -> Vec<usize> {
-    let is_calibration =
-        |row: &usize| model.rows().contains(Part::Calibrate, &row_digest(&names[*row]));
-    (0..names.len()).filter(is_calibration).collect()
 }
 
 /// The fixture as int8, or another model with the same panel and rows.

@@ -171,6 +171,7 @@ fn levels(n_genes: usize) -> LevelsSpec {
         count_thresholds: counts.to_vec(),
         value_thresholds: fit_value_thresholds(ValueKind::Counts, scale, 0.0).to_vec(),
         fill_levels: vec![8; n_genes],
+        gene_scales: Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use cic_model::container::SectionKind;
 use cic_model::layer::Layout;
+use cic_model::profile::{GeneScale, fit_value_thresholds};
 use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
 use cic_model::{AlignedBytes, Model, ModelError, ValueKind};
 use cic_tests::models::smallest_int8;
@@ -109,9 +110,61 @@ fn zero_has_level_zero_wherever_unlisted_genes_are_zero() {
         written(&|spec| {
             offset(spec);
             spec.profiles[0].kind = ValueKind::Log2Intensity;
+            spec.profiles[0].levels.as_mut().unwrap().gene_scales = gene_scales().to_vec();
         })
         .is_ok()
     );
+}
+
+#[test]
+fn every_gene_of_log2_intensity_has_its_own_levels() {
+    let bytes = AlignedBytes::new(&intensities(&gene_scales()).unwrap());
+    let model = Model::open_verified(&bytes).unwrap();
+    let profile = model.profiles()[0];
+    assert_eq!(profile.gene_scales().collect::<Vec<_>>(), gene_scales());
+    // Thresholds in steps of 1/16 from 1/32.
+    assert_eq!(profile.value_level(0, 6.5, 1.0), 32);
+    assert_eq!(profile.value_level(1, 6.5, 1.0), 4);
+}
+
+#[test]
+fn gene_scales_that_give_no_levels_are_refused() {
+    let refused = |change: &dyn Fn(&mut GeneScale)| {
+        let mut scales = gene_scales();
+        change(&mut scales[1]);
+        let error = ModelError::BadField { kind: SectionKind::Profile, field: "gene scales" };
+        assert_eq!(intensities(&scales).unwrap_err(), error);
+    };
+    for gain in [0.0, -0.0, -1.0, f32::NAN, f32::INFINITY] {
+        refused(&|scale| scale.gain = gain);
+    }
+    for offset in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        refused(&|scale| scale.offset = offset);
+    }
+    let length = ModelError::BadSectionLength { kind: SectionKind::Profile };
+    assert_eq!(intensities(&[]).unwrap_err(), length);
+    assert_eq!(intensities(&gene_scales()[..1]).unwrap_err(), length);
+    let mut counts = smallest_int8();
+    counts.profiles[0].levels.as_mut().unwrap().gene_scales = gene_scales().to_vec();
+    assert_eq!(counts.to_bytes(LayoutPlan::default()).unwrap_err(), length);
+}
+
+fn gene_scales() -> [GeneScale; 2] {
+    [GeneScale { offset: 4.5, gain: 1.0 }, GeneScale { offset: 6.0, gain: 0.5 }]
+}
+
+/// The smallest int8 model, its values being intensities with thresholds `(k − ½) / 16`.
+fn intensities(scales: &[GeneScale]) -> Result<Vec<u8>, ModelError> {
+    let mut spec = smallest_int8();
+    let profile = &mut spec.profiles[0];
+    profile.kind = ValueKind::Log2Intensity;
+    profile.library = cic_model::profile::Library::None;
+    profile.target_sum = 0;
+    if let Some(levels) = &mut profile.levels {
+        levels.value_thresholds = fit_value_thresholds(profile.kind, 0.0625, 0.0).to_vec();
+        levels.gene_scales = scales.to_vec();
+    }
+    spec.to_bytes(LayoutPlan::default())
 }
 
 /// Where the first section of a kind begins.

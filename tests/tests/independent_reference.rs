@@ -163,6 +163,10 @@ fn cell(shape: &Shape, kind: ValueKind, random: &mut Random) -> Cell {
             values.push(match kind {
                 ValueKind::Counts => random.below(40) as f32,
                 ValueKind::LinearNormalised => 90.0 * random.signed().abs(),
+                // Ranges differ by gene.
+                ValueKind::Log2Intensity => {
+                    (gene % 5) as f32 + (1 + gene % 3) as f32 * random.signed().abs()
+                }
                 _ => 6.0 * random.signed().abs(),
             });
         }

@@ -1,7 +1,10 @@
 //! The worked examples of `docs/numerics.md`.
 
 use cic_model::ValueKind;
-use cic_model::profile::{CountLevels, Library, Scaling, fit_count_thresholds, library_size};
+use cic_model::profile::{
+    CountLevels, GeneScale, Library, Scaling, fit_count_thresholds, fit_value_thresholds,
+    library_size, value_level,
+};
 use cic_model::quant::{ONE_Q16, ONE_Q30, Ratio, requantize_i32, softmax_q16};
 
 #[test]
@@ -18,6 +21,17 @@ fn section_2_levels_of_counts() {
     assert_eq!((shift, thresholds[0], thresholds[126]), (18, 6_636, 146_108_007));
     let mut levels = CountLevels::with_thresholds(&thresholds, 10_000 << 18, 2_000);
     assert_eq!(levels.level(1), 36);
+}
+
+#[test]
+fn section_2_levels_of_intensities() {
+    let thresholds = fit_value_thresholds(ValueKind::Log2Intensity, 1.0, 0.0);
+    let wide = GeneScale { offset: 4.5, gain: 16.0 };
+    let narrow = GeneScale { offset: 6.0, gain: 40.0 };
+    assert_eq!((wide.apply(6.25), narrow.apply(6.25)), (28.0, 10.0));
+    let levels = |value| [wide, narrow].map(|gene| value_level(&thresholds, gene.apply(value)));
+    assert_eq!(levels(6.25), [28, 10]);
+    assert_eq!(levels(3.0), [0, 0]);
 }
 
 #[test]

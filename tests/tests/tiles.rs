@@ -3,7 +3,7 @@
 
 use cic_data::CsrMatrix;
 use cic_model::layer::Layout;
-use cic_model::profile::{Library, fit_value_thresholds};
+use cic_model::profile::{GeneScale, Library, fit_value_thresholds, has_gene_scales};
 use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
 use cic_model::{Activation, AlignedBytes, Dtype, Model, ValueKind};
 use cic_quant::{CalibrationSet, QuantizeOptions, quantize};
@@ -196,6 +196,13 @@ fn values_at_thresholds_have_the_levels_that_the_thresholds_say() {
         levels.value_thresholds =
             fit_value_thresholds(kind, f64::from(levels.scale), offset).into();
         let thresholds = levels.value_thresholds.clone();
+        if has_gene_scales(kind) {
+            let scale = |gene| GeneScale {
+                offset: 0.01 * gene as f32,
+                gain: 1.0 / (1.0 + 0.001 * gene as f32),
+            };
+            levels.gene_scales = (0..shape.n_genes).map(scale).collect();
+        }
         spec.golden.is_integer = false;
         let bytes = AlignedBytes::new(&spec.to_bytes(LayoutPlan::Sparse).unwrap());
         let model = Model::open_verified(&bytes).unwrap();

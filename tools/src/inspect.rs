@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use cic_data::sanitise_for_terminal;
 use cic_model::container::SectionEntry;
+use cic_model::profile::Profile;
 use cic_model::{Dtype, Model, StageKind};
 use cic_runtime::Session;
 use clap::Args;
@@ -72,6 +73,8 @@ fn describe(model: &Model<'_>, n_bytes: usize, scratch: usize) -> Value {
                 "target_sum": p.target_sum(),
                 "scale": p.scale(),
                 "offset": p.offset(),
+                // Of the finest and the coarsest gene, where every gene has a range of its own.
+                "units_per_level": units_per_level(p).map(|(finest, coarsest)| [finest, coarsest]),
             })
         })
         .collect();
@@ -147,7 +150,12 @@ fn write_summary(
             write!(out, ", scaled to {} per cell, ln(1 + x)", profile.target_sum())?;
         }
         if model.dtype() == Dtype::S8 {
-            write!(out, ", {:.4} per level", profile.scale())?;
+            match units_per_level(profile) {
+                Some((finest, coarsest)) => {
+                    write!(out, ", {finest:.4} to {coarsest:.4} per level by gene")?;
+                }
+                None => write!(out, ", {:.4} per level", profile.scale())?,
+            }
         }
         writeln!(out)?;
     }
@@ -192,4 +200,11 @@ fn write_summary(
         writeln!(out, "{:28} {}", sanitise_for_terminal(key), sanitise_for_terminal(&value))?;
     }
     Ok(())
+}
+
+/// Network input units of one level, of the finest and the coarsest gene; `None` where all genes
+/// share them.
+fn units_per_level(profile: &Profile<'_>) -> Option<(f32, f32)> {
+    let units = profile.gene_scales().map(|gene| profile.scale() / gene.gain);
+    units.map(|units| (units, units)).reduce(|all, of| (all.0.min(of.0), all.1.max(of.1)))
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use cic_data::{AlignedMatrix, CsrMatrix, SplitPart};
-use cic_model::provenance::{Part, row_digest};
+use cic_model::provenance::Part;
 use cic_model::spec::LayoutPlan;
 use cic_model::{AlignedBytes, Dtype, Model};
 use cic_quant::{CalibrationSet, Comparison, QuantError, QuantizeOptions, compare, quantize};
@@ -138,8 +138,8 @@ pub(crate) fn quantize_rows(
     Ok(quantize(model, &CalibrationSet { values: &values, totals: &totals }, options)?)
 }
 
-/// The calibration part of the training rows, by the digests that the model carries. A split, if
-/// given, must not call any of them test.
+/// The rows to calibrate with, by the digests that the model carries. A split, if given, must not
+/// call any of them test.
 pub(crate) fn calibration_rows(
     model: &Model<'_>,
     dataset: &Dataset,
@@ -153,9 +153,7 @@ pub(crate) fn calibration_rows(
         )));
     }
     let names = &dataset.matrix.obs_names;
-    let found: Vec<usize> = (0..names.len())
-        .filter(|&row| rows.contains(Part::Calibrate, &row_digest(&names[row])))
-        .collect();
+    let found = cic_quant::calibration_rows(model, names);
     if found.is_empty() {
         return Err(Failure::input(format!(
             "{path}: none of its {} cells (the first is {:?}) belongs to the calibration part of \

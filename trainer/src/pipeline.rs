@@ -66,7 +66,7 @@ pub struct TrainedModel {
 pub const TARGET_SUM: u32 = 10_000;
 
 /// With fewer rows no confidence can be calibrated. They then also decide when to stop, and the
-/// final network is fitted on them too; quantisation still takes its ranges from them.
+/// final network is fitted on them too; quantisation takes its ranges from all training rows.
 pub const MIN_CALIBRATION_ROWS: usize = 30;
 
 /// Smallest share of the panel's genes that a file must have, Q16: one half.

@@ -8,9 +8,10 @@
 //! |---|---|---|
 //! | counts | `ln(1 + v · target_sum / L)` | `v · target_sum · 2^shift` with `T_k · L`, in integers |
 //! | linear_normalised | the same, `L` being the sum of the values | `v · target_sum / L` with `t_k` |
-//! | log1p, log2_intensity | `v` | `v` with `t_k` |
+//! | log1p | `v` | `v` with `t_k` |
+//! | log2_intensity | `v` | `(v − offset_g) · gain_g` with `t_k` |
 //!
-//! `x ≈ scale · level + offset`.
+//! `x ≈ scale · level + offset`; for log2_intensity that holds for what is compared, not for `x`.
 
 use crate::container::{Container, SectionKind, SectionReader};
 use crate::error::ModelError;
@@ -66,6 +67,23 @@ impl Scaling {
     }
 }
 
+/// How the values of one gene are compared where every gene has a range of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GeneScale {
+    /// Subtracted from the value.
+    pub offset: f32,
+    /// Multiplies the difference; above zero.
+    pub gain: f32,
+}
+
+impl GeneScale {
+    /// What is compared with the thresholds: one subtraction, one multiplication, each rounded.
+    #[inline]
+    pub fn apply(self, value: f32) -> f32 {
+        (value - self.offset) * self.gain
+    }
+}
+
 /// Thresholds of an int8 input.
 pub const N_THRESHOLDS: usize = LEVEL_MAX as usize;
 
@@ -86,6 +104,8 @@ pub struct Profile<'a> {
     count_thresholds: &'a [u32],
     value_thresholds: &'a [f32],
     fill_levels: &'a [u8],
+    gene_offsets: &'a [f32],
+    gene_gains: &'a [f32],
 }
 
 impl<'a> Profile<'a> {
@@ -120,6 +140,11 @@ impl<'a> Profile<'a> {
             value_thresholds = reader.array(n_thresholds)?;
             fill_levels = reader.array(n_genes)?;
         }
+        let (mut gene_offsets, mut gene_gains): (&[f32], &[f32]) = (&[], &[]);
+        if n_thresholds != 0 && has_gene_scales(kind) {
+            gene_offsets = reader.array(n_genes)?;
+            gene_gains = reader.array(n_genes)?;
+        }
         let is_scaled = is_scaled(kind);
         if is_scaled == (library == Library::None) || is_scaled == (target_sum == 0) {
             return Err(reader.bad("library"));
@@ -147,6 +172,11 @@ impl<'a> Profile<'a> {
                 return Err(reader.bad("thresholds"));
             }
         }
+        let is_gain = |gain: &f32| gain.is_finite() && *gain > 0.0;
+        if gene_offsets.iter().any(|offset| !offset.is_finite()) || !gene_gains.iter().all(is_gain)
+        {
+            return Err(reader.bad("gene scales"));
+        }
         reader.finish()?;
         Ok(Self {
             name,
@@ -160,6 +190,8 @@ impl<'a> Profile<'a> {
             count_thresholds,
             value_thresholds,
             fill_levels,
+            gene_offsets,
+            gene_gains,
         })
     }
 
@@ -188,12 +220,13 @@ impl<'a> Profile<'a> {
         self.shift
     }
 
-    /// Network input units of one level; 0 in a float model.
+    /// Units of one level, of the network input or, with [`Profile::gene_scales`], of what is
+    /// compared; 0 in a float model.
     pub fn scale(&self) -> f32 {
         self.scale
     }
 
-    /// Network input at level 0.
+    /// What level 0 stands for, in the same units.
     pub fn offset(&self) -> f32 {
         self.offset
     }
@@ -218,6 +251,17 @@ impl<'a> Profile<'a> {
         self.value_thresholds
     }
 
+    /// Offset and gain of every gene, `[n_genes]`; none unless an int8 model reads log2_intensity.
+    pub fn gene_scales(&self) -> impl Iterator<Item = GeneScale> + use<'a> {
+        let pairs = self.gene_offsets.iter().zip(self.gene_gains);
+        pairs.map(|(&offset, &gain)| GeneScale { offset, gain })
+    }
+
+    /// Offsets and gains of all genes, `[n_genes]` each; empty where [`Profile::gene_scales`] is.
+    pub fn gene_scale_parts(&self) -> (&'a [f32], &'a [f32]) {
+        (self.gene_offsets, self.gene_gains)
+    }
+
     /// Whether a gene that a sample does not list has a meaning: zero. Where it has none, every
     /// gene that is present must be listed.
     pub fn is_sparse(&self) -> bool {
@@ -240,10 +284,14 @@ impl<'a> Profile<'a> {
         self.scaling().input(value, factor)
     }
 
-    /// Level of a value that is not a count; `factor` as for [`Profile::input`].
+    /// Level of a value of `gene` that is not a count; `factor` as for [`Profile::input`].
     #[inline]
-    pub fn value_level(&self, value: f32, factor: f32) -> u8 {
-        let compared = if is_scaled(self.kind) { value * factor } else { value };
+    pub fn value_level(&self, gene: usize, value: f32, factor: f32) -> u8 {
+        let compared = match (self.gene_offsets.get(gene), self.gene_gains.get(gene)) {
+            (Some(&offset), Some(&gain)) => GeneScale { offset, gain }.apply(value),
+            _ if is_scaled(self.kind) => value * factor,
+            _ => value,
+        };
         value_level(self.value_thresholds, compared)
     }
 }
@@ -343,6 +391,12 @@ pub fn fit_value_thresholds(kind: ValueKind, scale: f64, offset: f64) -> [f32; N
         *threshold = if is_scaled(kind) { libm::expm1(x) as f32 } else { x as f32 };
     }
     thresholds
+}
+
+/// Whether an int8 model has an offset and a gain for every gene: only where unlisted genes have no
+/// meaning, because zero is level 0 elsewhere.
+pub const fn has_gene_scales(kind: ValueKind) -> bool {
+    matches!(kind, ValueKind::Log2Intensity)
 }
 
 /// Whether values of this kind are divided by a library size and then logarithmised.

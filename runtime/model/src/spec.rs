@@ -8,7 +8,7 @@ use crate::genes::DuplicatePolicy;
 use crate::layer::{Epilogue, Layer, Layout, S8Epilogue, Weights};
 use crate::model::{Model, StageKind};
 use crate::network::{DenseLayer, Network, Segment};
-use crate::profile::Library;
+use crate::profile::{GeneScale, Library};
 use crate::provenance::{Part, RowDigest};
 use crate::quant::{ONE_Q30, Ratio};
 use crate::rules::Rules;
@@ -80,9 +80,9 @@ pub struct ProfileSpec {
 /// How an int8 model turns values into levels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LevelsSpec {
-    /// Network input units of one level.
+    /// Units of one level, of the network input or, with `gene_scales`, of what is compared.
     pub scale: f32,
-    /// Network input at level 0.
+    /// What level 0 stands for, in the same units.
     pub offset: f32,
     /// Fraction bits of the count thresholds.
     pub shift: u32,
@@ -92,6 +92,8 @@ pub struct LevelsSpec {
     pub value_thresholds: Vec<f32>,
     /// `[n_genes]`
     pub fill_levels: Vec<u8>,
+    /// `[n_genes]` for log2_intensity, else empty.
+    pub gene_scales: Vec<GeneScale>,
 }
 
 /// Layers in one of the three number formats.
@@ -336,6 +338,7 @@ impl ProfileSpec {
             count_thresholds: view.count_thresholds().to_vec(),
             value_thresholds: view.value_thresholds().to_vec(),
             fill_levels: view.fill_levels().to_vec(),
+            gene_scales: view.gene_scales().collect(),
         });
         Self {
             name: view.name().to_string(),

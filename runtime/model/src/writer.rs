@@ -294,6 +294,10 @@ fn profile(spec: &ProfileSpec) -> Vec<u8> {
         put_u32s(&mut out, levels.count_thresholds.iter().copied());
         put_f32s(&mut out, &levels.value_thresholds);
         put_bytes(&mut out, levels.fill_levels.iter().copied());
+        let (offsets, gains): (Vec<f32>, Vec<f32>) =
+            levels.gene_scales.iter().map(|scale| (scale.offset, scale.gain)).unzip();
+        put_f32s(&mut out, &offsets);
+        put_f32s(&mut out, &gains);
     }
     out
 }

@@ -1,7 +1,7 @@
 //! From the values of a sample to the sums of the first layer.
 
 use cic_model::layer::{Layer, Weights};
-use cic_model::profile::{CountLevels, Profile};
+use cic_model::profile::{CountLevels, GeneScale, Profile};
 
 use crate::error::RunError;
 use crate::kernels::{Kernels, Line, ValueLevels};
@@ -14,7 +14,55 @@ const BLOCK: usize = if cfg!(target_os = "none") { 16 } else { 128 };
 /// How one sample's values become levels.
 pub(super) enum Rule<'a> {
     Counts(CountLevels<'a>),
-    Values(ValueLevels<'a>),
+    Values(ValueRule<'a>),
+}
+
+/// How values become levels, and what is done to them before where genes have ranges of their own.
+pub(super) struct ValueRule<'a> {
+    levels: ValueLevels<'a>,
+    offsets: &'a [f32],
+    gains: &'a [f32],
+}
+
+impl<'a> ValueRule<'a> {
+    fn new(profile: &Profile<'a>, line: Option<Line>, factor: f32) -> Self {
+        let (offsets, gains) = profile.gene_scale_parts();
+        Self { levels: ValueLevels::new(profile, line, factor), offsets, gains }
+    }
+
+    /// Levels of the values of at most [`BLOCK`] listed genes.
+    fn listed(&self, kernels: &Kernels, genes: &[u32], values: &[f32], levels: &mut [u8]) {
+        if self.offsets.is_empty() {
+            return kernels.value_levels(&self.levels, values, levels);
+        }
+        let mut compared = [0.0; BLOCK];
+        for ((compared, &gene), &value) in compared.iter_mut().zip(genes).zip(values) {
+            let (offset, gain) = (self.offsets.get(gene as usize), self.gains.get(gene as usize));
+            if let (Some(&offset), Some(&gain)) = (offset, gain) {
+                *compared = GeneScale { offset, gain }.apply(value);
+            }
+        }
+        kernels.value_levels(&self.levels, compared.get(..values.len()).unwrap_or(&[]), levels);
+    }
+
+    /// Levels of the values of consecutive genes from `first` on.
+    fn range(&self, kernels: &Kernels, first: usize, values: &[f32], levels: &mut [u8]) {
+        if self.offsets.is_empty() {
+            return kernels.value_levels(&self.levels, values, levels);
+        }
+        let scales = |part: &'a [f32]| part.get(first..).unwrap_or(&[]);
+        let mut scales = scales(self.offsets).iter().zip(scales(self.gains));
+        for (values, levels) in values.chunks(BLOCK).zip(levels.chunks_mut(BLOCK)) {
+            let mut compared = [0.0; BLOCK];
+            for ((compared, value), (&offset, &gain)) in
+                compared.iter_mut().zip(values).zip(&mut scales)
+            {
+                *compared = GeneScale { offset, gain }.apply(*value);
+            }
+            let compared = compared.get(..values.len()).unwrap_or(&[]);
+            kernels.value_levels(&self.levels, compared, levels);
+        }
+    }
 }
 
 impl<'a> Rule<'a> {
@@ -31,7 +79,7 @@ impl<'a> Rule<'a> {
             }
             Sample::Values { .. } | Sample::DenseValues { .. } => {
                 let factor = sample.factor()?;
-                factor.map(|factor| Self::Values(ValueLevels::new(profile, line, factor)))
+                factor.map(|factor| Self::Values(ValueRule::new(profile, line, factor)))
             }
         })
     }
@@ -58,7 +106,7 @@ pub(super) fn add_products(
         (Sample::Values { genes, values, .. }, Rule::Values(rule)) => {
             for (genes, values) in genes.chunks(BLOCK).zip(values.chunks(BLOCK)) {
                 let levels = levels.get_mut(..genes.len()).unwrap_or(&mut []);
-                kernels.value_levels(rule, values, levels);
+                rule.listed(kernels, genes, values, levels);
                 add_block(kernels, layer, genes, levels, sums);
             }
         }
@@ -72,7 +120,7 @@ pub(super) fn add_products(
         (Sample::DenseValues { values, .. }, Rule::Values(rule)) => {
             for (n, values) in values.chunks(BLOCK).enumerate() {
                 let levels = levels.get_mut(..values.len()).unwrap_or(&mut []);
-                kernels.value_levels(rule, values, levels);
+                rule.range(kernels, n * BLOCK, values, levels);
                 add_range(kernels, layer, n * BLOCK, levels, sums);
             }
         }
@@ -95,7 +143,7 @@ pub(super) fn lay_out(
         }
         (Sample::DenseValues { values, .. }, Rule::Values(rule)) => {
             let (inputs, padding) = inputs.split_at_mut_checked(values.len()).unwrap_or_default();
-            kernels.value_levels(rule, values, inputs);
+            rule.range(kernels, 0, values, inputs);
             padding.fill(0);
         }
         (Sample::Counts { genes, counts, .. }, Rule::Counts(rule)) => {
@@ -111,7 +159,7 @@ pub(super) fn lay_out(
             let mut levels = [0; BLOCK];
             for (genes, values) in genes.chunks(BLOCK).zip(values.chunks(BLOCK)) {
                 let levels = levels.get_mut(..genes.len()).unwrap_or(&mut []);
-                kernels.value_levels(rule, values, levels);
+                rule.listed(kernels, genes, values, levels);
                 for (&gene, &level) in genes.iter().zip(levels.iter()) {
                     if let Some(place) = inputs.get_mut(gene as usize) {
                         *place = level;

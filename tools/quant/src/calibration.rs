@@ -1,9 +1,10 @@
 //! The cells that ranges are taken from.
 
 use cic_data::CsrMatrix;
-use cic_model::ValueKind;
 use cic_model::profile::{Library, Profile, library_size};
+use cic_model::provenance::{Part, row_digest};
 use cic_model::quant::ONE_Q30;
+use cic_model::{Model, ValueKind};
 
 /// Most cells that are used; of more, an even selection is taken.
 pub const MAX_CALIBRATION_ROWS: usize = 2_048;
@@ -16,6 +17,23 @@ pub struct CalibrationSet<'a> {
     pub values: &'a CsrMatrix,
     /// Sum over all measured genes, per cell.
     pub totals: &'a [f64],
+}
+
+/// Rows of a file, by their names, that a model is calibrated with: the calibration part of its
+/// training rows. A part so small that it was fitted too is no different from the other rows that
+/// training saw, and those show more of the ranges; they are taken as well.
+pub fn calibration_rows(model: &Model<'_>, names: &[String]) -> Vec<usize> {
+    let is_fitted = model.provenance().value("rows.calibrate.fitted") == Some("yes");
+    let parts: &[Part] = match is_fitted {
+        true => &[Part::Fit, Part::EarlyStop, Part::Calibrate],
+        false => &[Part::Calibrate],
+    };
+    let is_taken = |name: &String| {
+        let digest = row_digest(name);
+        parts.iter().any(|&part| model.rows().contains(part, &digest))
+    };
+    let rows = names.iter().enumerate();
+    rows.filter(|(_, name)| is_taken(name)).map(|(row, _)| row).collect()
 }
 
 /// Values of one cell and what they are divided by.

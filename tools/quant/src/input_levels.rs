@@ -2,8 +2,8 @@
 
 use cic_model::ValueKind;
 use cic_model::profile::{
-    CountLevels, N_THRESHOLDS, Profile, fit_count_thresholds, fit_value_thresholds, is_scaled,
-    value_level,
+    CountLevels, GeneScale, N_THRESHOLDS, Profile, fit_count_thresholds, fit_value_thresholds,
+    has_gene_scales, is_scaled, value_level,
 };
 use cic_model::quant::LEVEL_MAX;
 use cic_model::spec::LevelsSpec;
@@ -30,24 +30,46 @@ pub(crate) fn levels(
     cells: &[CalibrationCell<'_>],
 ) -> Vec<u8> {
     let n_genes = profile.fill_values().len();
-    // A gene that is not listed is zero, which is level 0 unless the profile has an offset.
-    let zero = value_level(&spec.value_thresholds, 0.0);
-    let mut levels = vec![zero; cells.len() * n_genes];
+    // A gene that is not listed is zero.
+    let zeros: Vec<u8> = (0..n_genes).map(|gene| level_of_value(spec, gene, 0.0, 1.0)).collect();
+    let mut levels = zeros.repeat(cells.len());
     let scaled_target = u64::from(profile.target_sum()) << spec.shift;
     for (cell, row) in cells.iter().zip(levels.chunks_exact_mut(n_genes)) {
         let mut of_counts =
             CountLevels::with_thresholds(&spec.count_thresholds, scaled_target, cell.library);
         for (&gene, &value) in cell.genes.iter().zip(cell.values) {
-            row[gene as usize] = if profile.kind() == ValueKind::Counts {
+            let gene = gene as usize;
+            row[gene] = if profile.kind() == ValueKind::Counts {
                 // Integers below 2²⁴ by the contract of the rows.
                 of_counts.level(value as u32)
             } else {
-                let factor = if is_scaled(profile.kind()) { cell.factor } else { 1.0 };
-                value_level(&spec.value_thresholds, value * factor)
+                level_of_value(spec, gene, value, cell.factor)
             };
         }
     }
     levels
+}
+
+/// `factor` is 1 without a library.
+fn level_of_value(spec: &LevelsSpec, gene: usize, value: f32, factor: f32) -> u8 {
+    let compared = match spec.gene_scales.get(gene) {
+        Some(scale) => scale.apply(value),
+        None => value * factor,
+    };
+    value_level(&spec.value_thresholds, compared)
+}
+
+/// `[n_genes]`: the network input is `scale · level + offset`.
+pub(crate) fn input_scales(spec: &LevelsSpec, n_genes: usize) -> Vec<(f64, f64)> {
+    let (scale, offset) = (f64::from(spec.scale), f64::from(spec.offset));
+    if spec.gene_scales.is_empty() {
+        return vec![(scale, offset); n_genes];
+    }
+    let of_gene = |gene: &GeneScale| {
+        let gain = f64::from(gene.gain);
+        (scale / gain, f64::from(gene.offset) + offset / gain)
+    };
+    spec.gene_scales.iter().map(of_gene).collect()
 }
 
 /// Share of the range seen by which inputs may exceed it before clipping begins: the fewer cells
@@ -59,46 +81,135 @@ fn margin(n_cells: usize) -> f64 {
 /// Thresholds that cover the inputs of the calibration cells and a margin, but nothing that cannot
 /// occur.
 pub(crate) fn fit(profile: &Profile<'_>, inputs: &[f32]) -> Result<LevelsSpec, QuantError> {
-    let seen = || inputs.iter().copied().filter(|&x| x != 0.0).map(f64::from);
-    let min = seen().fold(f64::INFINITY, f64::min);
-    let max = seen().fold(f64::NEG_INFINITY, f64::max);
+    if has_gene_scales(profile.kind()) {
+        return fit_gene_scales(profile.name(), profile.fill_values(), inputs);
+    }
+    let max = inputs.iter().copied().map(f64::from).filter(|&x| x != 0.0);
+    let max = max.fold(f64::NEG_INFINITY, f64::max);
     let no_range = || QuantError::InputRange { profile: profile.name().into(), max };
-    // Where zero means something, it is level 0.
-    let begin = if profile.is_sparse() { 0.0 } else { min };
     let n_cells = inputs.len() / profile.fill_values().len().max(1);
-    let margin = margin(n_cells) * (max - begin);
-    let offset = if profile.is_sparse() { 0.0 } else { begin - margin };
     // No gene has more than the whole library.
     let largest = match is_scaled(profile.kind()) {
         true => f64::from(profile.target_sum()).ln_1p(),
         false => f64::INFINITY,
     };
-    let scale = ((max + margin).min(largest.max(max)) - offset) / f64::from(LEVEL_MAX);
+    // Zero means something, so it is level 0.
+    let scale = (max + margin(n_cells) * max).min(largest.max(max)) / f64::from(LEVEL_MAX);
     if !scale.is_finite() || scale <= 0.0 {
         return Err(no_range());
     }
     // The levels are what the stored single-precision scale says.
     let scale = f64::from(scale as f32);
-    let offset = f64::from(offset as f32);
     let (shift, count_thresholds) = match profile.kind() {
         ValueKind::Counts => {
             fit_count_thresholds(profile.target_sum(), scale).ok_or_else(no_range)?
         }
         _ => (0, [0; N_THRESHOLDS]),
     };
-    let value_thresholds = fit_value_thresholds(profile.kind(), scale, offset);
-    let fill_levels = profile.fill_values().iter().map(|&fill| level_of(fill, scale, offset));
+    let fill_levels = profile.fill_values().iter().map(|&fill| nearest(f64::from(fill) / scale));
     Ok(LevelsSpec {
         scale: scale as f32,
-        offset: offset as f32,
+        offset: 0.0,
         shift,
         count_thresholds: count_thresholds.to_vec(),
-        value_thresholds: value_thresholds.to_vec(),
+        value_thresholds: fit_value_thresholds(profile.kind(), scale, 0.0).to_vec(),
         fill_levels: fill_levels.collect(),
+        gene_scales: Vec::new(),
     })
 }
 
-fn level_of(x: f32, scale: f64, offset: f64) -> u8 {
+/// By how much the range of a gene ends below what the calibration cells show, in widths of a
+/// typical gene: the fewer cells were seen, the more. In these rather than in its own width,
+/// because a gene that is silent in the calibration cells may be the marker of a type that they
+/// lack. For the same reason ranges end twice as far above.
+fn gene_margin(n_cells: usize) -> f64 {
+    0.4 + 6.0 / n_cells.max(10) as f64
+}
+
+/// A range for every gene, within the range of all of them and its margin. What is compared counts
+/// levels: the thresholds are ½, 1½, ….
+fn fit_gene_scales(
+    profile: &str,
+    fill_values: &[f32],
+    inputs: &[f32],
+) -> Result<LevelsSpec, QuantError> {
+    let n_genes = fill_values.len().max(1);
+    let n_cells = inputs.len() / n_genes;
+    let bounds: Vec<(f64, f64)> =
+        (0..n_genes).map(|gene| bounds(inputs.iter().skip(gene).step_by(n_genes))).collect();
+    let (min, max) = bounds
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |all, of| (all.0.min(of.0), all.1.max(of.1)));
+    let mut widths: Vec<f64> = bounds.iter().map(|(lo, hi)| hi - lo).collect();
+    widths.sort_unstable_by(f64::total_cmp);
+    // Too few cells show no width; then the range of all genes stands for it.
+    let typical = [widths[n_genes / 2], max - min].into_iter().find(|&width| width > 0.0);
+    let typical = typical.unwrap_or(1.0);
+    let slack = margin(n_cells) * (max - min).max(typical);
+    let margin = gene_margin(n_cells) * typical;
+    let mut gene_scales = Vec::with_capacity(n_genes);
+    for (lo, hi) in bounds {
+        let lo = (lo - margin).max(min - slack);
+        let hi = (hi + 2.0 * margin).min(max + slack);
+        let gain = (f64::from(LEVEL_MAX) / (hi - lo)) as f32;
+        if !(gain.is_finite() && gain > 0.0) {
+            return Err(QuantError::InputRange { profile: profile.into(), max });
+        }
+        gene_scales.push(GeneScale { offset: lo as f32, gain });
+    }
+    let fill_levels = fill_values.iter().zip(&gene_scales);
+    Ok(LevelsSpec {
+        scale: 1.0,
+        offset: 0.0,
+        shift: 0,
+        count_thresholds: vec![0; N_THRESHOLDS],
+        value_thresholds: fit_value_thresholds(ValueKind::Log2Intensity, 1.0, 0.0).to_vec(),
+        fill_levels: fill_levels.map(|(&fill, gene)| nearest(gene.apply(fill).into())).collect(),
+        gene_scales,
+    })
+}
+
+fn bounds<'a>(values: impl Iterator<Item = &'a f32>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), &value| {
+        (lo.min(f64::from(value)), hi.max(f64::from(value)))
+    })
+}
+
+fn nearest(level: f64) -> u8 {
     // In 0..=127 after the clamp.
-    ((f64::from(x) - offset) / scale).round().clamp(0.0, f64::from(LEVEL_MAX)) as u8
+    level.round().clamp(0.0, f64::from(LEVEL_MAX)) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn genes_of_different_ranges_use_most_of_their_levels() {
+        // Three genes of width 1 at 5, 9 and 13.
+        let cells: Vec<[f32; 3]> = (0..50_u8)
+            .map(|cell| [5.0, 9.0, 13.0].map(|begin| begin + f32::from(cell) / 49.0))
+            .collect();
+        let spec = fit_gene_scales("intensities", &[5.5, 9.0, 20.0], &cells.concat()).unwrap();
+        let scales = input_scales(&spec, 3);
+        for value in cells.concat() {
+            let gene = ((value - 5.0) / 4.0) as usize;
+            let (scale, offset) = scales[gene];
+            let level = level_of_value(&spec, gene, value, 1.0);
+            let back = scale * f64::from(level) + offset;
+            assert!((back - f64::from(value)).abs() <= 0.51 * scale, "{value} became {back}");
+            assert!(scale < 0.03, "{scale}");
+        }
+        let fill = |gene: usize| level_of_value(&spec, gene, [5.5, 9.0, 20.0][gene], 1.0);
+        assert_eq!(spec.fill_levels, [fill(0), fill(1), 127]);
+    }
+
+    #[test]
+    fn constant_genes_and_single_cells_have_ranges() {
+        for inputs in [&[7.0, 9.0][..], &[7.0, 7.0], &[0.0, 0.0], &[7.0, 9.0, 7.0, 9.5]] {
+            let spec = fit_gene_scales("intensities", &[7.0, 9.0], inputs).unwrap();
+            assert!(spec.gene_scales.iter().all(|gene| gene.gain.is_finite() && gene.gain > 0.0));
+        }
+        assert!(fit_gene_scales("intensities", &[7.0, 9.0], &[7.0, f32::INFINITY]).is_err());
+    }
 }

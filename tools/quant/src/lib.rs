@@ -17,7 +17,7 @@ mod rounding;
 mod runner;
 mod stage;
 
-pub use calibration::{CalibrationSet, MAX_CALIBRATION_ROWS};
+pub use calibration::{CalibrationSet, MAX_CALIBRATION_ROWS, calibration_rows};
 pub use compare::{Comparison, Flip, compare};
 pub use error::QuantError;
 pub use quantize::{QuantizeOptions, quantize};

@@ -112,7 +112,7 @@ fn to_int8(
     let levels = input_levels::fit(profile, &inputs)?;
     let input = Activations {
         levels: input_levels::levels(profile, &levels, &cells),
-        scales: vec![(f64::from(levels.scale), f64::from(levels.offset)); first.in_dim],
+        scales: input_levels::input_scales(&levels, first.in_dim),
         float: inputs,
     };
     profile_spec.levels = Some(levels);
