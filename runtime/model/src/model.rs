@@ -69,7 +69,12 @@ pub struct CodeScales<'a> {
     shifts: &'a [u8],
 }
 
-impl CodeScales<'_> {
+impl<'a> CodeScales<'a> {
+    /// Level offsets, multipliers and shifts of all dimensions.
+    pub fn level_parts(&self) -> (&'a [i32], &'a [i32], &'a [u8]) {
+        (self.offsets, self.multipliers, self.shifts)
+    }
+
     /// What [`crate::quant::code_level`] needs for a dimension.
     #[inline]
     pub fn level_rule(&self, dim: usize) -> (i32, Ratio) {

@@ -13,6 +13,7 @@
 //! | `rows_s8` | sums of all outputs over all inputs | plain rows |
 //! | `activate_s8` | levels of sums | |
 //! | `requantize_rows_i16`, `_i32` | codes and logits of sums | |
+//! | `code_levels` | the 7-bit code | |
 //! | `value_levels` | levels of values | |
 //! | `measure_counts`, `measure_values` | depth and range of a sample | |
 
@@ -61,6 +62,7 @@ pub(crate) struct Table {
     activate_s8: unsafe fn(&[i32], Ratios<'_>, &[u8], &mut [u8]),
     requantize_rows_i16: unsafe fn(&[i32], Ratios<'_>, &mut [i16]),
     requantize_rows_i32: unsafe fn(&[i32], Ratios<'_>, &mut [i32]),
+    code_levels: unsafe fn(&[i16], &[i32], Ratios<'_>, &mut [u8]),
     value_levels: unsafe fn(&ValueLevels<'_>, &[f32], &mut [u8]),
     measure_counts: unsafe fn(&[u32]) -> Depth,
     measure_values: unsafe fn(&[f32]) -> (u32, u32),
@@ -176,6 +178,22 @@ impl Kernels {
         unsafe { (self.table.requantize_rows_i32)(sums, ratios, out) }
     }
 
+    /// See [`reference::code_levels`]. The shortest of all counts.
+    pub fn code_levels(
+        &self,
+        codes: &[i16],
+        offsets: &[i32],
+        ratios: Ratios<'_>,
+        levels: &mut [u8],
+    ) {
+        let len = codes.len();
+        if offsets.len() != len || ratios.len() != len || levels.len() != len {
+            return reference::code_levels(codes, offsets, ratios, levels);
+        }
+        // SAFETY: the instruction set is there, and the lengths were checked above.
+        unsafe { (self.table.code_levels)(codes, offsets, ratios, levels) }
+    }
+
     /// See [`reference::value_levels`]. The shorter of values and levels counts.
     pub fn value_levels(&self, rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) {
         if values.len() != levels.len() || rule.line().is_none() {
@@ -213,6 +231,7 @@ static SCALAR: Table = Table {
     activate_s8: reference::activate_s8,
     requantize_rows_i16: reference::requantize_rows_i16,
     requantize_rows_i32: reference::requantize_rows_i32,
+    code_levels: reference::code_levels,
     value_levels: reference::value_levels,
     measure_counts: reference::measure_counts,
     measure_values: reference::measure_values,

@@ -3,7 +3,7 @@
 //! Int8 sums wrap: a verified model cannot overflow, and one that was not verified must not trap.
 
 use cic_model::layer::Layout;
-use cic_model::quant::{requantize_i16, requantize_i32, table_index};
+use cic_model::quant::{code_level, requantize_i16, requantize_i32, table_index};
 use half::f16;
 
 use crate::outcome::Depth;
@@ -60,6 +60,15 @@ pub fn requantize_rows_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
 pub fn requantize_rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
     for ((&sum, ratio), out) in sums.iter().zip(ratios.iter()).zip(out) {
         *out = requantize_i32(sum, ratio);
+    }
+}
+
+/// `levels[d] = code_level(codes[d])`
+pub fn code_levels(codes: &[i16], offsets: &[i32], ratios: Ratios<'_>, levels: &mut [u8]) {
+    for (((&code, &offset), ratio), level) in
+        codes.iter().zip(offsets).zip(ratios.iter()).zip(levels)
+    {
+        *level = code_level(code, offset, ratio);
     }
 }
 

@@ -9,7 +9,7 @@ use core::ops::Range;
 
 use cic_model::layer::{Epilogue, Layer, S8Epilogue};
 use cic_model::profile::Profile;
-use cic_model::quant::{code_level, softmax_q16};
+use cic_model::quant::softmax_q16;
 use cic_model::rules::RejectReason;
 use cic_model::{Dtype, Model, StageKind};
 
@@ -433,13 +433,13 @@ impl<'m> S8Session<'m> {
             stage::rest(&self.kernels, activated, steps, &carry, n_rows, &mut work, put);
         }
         let Some(scales) = self.model.code_scales() else { return };
+        let (offsets, multipliers, shifts) = scales.level_parts();
         for cell in 0..n_rows {
             let code = row(memory.code, cell, shape.code_dim);
             let levels = row_mut(memory.code_levels, cell, shape.code_stride);
-            for (dim, (level, &code)) in levels.iter_mut().zip(code).enumerate() {
-                let (offset, ratio) = scales.level_rule(dim);
-                *level = code_level(code, offset, ratio);
-            }
+            let levels = levels.get_mut(..shape.code_dim).unwrap_or(&mut []);
+            let ratios = Ratios::new(multipliers, shifts);
+            self.kernels.code_levels(code, offsets, ratios, levels);
         }
         stage::pad(memory.code_levels, shape.code_stride, shape.code_dim);
     }

@@ -86,6 +86,13 @@ fn epilogues(kernels: &Kernels, against: &Against<'_>) -> Result<(), Mismatch> {
     reference::activate_s8(sums, ratios, &layer.table, &mut expected);
     against.reference("activate_s8", &found, &expected)?;
 
+    // Sums serve as offsets, their low halves as codes.
+    let codes: Vec<i16> = sums.iter().map(|&sum| sum as i16).collect();
+    let (mut found, mut expected) = (vec![0; n], vec![0; n]);
+    kernels.code_levels(&codes, sums, ratios, &mut found);
+    reference::code_levels(&codes, sums, ratios, &mut expected);
+    against.reference("code_levels", &found, &expected)?;
+
     let (mut found, mut expected) = (vec![0; n], vec![0; n]);
     kernels.requantize_rows_i16(sums, ratios, &mut found);
     reference::requantize_rows_i16(sums, ratios, &mut expected);

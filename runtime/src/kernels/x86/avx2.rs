@@ -18,6 +18,7 @@ pub(crate) static TABLE: Table = Table {
     activate_s8,
     requantize_rows_i16,
     requantize_rows_i32,
+    code_levels: reference::code_levels,
     value_levels,
     measure_counts,
     measure_values,

@@ -22,6 +22,7 @@ pub(crate) static TABLE: Table = Table {
     activate_s8,
     requantize_rows_i16,
     requantize_rows_i32,
+    code_levels,
     value_levels,
     measure_counts,
     measure_values,
@@ -229,6 +230,34 @@ fn requantize_rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
         let mask = u16::MAX >> (16 - out.len());
         // SAFETY: the mask leaves out what is past the end.
         unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, rounded) };
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn code_levels(codes: &[i16], offsets: &[i32], ratios: Ratios<'_>, levels: &mut [u8]) {
+    let (multipliers, shifts) = (ratios.multipliers(), ratios.shifts());
+    for (n, levels) in levels.chunks_mut(8).enumerate() {
+        let mask = u8::MAX >> (8 - levels.len());
+        let at = 8 * n;
+        // SAFETY: `levels` is as long as the others, and the mask leaves out what is past the end.
+        let (codes, offsets, multipliers, shifts) = unsafe {
+            (
+                _mm_maskz_loadu_epi16(mask, codes[at..].as_ptr()),
+                _mm256_maskz_loadu_epi32(mask, offsets[at..].as_ptr()),
+                _mm256_maskz_loadu_epi32(mask, multipliers[at..].as_ptr()),
+                _mm_maskz_loadu_epi8(mask.into(), shifts[at..].as_ptr().cast()),
+            )
+        };
+        // Code and offset together may need 33 bits, hence all in 64.
+        let sums = _mm512_add_epi64(_mm512_cvtepi16_epi64(codes), _mm512_cvtepi32_epi64(offsets));
+        let shifts = _mm512_cvtepu8_epi64(shifts);
+        let half = _mm512_srli_epi64::<1>(_mm512_sllv_epi64(_mm512_set1_epi64(1), shifts));
+        let product = _mm512_mullo_epi64(sums, _mm512_cvtepi32_epi64(multipliers));
+        let rounded = _mm512_srav_epi64(_mm512_add_epi64(product, half), shifts);
+        let level = _mm512_min_epi64(rounded, _mm512_set1_epi64(127));
+        let level = _mm512_cvtepi64_epi8(_mm512_max_epi64(level, _mm512_setzero_si512()));
+        // SAFETY: the mask leaves out what is past the end.
+        unsafe { _mm_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask.into(), level) };
     }
 }
 
