@@ -9,6 +9,7 @@ use std::error::Error;
 use std::path::Path;
 
 use cic_data::{ExpressionMatrix, ReadOptions, SplitPart, align, read_expression, read_split};
+use cic_model::profile::Library;
 use cic_model::spec::LayoutPlan;
 use cic_model::{Activation, AlignedBytes, Dtype, Model, ValueKind};
 use cic_tests::{fixture, real};
@@ -52,6 +53,7 @@ fn pbmc3k() -> Result<Option<Vec<u8>>, Box<dyn Error>> {
     let request = Request {
         matrix: &matrix,
         kind: ValueKind::Counts,
+        library: Library::Panel,
         labels: &labels,
         groups: &[],
         assigned: &assigned,

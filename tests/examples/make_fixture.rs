@@ -1,6 +1,7 @@
 //! Trains the committed fixture anew: `cargo run --release -p cic-tests --example make_fixture`.
 //! Weights may differ between machines; the result is reviewed and committed.
 
+use cic_model::profile::Library;
 use cic_model::spec::{LayoutPlan, NetworkSpec};
 use cic_model::{Activation, ValueKind};
 use cic_tests::fixture;
@@ -17,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let request = Request {
         matrix: &cells.matrix,
         kind: ValueKind::Counts,
+        library: Library::Panel,
         labels: &labels,
         groups: &[],
         assigned: &assigned,

@@ -7,6 +7,7 @@ use cic_data::{
     AlignedMatrix, ExpressionMatrix, ReadOptions, SplitPart, align, read_expression,
     read_labels_tsv, split_parts,
 };
+use cic_model::profile::Library;
 use cic_model::spec::LayoutPlan;
 use cic_model::{Activation, AlignedBytes, Dtype, Model, ValueKind};
 use cic_quant::{
@@ -122,6 +123,7 @@ fn models_of_real_data_reach_their_floors_and_keep_them_when_quantised() {
         let request = Request {
             matrix: &matrix,
             kind: case.kind,
+            library: Library::Panel,
             labels: &labels,
             groups: &[],
             assigned: &assigned,
@@ -189,6 +191,7 @@ fn three_forms_of_the_same_cells_give_the_same_calls() {
     let request = Request {
         matrix: &matrix,
         kind: ValueKind::Counts,
+        library: Library::Panel,
         labels: &labels,
         groups: &[],
         assigned: &assigned,

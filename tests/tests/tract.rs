@@ -84,7 +84,13 @@ fn largest_differences(model: &Model<'_>, network: &Network, profiles: &[Vec<u32
 
 fn difference(found: &[f32], expected: &[f32], row: usize) -> f64 {
     let expected = &expected[row * found.len()..(row + 1) * found.len()];
-    found.iter().zip(expected).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max)
+    found.iter().zip(expected).map(|(a, b)| f64::from((a - b).abs())).fold(
+        0.0,
+        |largest, difference| match difference.is_nan() {
+            true => f64::INFINITY,
+            false => difference.max(largest),
+        },
+    )
 }
 
 /// Codes and logits of the exported network.

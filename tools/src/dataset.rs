@@ -8,10 +8,12 @@ use cic_data::{
     align, check_scale, read_expression, read_labels_tsv, read_split, split_parts,
 };
 use cic_model::genes::GeneName;
+use cic_model::profile::Library;
 use cic_model::quant::ONE_Q16;
 use cic_model::{Model, ValueKind};
 use clap::Args;
 
+use crate::console::tell;
 use crate::failure::Failure;
 
 /// How to read the expression file.
@@ -76,13 +78,21 @@ pub struct TotalArgs {
 }
 
 impl TotalArgs {
-    /// Takes the sums over all measured genes from the column, if one was named.
+    /// Takes the sums over all measured genes from the column, if one was named, and says so where
+    /// the model has no use for them.
     pub(crate) fn apply(
         &self,
+        model: &Model<'_>,
         matrix: &ExpressionMatrix,
         totals: &mut [f64],
     ) -> Result<(), Failure> {
         let Some(key) = &self.total_counts else { return Ok(()) };
+        if model.profiles().iter().all(|profile| profile.library() != Library::AllMeasured) {
+            tell(
+                "note: --total-counts changes nothing: the model divides by sums over its own genes \
+                 (cic train --library)",
+            );
+        }
         let column = obs_column(matrix, key)?;
         for (row, total) in totals.iter_mut().enumerate() {
             let number = column.number(row).filter(|total| total.is_finite() && *total >= 0.0);

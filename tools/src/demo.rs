@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use cic_data::simulate::Simulation;
+use cic_model::profile::Library;
 use cic_model::spec::LayoutPlan;
 use cic_model::{Activation, AlignedBytes, Dtype, Model, ValueKind};
 use cic_quant::{QuantizeOptions, compare};
@@ -55,6 +56,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let trained = train_model(TrainPlan {
         dataset: &dataset,
         annotations: &annotations,
+        library: Library::Panel,
         panel: args.genes,
         hidden: None,
         activation: Activation::Relu,

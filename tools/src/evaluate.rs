@@ -113,7 +113,7 @@ pub fn run(args: &EvalArgs) -> Result<(), Failure> {
     let dataset = args.data.read()?;
     let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, None)?;
     let mut cells = dataset.align(&model)?;
-    args.totals.apply(&dataset.matrix, &mut cells.totals)?;
+    args.totals.apply(&model, &dataset.matrix, &mut cells.totals)?;
     let (subset, rows) = select(args.subset, annotations.split.as_deref(), cells.values.n_rows())?;
     let labels: Vec<Option<String>> = rows.iter().map(|&row| annotations.label(row)).collect();
     if args.labels.labels.is_some() && labels.iter().all(Option::is_none) {

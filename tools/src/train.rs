@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use cic_data::SplitPart;
 use cic_model::Activation;
+use cic_model::profile::Library;
 use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
 use cic_trainer::onnx::{OnnxDescription, export_onnx};
 use cic_trainer::panel::PanelSize;
@@ -35,6 +36,18 @@ pub struct TrainArgs {
     /// labels: no group is in two parts of the data
     #[arg(long, value_name = "KEY", verbatim_doc_comment)]
     groups: Option<String>,
+    /// What counts and linear values are divided by:
+    /// panel, the sum over the panel's genes, or
+    /// all_measured, which typing needs too (from all
+    /// genes of its file, or --total-counts)
+    #[arg(
+        long,
+        value_name = "SUM",
+        default_value = "panel",
+        value_parser = parse_library,
+        verbatim_doc_comment
+    )]
+    library: Library,
     /// Genes of the panel, or all
     #[arg(long, value_name = "N|all", default_value = "2000", value_parser = parse_panel)]
     genes: PanelSize,
@@ -91,6 +104,7 @@ pub struct TrainArgs {
 pub(crate) struct TrainPlan<'a> {
     pub(crate) dataset: &'a Dataset,
     pub(crate) annotations: &'a Annotations,
+    pub(crate) library: Library,
     pub(crate) panel: PanelSize,
     pub(crate) hidden: Option<Vec<usize>>,
     pub(crate) activation: Activation,
@@ -116,6 +130,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     let trained = train_model(TrainPlan {
         dataset: &dataset,
         annotations: &annotations,
+        library: args.library,
         panel: args.genes,
         hidden: args.hidden.clone(),
         activation: args.activation,
@@ -191,6 +206,7 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
     let request = Request {
         matrix,
         kind: plan.dataset.kind,
+        library: plan.library,
         labels: &labels,
         groups: &plan.annotations.groups,
         assigned: &assigned,
@@ -381,6 +397,14 @@ pub(crate) fn parse_panel(text: &str) -> Result<PanelSize, String> {
     match text.parse() {
         Ok(n) if n >= 1 => Ok(PanelSize::Genes(n)),
         _ => Err("expected a number of genes, at least 1, or all".into()),
+    }
+}
+
+fn parse_library(text: &str) -> Result<Library, String> {
+    match text {
+        "panel" => Ok(Library::Panel),
+        "all_measured" => Ok(Library::AllMeasured),
+        _ => Err("expected panel or all_measured".into()),
     }
 }
 

@@ -55,7 +55,7 @@ pub fn run(args: &TypeArgs) -> Result<(), Failure> {
     }
     let dataset = args.data.read()?;
     let mut cells = dataset.align(&model)?;
-    args.totals.apply(&dataset.matrix, &mut cells.totals)?;
+    args.totals.apply(&model, &dataset.matrix, &mut cells.totals)?;
     let calls = Calls::run(&model, &cells)?;
     let n_rejected = calls.n_rejected();
     if args.strict && n_rejected > 0 {

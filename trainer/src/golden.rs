@@ -1,7 +1,7 @@
 //! Golden cells: made up from class means, so that no cell of the training data travels.
 
 use cic_data::CsrMatrix;
-use cic_model::profile::Scaling;
+use cic_model::profile::{Library, Scaling};
 use cic_model::quant::ONE_Q30;
 use cic_model::spec::{GoldenCellSpec, GoldenSpec};
 use cic_model::{Network, ValueKind};
@@ -55,7 +55,9 @@ pub(crate) fn golden_cells(
 
 fn cell(profile: &[f32], is_integer: bool, scaling: Scaling, network: &Network) -> GoldenCellSpec {
     let sum: f64 = profile.iter().map(|&value| f64::from(value)).sum();
-    let factor = scaling.factor(sum, sum, ONE_Q30).unwrap_or(0.0);
+    // As if half of what was measured were in the panel, where that matters.
+    let total = if scaling.library == Library::AllMeasured { (2.0 * sum).ceil() } else { 0.0 };
+    let factor = scaling.factor(sum, total, ONE_Q30).unwrap_or(0.0);
     let input: Vec<f32> = profile.iter().map(|&value| scaling.input(value, factor)).collect();
     let outputs = forward(network, &input);
     let bits = |values: &[f64]| values.iter().map(|&value| (value as f32).to_bits()).collect();
@@ -68,7 +70,8 @@ fn cell(profile: &[f32], is_integer: bool, scaling: Scaling, network: &Network) 
         values: listed()
             .map(|(_, &value)| if is_integer { value as u32 } else { value.to_bits() })
             .collect(),
-        total: 0,
+        // Whole, and below 2³² for made-up counts.
+        total: if is_integer { total as u32 } else { (total as f32).to_bits() },
         code: bits(&outputs.code),
         logits: bits(&outputs.logits),
     }

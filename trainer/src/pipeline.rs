@@ -29,6 +29,9 @@ pub struct Request<'a> {
     pub matrix: &'a ExpressionMatrix,
     /// What its values are.
     pub kind: ValueKind,
+    /// Which sum divides counts and linear values: [`Library::Panel`] or [`Library::AllMeasured`].
+    /// Other kinds have none, whatever this says.
+    pub library: Library,
     /// Label per row; rows without one take part in the reconstruction only.
     pub labels: &'a [Option<String>],
     /// Donor, batch or study per row; empty for none.
@@ -108,11 +111,13 @@ pub fn train(
     let panel = choose_panel(request, &parts, &labels, classes.len())?;
     let scaling = Scaling {
         kind: request.kind,
-        library: if is_scaled(request.kind) { Library::Panel } else { Library::None },
+        library: if is_scaled(request.kind) { request.library } else { Library::None },
         target_sum: if is_scaled(request.kind) { TARGET_SUM } else { 0 },
     };
     let raw = panel_values(&matrix.values, &panel.columns());
-    let inputs = network_inputs(&raw, scaling);
+    let totals: Vec<f64> =
+        (0..matrix.n_obs()).map(|row| sum_of(matrix.values.row(row).1)).collect();
+    let inputs = network_inputs(&raw, &totals, scaling);
 
     let n_genes = panel.genes.len();
     let n_train = parts.fit.len() + parts.early_stop.len();
@@ -249,17 +254,21 @@ fn panel_values(values: &CsrMatrix, columns: &[u32]) -> CsrMatrix {
     panel
 }
 
-/// What the network reads. Rows that are empty over the panel stay empty.
-fn network_inputs(raw: &CsrMatrix, scaling: Scaling) -> CsrMatrix {
+/// What the network reads. Rows that are empty over the panel stay empty. `totals` are sums over all
+/// measured genes.
+fn network_inputs(raw: &CsrMatrix, totals: &[f64], scaling: Scaling) -> CsrMatrix {
     let mut inputs = raw.clone();
-    for row in 0..raw.n_rows() {
-        let sum: f64 = raw.row(row).1.iter().map(|&value| f64::from(value)).sum();
-        let factor = scaling.factor(sum, sum, ONE_Q30).unwrap_or(0.0);
+    for (row, &total) in totals.iter().enumerate() {
+        let factor = scaling.factor(sum_of(raw.row(row).1), total, ONE_Q30).unwrap_or(0.0);
         for value in &mut inputs.data[raw.indptr[row]..raw.indptr[row + 1]] {
             *value = scaling.input(*value, factor);
         }
     }
     inputs
+}
+
+fn sum_of(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value)).sum()
 }
 
 pub(crate) fn dense(values: &CsrMatrix, row: usize) -> Vec<f32> {
@@ -320,7 +329,7 @@ fn rules(kind: ValueKind, raw: &CsrMatrix, seen: &[usize], temperature: f64) -> 
         // Far below 2³²: counts of one cell.
         (at / 2.0).max(1.0) as u32
     };
-    let sum = |row: &usize| raw.row(*row).1.iter().map(|&value| f64::from(value)).sum();
+    let sum = |row: &usize| sum_of(raw.row(*row).1);
     let detected = |row: &usize| raw.row(*row).1.len() as f64;
     Rules {
         min_counts: if kind == ValueKind::Counts { low(seen.iter().map(sum).collect()) } else { 0 },

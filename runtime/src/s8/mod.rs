@@ -360,7 +360,8 @@ impl<'m> S8Session<'m> {
         let sample = CheckedSample::new_checked(sample, &profile, presence, &self.kernels)?;
         let depth = sample.depth();
         let mut reject = self.model.rules().check_depth(depth.n_counts, depth.n_genes);
-        let rule = Rule::of(&sample, &profile, self.line)?;
+        // What holds nothing has no code, also where nothing has to be divided by.
+        let rule = Rule::of(&sample, &profile, self.line)?.filter(|_| depth.n_genes > 0);
         let has_numbers = rule.is_some();
         let is_laid_out = matches!(operand, Operand::Panels(_) | Operand::Rows(_));
         match rule {

@@ -156,3 +156,24 @@ fn total_counts_come_from_a_column_of_numbers() {
     folder.refuses(&format!("{type_cells} total"), 2, &["total", "n_counts"]);
     folder.cic(&format!("{type_cells} n_counts")).ok();
 }
+
+#[test]
+fn total_counts_matter_to_models_that_divide_by_them() {
+    let folder = Sandbox::new();
+    let mut matrix = cells(300);
+    let totals = (0..300).map(|row| 9.0 * matrix.values.row(row).1.iter().sum::<f32>() as f64);
+    matrix.obs.insert("nine_times", Column::F64(totals.collect()));
+    write_h5ad(&folder.path("cells.h5ad"), &matrix);
+    let train = "train cells.h5ad --labels cell_type --genes 200 --hidden 16 --epochs 2";
+    folder.cic(&format!("{train} --library all_measured -o all.cic")).ok();
+    folder.cic(&format!("{train} -o panel.cic")).ok();
+    let table = |model: &str, options: &str| {
+        folder.cic(&format!("type cells.h5ad -m {model} -o - {options}")).ok()
+    };
+    let totals = "--total-counts nine_times";
+    let (own, given) = (table("all.cic", ""), table("all.cic", totals));
+    assert_ne!(own.stdout, given.stdout);
+    let (own, given) = (table("panel.cic", ""), table("panel.cic", totals));
+    assert_eq!(own.stdout, given.stdout);
+    assert!(given.stderr.contains("--total-counts changes nothing"), "{}", given.stderr);
+}
