@@ -5,8 +5,10 @@ use cic_model::{Model, StageKind};
 
 use crate::kernels::sum_stride;
 
-/// Outputs of a layer that are summed and requantised together.
-pub(super) const CHUNK: usize = 64;
+use super::operand::Operand;
+
+/// Outputs of a layer that are summed and requantised together, where no panel is wider.
+const NARROWEST_CHUNK: usize = 16;
 
 /// Lengths that follow from the model: what one cell needs.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +23,8 @@ pub(super) struct Shape {
     /// The 7-bit code, padded to a multiple of 4.
     pub(super) code_stride: usize,
     pub(super) n_leaves: usize,
+    /// Outputs that are summed and requantised together: the widest panel.
+    pub(super) chunk: usize,
 }
 
 impl Shape {
@@ -36,6 +40,14 @@ impl Shape {
             code_dim: model.code_dim(),
             code_stride: model.code_dim().next_multiple_of(4),
             n_leaves: model.n_leaves(),
+            chunk: stages
+                .iter()
+                .flat_map(|&kind| model.stage(kind))
+                .map(|layer| match Operand::stored(layer) {
+                    Operand::Panels(panels) => panels.panel(),
+                    _ => NARROWEST_CHUNK,
+                })
+                .fold(NARROWEST_CHUNK, usize::max),
         }
     }
 
@@ -52,8 +64,8 @@ impl Shape {
             n_rows * self.sum_stride,
             n_rows * self.level_stride / 4,
             n_rows * self.level_stride / 4,
-            n_rows * CHUNK,
-            n_rows * CHUNK,
+            n_rows * self.chunk,
+            n_rows * self.chunk,
             (n_rows * self.code_dim).div_ceil(2),
             n_rows * self.code_stride / 4,
             n_rows * self.n_leaves,

@@ -14,7 +14,7 @@ use cic_model::rules::RejectReason;
 use cic_model::{Dtype, Model, StageKind};
 
 use crate::error::RunError;
-use crate::kernels::{Kernels, LevelRows, Line, Ratios, SumRows};
+use crate::kernels::{Kernels, LevelRows, Line, Ratios, SumRows, panel_of};
 use crate::outcome::{Depth, Outcome, S8Numbers};
 use crate::presence::{Presence, measure};
 use crate::sample::{CheckedSample, Sample};
@@ -22,7 +22,7 @@ use crate::sample::{CheckedSample, Sample};
 use inputs::Rule;
 use memory::{Memory, Shape, VERDICT_WORDS, row, row_mut};
 use operand::Operand;
-use stage::{Carry, Inputs, Step, Work};
+use stage::{Carry, Chunk, Inputs, Step, Work};
 
 /// Runs an int8 model. Holds no memory of its own beyond references, and may be copied to use the
 /// same model from several places.
@@ -136,7 +136,9 @@ impl<'m> S8Session<'m> {
             rest = tail;
         }
         let input_stride = self.model.n_genes().next_multiple_of(4);
-        let shape = Shape { input_stride, ..self.shape };
+        let widest = self.layers().map(|layer| panel_of(layer.out_dim())).max();
+        let chunk = self.shape.chunk.max(widest.unwrap_or(0));
+        let shape = Shape { input_stride, chunk, ..self.shape };
         let Self { model, profile, first, kernels, line, .. } = self;
         Ok(S8Session { model, profile, first, kernels, line, packed: memory, shape })
     }
@@ -254,8 +256,8 @@ impl<'m> S8Session<'m> {
         let mut work = Work {
             levels: memory.levels,
             level_stride: self.shape.level_stride,
-            chunk: memory.chunk,
-            carried: memory.carried,
+            chunk: Chunk { sums: memory.chunk, stride: self.shape.chunk },
+            carried: Chunk { sums: memory.carried, stride: self.shape.chunk },
         };
         let steps = self.steps(StageKind::Decoder);
         stage::run(&self.kernels, steps, inputs, &mut work, |_, outputs, sums, ratios| {
@@ -428,8 +430,8 @@ impl<'m> S8Session<'m> {
             let mut work = Work {
                 levels: [a, b],
                 level_stride: shape.level_stride,
-                chunk: memory.chunk,
-                carried: memory.carried,
+                chunk: Chunk { sums: memory.chunk, stride: self.shape.chunk },
+                carried: Chunk { sums: memory.carried, stride: self.shape.chunk },
             };
             stage::rest(&self.kernels, activated, steps, &carry, n_rows, &mut work, put);
         }
@@ -458,8 +460,8 @@ impl<'m> S8Session<'m> {
         let mut work = Work {
             levels: [a, b],
             level_stride: shape.level_stride,
-            chunk: memory.chunk,
-            carried: memory.carried,
+            chunk: Chunk { sums: memory.chunk, stride: self.shape.chunk },
+            carried: Chunk { sums: memory.carried, stride: self.shape.chunk },
         };
         let logits = &mut *memory.logits;
         let steps = self.steps(StageKind::Classifier);

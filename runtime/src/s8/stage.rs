@@ -1,7 +1,7 @@
 //! A chain of dense layers, for all cells of a tile at once.
 //!
-//! Outputs are summed, requantised and activated in chunks of at most [`CHUNK`], so that sums never
-//! leave the nearest memory.
+//! Outputs are summed, requantised and activated in chunks, so that sums never leave the nearest
+//! memory.
 
 use core::ops::Range;
 
@@ -10,7 +10,7 @@ use cic_model::quant::requantize_i32;
 
 use crate::kernels::{Kernels, LevelRows, Panels, Ratios, SumRows};
 
-use super::memory::{CHUNK, row, row_mut};
+use super::memory::{row, row_mut};
 use super::operand::Operand;
 
 /// A layer, its bias and ratios, and its weights as kernels read them.
@@ -51,8 +51,20 @@ pub(super) enum Carry<'c, 'm> {
 pub(super) struct Work<'w> {
     pub(super) levels: [&'w mut [u8]; 2],
     pub(super) level_stride: usize,
-    pub(super) chunk: &'w mut [i32],
-    pub(super) carried: &'w mut [i32],
+    pub(super) chunk: Chunk<'w>,
+    pub(super) carried: Chunk<'w>,
+}
+
+/// Sums of a few outputs of every cell.
+pub(super) struct Chunk<'w> {
+    pub(super) sums: &'w mut [i32],
+    pub(super) stride: usize,
+}
+
+impl Chunk<'_> {
+    fn cell(&mut self, cell: usize) -> &mut [i32] {
+        row_mut(self.sums, cell, self.stride)
+    }
 }
 
 /// What a stage hands over: cell, outputs, their sums and ratios.
@@ -71,10 +83,18 @@ pub(super) fn run<'m>(
     let mut steps = steps.peekable();
     let Some(first) = steps.next() else { return };
     if steps.peek().is_none() {
-        return last(kernels, &first, inputs, &Carry::None, work.chunk, work.carried, put);
+        return last(
+            kernels,
+            &first,
+            inputs,
+            &Carry::None,
+            &mut work.chunk,
+            &mut work.carried,
+            put,
+        );
     }
     let [a, _] = &mut work.levels;
-    hidden(kernels, &first, inputs, work.chunk, a, work.level_stride);
+    hidden(kernels, &first, inputs, &mut work.chunk, a, work.level_stride);
     let carry = match first.layer.carry() {
         0 => Carry::None,
         _ => Carry::Layer { step: first, inputs },
@@ -102,11 +122,11 @@ pub(super) fn rest<'m>(
         let inputs = Inputs { levels: from, stride, width, n_rows };
         if steps.peek().is_none() {
             if let Some(put) = put.take() {
-                last(kernels, &step, inputs, carry, work.chunk, work.carried, put);
+                last(kernels, &step, inputs, carry, &mut work.chunk, &mut work.carried, put);
             }
             return;
         }
-        hidden(kernels, &step, inputs, work.chunk, to, stride);
+        hidden(kernels, &step, inputs, &mut work.chunk, to, stride);
         width = step.layer.activated_dim();
         core::mem::swap(&mut from, &mut to);
     }
@@ -117,15 +137,15 @@ fn hidden(
     kernels: &Kernels,
     step: &Step<'_>,
     inputs: Inputs<'_>,
-    chunk: &mut [i32],
+    chunk: &mut Chunk<'_>,
     to: &mut [u8],
     stride: usize,
 ) {
     let width = step.layer.activated_dim();
-    for outputs in chunks(step, 0..width) {
+    for outputs in chunks(step, 0..width, chunk.stride) {
         sums(kernels, step, outputs.clone(), inputs, chunk);
         for cell in 0..inputs.n_rows {
-            let sums = row(chunk, cell, CHUNK).get(..outputs.len()).unwrap_or(&[]);
+            let sums = chunk.cell(cell).get(..outputs.len()).unwrap_or(&[]);
             activate(kernels, step, outputs.clone(), sums, row_mut(to, cell, stride));
         }
     }
@@ -169,16 +189,16 @@ fn last(
     step: &Step<'_>,
     inputs: Inputs<'_>,
     carry: &Carry<'_, '_>,
-    chunk: &mut [i32],
-    carried: &mut [i32],
+    chunk: &mut Chunk<'_>,
+    carried: &mut Chunk<'_>,
     mut put: impl Put,
 ) {
-    for outputs in chunks(step, 0..step.layer.activated_dim()) {
+    for outputs in chunks(step, 0..step.layer.activated_dim(), chunk.stride) {
         sums(kernels, step, outputs.clone(), inputs, chunk);
         add_carried(kernels, carry, outputs.clone(), inputs.n_rows, chunk, carried);
         let ratios = Ratios::of(&step.epilogue, outputs.start, outputs.len());
         for cell in 0..inputs.n_rows {
-            let sums = row(chunk, cell, CHUNK).get(..outputs.len()).unwrap_or(&[]);
+            let sums = chunk.cell(cell).get(..outputs.len()).unwrap_or(&[]);
             put(cell, outputs.clone(), sums, ratios);
         }
     }
@@ -190,11 +210,11 @@ fn add_carried(
     carry: &Carry<'_, '_>,
     outputs: Range<usize>,
     n_rows: usize,
-    chunk: &mut [i32],
-    carried: &mut [i32],
+    chunk: &mut Chunk<'_>,
+    carried: &mut Chunk<'_>,
 ) {
-    let add = |cell: usize, carried: &[i32], chunk: &mut [i32]| {
-        for (sum, &carried) in row_mut(chunk, cell, CHUNK).iter_mut().zip(carried) {
+    let add = |cell: usize, carried: &[i32], chunk: &mut Chunk<'_>| {
+        for (sum, &carried) in chunk.cell(cell).iter_mut().zip(carried) {
             *sum = sum.wrapping_add(carried);
         }
     };
@@ -205,7 +225,7 @@ fn add_carried(
             let ratios = Ratios::of(epilogue, rows.start, rows.len());
             for cell in 0..n_rows {
                 let sums = row(sums, cell, *stride).get(rows.clone()).unwrap_or(&[]);
-                let to = row_mut(carried, cell, CHUNK).get_mut(..sums.len()).unwrap_or(&mut []);
+                let to = carried.cell(cell).get_mut(..sums.len()).unwrap_or(&mut []);
                 kernels.requantize_rows_i32(sums, ratios, to);
                 add(cell, to, chunk);
             }
@@ -215,7 +235,7 @@ fn add_carried(
             let rows = first + outputs.start..first + outputs.end;
             sums(kernels, step, rows.clone(), *inputs, carried);
             for cell in 0..n_rows {
-                let to = row_mut(carried, cell, CHUNK).get_mut(..rows.len()).unwrap_or(&mut []);
+                let to = carried.cell(cell).get_mut(..rows.len()).unwrap_or(&mut []);
                 for (sum, row) in to.iter_mut().zip(rows.clone()) {
                     *sum = requantize_i32(*sum, step.epilogue.ratio(row));
                 }
@@ -226,26 +246,30 @@ fn add_carried(
 }
 
 /// Outputs in chunks: whole panels where weights lie in panels.
-fn chunks(step: &Step<'_>, outputs: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+fn chunks(
+    step: &Step<'_>,
+    outputs: Range<usize>,
+    most: usize,
+) -> impl Iterator<Item = Range<usize>> + use<> {
     let len = match &step.operand {
         Operand::Panels(panels) => panels.panel(),
-        _ => CHUNK,
+        _ => most.max(1),
     };
     let end = outputs.end;
     outputs.step_by(len).map(move |start| start..(start + len).min(end))
 }
 
-/// Bias and products of at most [`CHUNK`] outputs, for every cell.
+/// Bias and products of the outputs of a chunk, for every cell.
 fn sums(
     kernels: &Kernels,
     step: &Step<'_>,
     outputs: Range<usize>,
     inputs: Inputs<'_>,
-    chunk: &mut [i32],
+    chunk: &mut Chunk<'_>,
 ) {
     let bias = step.epilogue.bias.get(outputs.clone()).unwrap_or(&[]);
     for cell in 0..inputs.n_rows {
-        for (sum, &bias) in row_mut(chunk, cell, CHUNK).iter_mut().zip(bias) {
+        for (sum, &bias) in chunk.cell(cell).iter_mut().zip(bias) {
             *sum = bias;
         }
     }
@@ -254,7 +278,7 @@ fn sums(
         Operand::Panels(panels) if outputs.start.is_multiple_of(panels.panel()) => {
             let Inputs { levels, stride, width, n_rows } = inputs;
             let levels = LevelRows::new_checked(levels, stride, width, n_rows);
-            let sums = SumRows::new_checked(chunk, CHUNK, n_rows);
+            let sums = SumRows::new_checked(chunk.sums, chunk.stride, n_rows);
             let panels = one_panel(&panels, outputs);
             if let (Some(panels), Some(levels), Some(mut sums)) = (panels, levels, sums) {
                 kernels.panels_s8(&panels, 0, levels, &mut sums);
@@ -265,7 +289,7 @@ fn sums(
             let weights = weights.get(range).unwrap_or(&[]);
             for cell in 0..inputs.n_rows {
                 let levels = row(inputs.levels, cell, inputs.stride).get(..in_dim).unwrap_or(&[]);
-                let sums = row_mut(chunk, cell, CHUNK).get_mut(..outputs.len()).unwrap_or(&mut []);
+                let sums = chunk.cell(cell).get_mut(..outputs.len()).unwrap_or(&mut []);
                 kernels.rows_s8(weights, levels, sums);
             }
         }
@@ -273,7 +297,7 @@ fn sums(
             let Weights::S8(weights) = step.layer.weights() else { return };
             for cell in 0..inputs.n_rows {
                 let levels = row(inputs.levels, cell, inputs.stride).get(..in_dim).unwrap_or(&[]);
-                for (sum, output) in row_mut(chunk, cell, CHUNK).iter_mut().zip(outputs.clone()) {
+                for (sum, output) in chunk.cell(cell).iter_mut().zip(outputs.clone()) {
                     for (column, &level) in levels.iter().enumerate() {
                         let at = step.layer.layout().index(output, column, in_dim);
                         let weight = weights.get(at).copied().unwrap_or(0);
@@ -289,7 +313,7 @@ fn sums(
 fn one_panel<'m>(panels: &Panels<'m>, outputs: Range<usize>) -> Option<Panels<'m>> {
     let (in_dim, panel) = (panels.in_dim(), panels.panel());
     let len = in_dim.next_multiple_of(4) * panel;
-    let at = outputs.start / panel * len;
+    let at = outputs.start.checked_div(panel)?.checked_mul(len)?;
     Panels::new_checked(panels.weights().get(at..at + len)?, in_dim, outputs.len(), panel)
 }
 
