@@ -19,6 +19,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 REFERENCES = [((1024, 256, 30, 64, 16), 2), ((18000, 512, 128, 30, 64, 40), 3)]
+CALIBRATION, TEST = 0, 1
 PEERS = "ort,openvino int8,litert,scipy,pytorch"
 HEADER = ("kind", "batch", "ours us", "best peer", "its us", "RATIO", "at p10", "over ORT f32",
           "GMAC/s", "of limit", "bytes", "load ms")
@@ -59,68 +60,72 @@ def shapes_of(options):
     return [Shape(tuple(int(word) for word in options.dims.split(",")), options.code_at)]
 
 
-def rows_of(shape, zeros, n_rows, seed):
+def rows_of(shape, zeros, n_rows, seed, part):
     from peerkit.case import make_dense, make_sparse
 
     if zeros is None:
-        return make_dense(shape, n_rows, seed)
-    return make_sparse(shape, n_rows, zeros, seed)
+        return make_dense(shape, n_rows, seed, part)
+    return make_sparse(shape, n_rows, zeros, seed, part)
 
 
-def prepare(shape, options, folder):
+def prepare(shape, zeros, options, folder):
     """Makes the model of every runner, on the same weights and the same calibration rows."""
     import numpy as np
     from peerkit import case, litert, measure, onnx_peers, ours
 
-    layers = case.make_layers(shape, options.seed)
-    share = max(1, 128 // len(options.kinds))
-    parts = [rows_of(shape, zeros, share, options.seed + 1) for zeros in options.kinds]
-    parts = [part if isinstance(part, np.ndarray) else part.toarray() for part in parts]
-    calibration = np.ascontiguousarray(np.concatenate(parts))
+    rows = rows_of(shape, zeros, 128, options.seed, CALIBRATION)
+    calibration = np.ascontiguousarray(rows if zeros is None else rows.toarray())
+    layers = case.centre(case.make_layers(shape, options.seed), calibration)
     engine = ours.Engine(options.library, shape, layers, calibration, options.threads)
     try:
         models = onnx_peers.write_models(folder, shape, layers, calibration)
     except Exception as error:  # Without the onnx packages the other peers go on.
         models = dict.fromkeys(("f32", "qdq", "dynamic"), error)
     ranges = litert.ranges(shape, layers, calibration)
-    return measure.Bench(shape, layers, calibration, engine, models, ranges, options)
+    return measure.Bench(shape, layers, engine, models, ranges, options)
 
 
-def run_shape(shape, options, limits, folder):
+def run_shape(shape, options, limits):
     """All cases of a shape."""
+    print(f"\n# {shape.name()}: {shape.macs():,} products, seed {options.seed}, "
+          f"{options.threads} thread(s), {options.clock} clock, {limits['isa']}, "
+          f"load {os.getloadavg()[0]:.1f}", flush=True)
+    cases, skipped = [], {}
+    for zeros in options.kinds:
+        with tempfile.TemporaryDirectory() as folder:
+            bench = prepare(shape, zeros, options, pathlib.Path(folder))
+            for batch in options.batches:
+                cases.append(run_case(bench, zeros, batch, limits))
+                gc.collect()
+            skipped.update(bench.skipped)
+            bench.engine.close()
+    print_table(cases)
+    for name, reason in skipped.items():
+        print(f"SKIPPED {name}: {reason}")
+    return {"dims": shape.dims, "code_at": shape.code_at, "load_average": os.getloadavg(),
+            "cases": cases, "skipped": skipped}
+
+
+def run_case(bench, zeros, batch, limits):
     import numpy as np
     from peerkit import measure
 
-    bench = prepare(shape, options, folder)
-    print(f"\n# {shape.name()}: {shape.macs():,} products, seed {options.seed}, "
-          f"{options.threads} thread(s), {options.clock} clock, {bench.engine.isa()}, "
-          f"load {os.getloadavg()[0]:.1f}", flush=True)
-    cases = []
-    for zeros in options.kinds:
-        kind = "dense" if zeros is None else f"{100 * zeros:g} % zeros"
-        for batch in options.batches:
-            count = max(1, min(16 if zeros is None else 64, 256 // batch))
-            rows = rows_of(shape, zeros, batch * count, options.seed)
-            listed = None if zeros is None else rows.nnz / rows.shape[0]
-            parts = [rows[at * batch:(at + 1) * batch] for at in range(count)]
-            if zeros is None:
-                inputs, matrices = [np.ascontiguousarray(part) for part in parts], None
-            else:
-                inputs, matrices = [part.toarray() for part in parts], parts
-            case = measure.measure(bench, inputs, matrices)
-            case.update(kind=kind, listed=listed, ratios=measure.ratios(case))
-            add_limit(case, shape, limits, options.threads)
-            cases.append(case)
-            print_checks(case)
-            del rows, parts, inputs, matrices
-            gc.collect()
-    model_len = bench.engine.model_len()
-    print_table(cases, model_len)
-    for name, reason in bench.skipped.items():
-        print(f"SKIPPED {name}: {reason}")
-    return {"dims": shape.dims, "code_at": shape.code_at, "model_bytes": model_len,
-            "isa": bench.engine.isa(), "load_average": os.getloadavg(), "cases": cases,
-            "skipped": bench.skipped}
+    shape, options = bench.shape, bench.options
+    count = max(1, min(16 if zeros is None else 64, 256 // batch))
+    rows = rows_of(shape, zeros, batch * count, options.seed, TEST)
+    parts = [rows[at * batch:(at + 1) * batch] for at in range(count)]
+    if zeros is None:
+        kind, listed = "dense", None
+        inputs, matrices = [np.ascontiguousarray(part) for part in parts], None
+    else:
+        kind, listed = f"{100 * zeros:g} % zeros", rows.nnz / rows.shape[0]
+        inputs, matrices = [part.toarray() for part in parts], parts
+    case = measure.measure(bench, inputs, matrices)
+    case.update(kind=kind, listed=listed, ratios=measure.ratios(case),
+                isa=bench.engine.isa(), model_bytes=bench.engine.model_len())
+    add_limit(case, shape, limits, options.threads)
+    print_checks(case)
+    return case
 
 
 def add_limit(case, shape, limits, threads):
@@ -147,8 +152,8 @@ def print_checks(case):
     sys.stdout.flush()
 
 
-def print_table(cases, model_len):
-    rows = [HEADER] + [table_row(case, model_len) for case in cases]
+def print_table(cases):
+    rows = [HEADER] + [table_row(case) for case in cases]
     widths = [max(len(row[at]) for row in rows) for at in range(len(HEADER))]
     for at, row in enumerate(rows):
         print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |")
@@ -161,7 +166,7 @@ def print_table(cases, model_len):
                   f"(peer less a no-op call, ours in a loop in the library): {found:.2f}")
 
 
-def table_row(case, model_len):
+def table_row(case):
     from peerkit.measure import OURS
 
     median, p10 = case["ratios"]["median_us"], case["ratios"]["p10_us"]
@@ -171,7 +176,7 @@ def table_row(case, model_len):
             median["best_peer"], f"{median['best_peer_us']:.2f}",
             f"{median['over_best_peer']:.2f}", f"{p10['over_best_peer']:.2f}",
             f"{anchor:.2f}" if anchor else "-", f"{case['gmac_per_second']:.1f}",
-            f"{limit:.2f}" if limit else "-", f"{model_len:,}",
+            f"{limit:.2f}" if limit else "-", f"{case['model_bytes']:,}",
             f"{loads['open']:.3f} (verified {loads['open_verified']:.3f})")
 
 
@@ -186,8 +191,7 @@ def main():
     limits = limits_of.read(options.limits)
     results = []
     for shape in shapes_of(options):
-        with tempfile.TemporaryDirectory() as folder:
-            results.append(run_shape(shape, options, limits, pathlib.Path(folder)))
+        results.append(run_shape(shape, options, limits))
     if options.json:
         report = {"threads": options.threads, "clock": options.clock, "seed": options.seed,
                   "rounds": options.rounds, "limits": limits, "shapes": results}

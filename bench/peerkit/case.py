@@ -43,24 +43,35 @@ def make_layers(shape, seed):
     return layers
 
 
-def make_dense(shape, n_rows, seed):
-    """Bulk-like log values: every gene has a level of its own, and none is zero."""
+def centre(layers, rows):
+    """Bias of the first layer so that its outputs are around zero for these rows, as training
+    leaves them; else one mean would drown the differences between cells."""
+    first = layers[0]
+    return [Layer(first.weights, first.bias - rows.mean(axis=0) @ first.weights), *layers[1:]]
+
+
+def make_dense(shape, n_rows, seed, part):
+    """Bulk-like log values: every gene has a level of its own, and none is zero. Parts differ in
+    their rows only."""
     rng = np.random.default_rng([seed, 2])
     level = rng.gamma(2.0, 1.2, shape.dims[0]).astype(np.float32)
+    rng = np.random.default_rng([seed, 2, part])
     rows = rng.standard_normal((n_rows, shape.dims[0]), dtype=np.float32)
     rows *= np.float32(0.7)
     rows += level
     return np.maximum(rows, np.float32(0.02), out=rows)
 
 
-def make_sparse(shape, n_rows, zeros, seed):
-    """Single-cell-like log1p values: a gene is detected the more often, the higher its level."""
+def make_sparse(shape, n_rows, zeros, seed, part):
+    """Single-cell-like log1p values: a gene is detected the more often, the higher its level.
+    Parts differ in their rows only."""
     rng = np.random.default_rng([seed, 3])
     n_genes = shape.dims[0]
     level = rng.lognormal(0, 1.6, n_genes)
     depth = _depth_for(level, 1 - zeros)
     detected = 1 - np.exp(-depth * level)
     size = np.log1p(4 + 3 * level / level.mean()).astype(np.float32)
+    rng = np.random.default_rng([seed, 3, part])
     blocks = []
     for first in range(0, n_rows, 256):
         n = min(256, n_rows - first)

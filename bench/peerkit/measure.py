@@ -12,16 +12,14 @@ OURS, OURS_DENSE = "cic int8", "cic int8 (dense input)"
 IN_LIBRARY, NOOP = "cic int8 (in library)", "no-op call"
 ANCHOR = "ORT f32"
 NOT_PEERS = (OURS, OURS_DENSE, IN_LIBRARY, NOOP)
-IN_LIBRARY_RUNS = 100
 
 
 @dataclasses.dataclass
 class Bench:
-    """What all cases of a shape have in common."""
+    """What all cases of a shape and a kind of input have in common."""
 
     shape: object
     layers: list
-    calibration: np.ndarray
     engine: object
     models: dict
     ranges: list
@@ -99,11 +97,8 @@ def measure(bench, inputs, matrices):
     batches, results = engine.batches(matrices or inputs)
     runners = {OURS: engine.runner(batches, results)}
     loads = engine.load_ms(batches)
-    dense = None
     if matrices:
-        kept, dense = engine._kept, engine.batches(inputs)
-        engine._kept = [kept, engine._kept]
-        runners[OURS_DENSE] = engine.runner(*dense)
+        runners[OURS_DENSE] = engine.runner(*engine.batches(inputs))
     peer_loads = {}
     for name, make in peers_of(bench, inputs, matrices).items():
         try:
@@ -118,14 +113,15 @@ def measure(bench, inputs, matrices):
     calls = {name: call for name, (call, _) in runners.items()}
     if n_rows == 1:
         repeat = engine.repeater(batches)
-        calls[IN_LIBRARY] = lambda _: repeat(IN_LIBRARY_RUNS)
+        runs = 2 * n_inputs
+        calls[IN_LIBRARY] = lambda _: repeat(runs)
         calls[NOOP] = engine.noop(batches)
     slow = n_rows * bench.shape.macs() > 5e9
     rounds = max(5, options.rounds // 4) if slow else options.rounds
     times = timing.interleave(calls, n_inputs, rounds, options.window / 1e3, options.clock,
                               0.003 if options.threads > 1 else 0)
     if IN_LIBRARY in times:
-        times[IN_LIBRARY] = times[IN_LIBRARY] / IN_LIBRARY_RUNS
+        times[IN_LIBRARY] = times[IN_LIBRARY] / runs
     return {"batch": n_rows, "rounds": rounds, "checks": checks, "load_ms": loads,
             "peer_load_ms": peer_loads,
             "times": {name: timing.summary(found) for name, found in times.items()}}

@@ -7,6 +7,9 @@ import numpy as np
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
+# Seconds; a longer call is its own warm-up.
+LONG = 0.03
+
 
 def interleave(runners, n_inputs, rounds, window, clock, pause):
     """Seconds per call of every runner, one figure per round; their order rotates."""
@@ -19,14 +22,14 @@ def interleave(runners, n_inputs, rounds, window, clock, pause):
             name = names[(at + turn) % len(names)]
             if pause:
                 time.sleep(pause)
-            times[name].append(_window(runners[name], n_inputs, counts[name], now))
+            times[name].append(_window(runners[name], n_inputs, *counts[name], now))
     return {name: np.array(found) for name, found in times.items()}
 
 
-def _window(run, n_inputs, count, now):
-    turns = [at % n_inputs for at in range(count)]
-    for i in turns[:count // 4 if count > 1 else 0]:
-        run(i)
+def _window(run, n_inputs, warm, count, now):
+    for at in range(warm):
+        run(at % n_inputs)
+    turns = [at % n_inputs for at in range(warm, warm + count)]
     start = now()
     for i in turns:
         run(i)
@@ -34,6 +37,7 @@ def _window(run, n_inputs, count, now):
 
 
 def _calls_per_window(run, n_inputs, window):
+    """Calls that bring the weights back to the caches, and calls that are timed."""
     best = math.inf
     for i in range(6):
         start = time.perf_counter()
@@ -41,7 +45,9 @@ def _calls_per_window(run, n_inputs, window):
         best = min(best, time.perf_counter() - start)
         if best > 0.1:
             break
-    return max(1, min(5000, math.ceil(window / best)))
+    count = max(1, min(5000, math.ceil(window / best)))
+    is_long = best > LONG
+    return (0 if is_long else math.ceil(count / 4)), count
 
 
 def summary(times):
