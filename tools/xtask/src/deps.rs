@@ -30,6 +30,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "cic-tools",
         ],
     ),
+    ("cic-conformance", &["cic-model", "cic-runtime"]),
     ("cic-bench", &["cic-model", "cic-runtime", "cic-data", "cic-quant"]),
     ("xtask", &[]),
     // The runtime, and the model types that its interface is made of.
@@ -37,7 +38,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
 ];
 
 /// Nothing depends on these, not even for its own tests.
-const LEAVES: &[&str] = &["cic-tests", "cic-bench", "xtask", "firmware-examples"];
+const LEAVES: &[&str] =
+    &["cic-tests", "cic-conformance", "cic-bench", "xtask", "firmware-examples"];
 
 /// Checks both workspaces.
 pub fn run() -> Result<()> {
