@@ -1,4 +1,5 @@
 //! `cic-bench [DIMS [CODE_AT [ZEROS]]]`: time per cell of the runtime alone, by instruction set.
+//! `cic-bench --limits`: what the processor can do, as JSON.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -11,6 +12,10 @@ use cic_runtime::{S8Session, Sample};
 fn main() {
     let mut words = std::env::args().skip(1);
     let dims = words.next().unwrap_or("1024,256,30,64,16".into());
+    if dims == "--limits" {
+        print!("{}", cic_bench::limits::to_json());
+        return;
+    }
     let dims: Vec<usize> = dims.split(',').map(|n| n.parse().expect("numbers")).collect();
     let code_at = words.next().map_or(2, |n| n.parse().expect("a number"));
     let zeros: f64 = words.next().map_or(0.93, |n| n.parse().expect("a number"));

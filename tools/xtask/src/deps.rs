@@ -30,13 +30,16 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "cic-tools",
         ],
     ),
+    ("cic-conformance", &["cic-model", "cic-runtime"]),
+    ("cic-bench", &["cic-model", "cic-runtime", "cic-data", "cic-quant"]),
     ("xtask", &[]),
     // The runtime, and the model types that its interface is made of.
     ("firmware-examples", &["cic-runtime", "cic-model"]),
 ];
 
 /// Nothing depends on these, not even for its own tests.
-const LEAVES: &[&str] = &["cic-tests", "xtask", "firmware-examples"];
+const LEAVES: &[&str] =
+    &["cic-tests", "cic-conformance", "cic-bench", "xtask", "firmware-examples"];
 
 /// Checks both workspaces.
 pub fn run() -> Result<()> {
