@@ -14,7 +14,10 @@
 //! | `activate_s8` | levels of sums | |
 //! | `requantize_rows_i16`, `_i32` | codes and logits of sums | |
 //! | `value_levels` | levels of values | |
+//!
+//! Those of f32 and f16 models are in [`float`].
 
+pub mod float;
 mod isa;
 mod operands;
 pub mod reference;
@@ -51,6 +54,7 @@ pub struct Kernels {
 ///   inputs, sums have a row for every row of levels and are as long as [`sum_stride`];
 /// - `rows_s8`: `sums.len() · levels.len()` weights, at least one;
 /// - the others: inputs, ratios and outputs have the same length, tables 256 entries.
+#[allow(clippy::type_complexity)]
 pub(crate) struct Table {
     sparse_s8: unsafe fn(&[i8], &[u32], &[u8], &mut [i32]),
     panels_s8: unsafe fn(&Panels<'_>, usize, LevelRows<'_>, &mut SumRows<'_>),
