@@ -13,13 +13,16 @@
 //!
 //! A single cell has no second use for a weight; it takes the loop over listed inputs.
 
-use super::sparse;
+use super::sparse::{self, prefetch};
 use super::vector::{FloatVector, Weight, add_to};
 use super::{Columns, FloatSumRows, InputRows};
 
 /// Inputs that are summed before they join the sums of the cells: their weights stay in the second
 /// cache while all cells go by.
 const INPUTS: usize = 256;
+
+/// How many inputs ahead weights are asked for.
+const AHEAD: usize = 8;
 
 /// `sums[m][r] += Σ_c inputs[m][c] · w[first_output + r][first + c]`: `M` cells and `N` registers at a
 /// time; single cells `ONE` registers, a multiple of 4.
@@ -140,6 +143,7 @@ unsafe fn tile<V: FloatVector, W: Weight, const M: usize, const N: usize>(
         let mut weights = work.weights.add(first);
         let mut acc = [[V::splat(0.0); N]; M];
         for input in 0..work.n_inputs {
+            prefetch::<V, W, N>(weights.wrapping_add(AHEAD * work.stride));
             let mut loaded = [V::splat(0.0); N];
             for (n, loaded) in loaded.iter_mut().enumerate() {
                 *loaded = W::load::<V>(weights.add(n * V::LANES), len);

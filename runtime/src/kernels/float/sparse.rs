@@ -15,7 +15,7 @@ use super::BLOCK;
 use super::vector::{FloatVector, Weight, add_to};
 
 /// How many inputs ahead weights are asked for.
-const AHEAD: usize = 8;
+const AHEAD: usize = 4;
 
 /// `sums[r] += Σ_i values[i] · weights[genes[i]][r]`; `N` registers at a time, a multiple of 4.
 ///
@@ -201,7 +201,7 @@ unsafe fn add_products<V: FloatVector, W: Weight, const N: usize>(
 /// # Safety
 /// The processor has the instruction set of `V`.
 #[inline(always)]
-unsafe fn prefetch<V: FloatVector, W: Weight, const N: usize>(at: *const W) {
+pub(super) unsafe fn prefetch<V: FloatVector, W: Weight, const N: usize>(at: *const W) {
     let lines = (N * V::LANES * size_of::<W>()).div_ceil(64);
     for line in 0..lines {
         // SAFETY: the address need not be readable.
