@@ -1,13 +1,14 @@
 //! Sessions for f32 and f16 models. Sums are single precision.
 
 use cic_model::layer::{Epilogue, Layer, SegmentView, Weights};
-use cic_model::profile::Profile;
+use cic_model::profile::{Profile, is_scaled};
 use cic_model::quant::ONE_Q16;
 use cic_model::rules::RejectReason;
 use cic_model::{Dtype, Model, StageKind};
 
 use crate::error::RunError;
-use crate::kernels::{Kernels, reference};
+use crate::kernels::Kernels;
+use crate::kernels::float::{BLOCK, Columns, FloatKernels, FloatSumRows, InputRows};
 use crate::outcome::{FloatNumbers, Outcome};
 use crate::presence::{Presence, measure};
 use crate::sample::{CheckedSample, Sample};
@@ -18,6 +19,9 @@ pub struct FloatSession<'m> {
     model: &'m Model<'m>,
     profile: Profile<'m>,
     words: Words,
+    kernels: FloatKernels,
+    /// Those that measure samples.
+    measuring: Kernels,
 }
 
 /// Lengths of the parts of the scratch, in words of 4 bytes, in their order.
@@ -44,8 +48,18 @@ struct Parts<'s> {
 }
 
 impl<'m> FloatSession<'m> {
-    /// A session for one input profile of an f32 or f16 model.
+    /// A session for one input profile of an f32 or f16 model, with the best kernels of this
+    /// processor.
     pub fn new(model: &'m Model<'m>, profile: usize) -> Result<Self, RunError> {
+        Self::with_kernels(model, profile, Kernels::best())
+    }
+
+    /// The same, with kernels of the caller's choice.
+    pub fn with_kernels(
+        model: &'m Model<'m>,
+        profile: usize,
+        kernels: Kernels,
+    ) -> Result<Self, RunError> {
         if model.dtype() == Dtype::S8 {
             return Err(RunError::WrongDtype);
         }
@@ -62,7 +76,7 @@ impl<'m> FloatSession<'m> {
             code: model.code_dim(),
             n_leaves: model.n_leaves(),
         };
-        Ok(Self { model, profile, words })
+        Ok(Self { model, profile, words, kernels: kernels.float(), measuring: kernels })
     }
 
     /// The model.
@@ -98,12 +112,13 @@ impl<'m> FloatSession<'m> {
         correction.fill(0);
         let sums: &mut [f32] = bytemuck::must_cast_slice_mut(correction);
         if let Some(layer) = self.model.stage(StageKind::Encoder).first() {
-            let fill = mask.iter().zip(self.profile.fill_values()).enumerate();
-            for (gene, (&is_present, &value)) in fill {
+            let mut listed = Listed::new(&self.kernels, layer, None, sums);
+            for ((gene, &is_present), &value) in (0..).zip(mask).zip(self.profile.fill_values()) {
                 if !is_present {
-                    accumulate(layer, gene, value, sums);
+                    listed.push(gene, value);
                 }
             }
+            listed.flush();
         }
         self.known_presence(mask, correction)
     }
@@ -129,7 +144,7 @@ impl<'m> FloatSession<'m> {
         scratch: &'s mut [u32],
     ) -> Result<Outcome<FloatNumbers<'s>>, RunError> {
         let profile: Profile<'_> = self.profile;
-        let sample = CheckedSample::new_checked(sample, &profile, presence, &Kernels::best())?;
+        let sample = CheckedSample::new_checked(sample, &profile, presence, &self.measuring)?;
         let mut parts = self.divide(scratch)?;
         let depth = sample.depth();
         let mut reject = self.model.rules().check_depth(depth.n_counts, depth.n_genes);
@@ -161,7 +176,7 @@ impl<'m> FloatSession<'m> {
         check_len(code.len(), self.model.code_dim())?;
         check_len(reconstruction.len(), self.model.n_genes())?;
         let Parts { hidden: [a, b], .. } = self.divide(scratch)?;
-        dense_stage(layers, first, code, a, b, reconstruction);
+        dense_stage(&self.kernels, layers, first, code, a, b, reconstruction);
         Ok(())
     }
 
@@ -187,9 +202,15 @@ impl<'m> FloatSession<'m> {
                 *sum += f32::from_bits(bits);
             }
         }
+        let factor = is_scaled(self.profile.kind()).then_some(factor);
+        let mut listed = Listed::new(&self.kernels, first, factor, sums);
+        // A zero is a network input of zero, of whatever kind it is.
         sample.for_each_value(|gene, value| {
-            accumulate(first, gene as usize, self.profile.input(value, factor), sums);
+            if value != 0.0 {
+                listed.push(gene, value);
+            }
         });
+        listed.flush();
         if rest.is_empty() {
             for (place, &sum) in parts.code.iter_mut().zip(sums.iter()) {
                 *place = sum;
@@ -199,9 +220,14 @@ impl<'m> FloatSession<'m> {
         let (activated, carried) =
             sums.split_at_checked(first.activated_dim()).unwrap_or((&[], &[]));
         let [a, b] = &mut parts.hidden;
-        activate(first.segments(), activated.iter().copied(), a);
-        let carry = |row: usize| carried.get(row).copied().unwrap_or(0.0);
-        hidden_layers(rest, activated.len(), carry, a, b, parts.code);
+        for (place, &sum) in a.iter_mut().zip(activated) {
+            *place = sum;
+        }
+        activate(first.segments(), a);
+        hidden_layers(&self.kernels, rest, activated.len(), a, b, parts.code);
+        for (place, &sum) in parts.code.iter_mut().zip(carried) {
+            *place += sum;
+        }
         Ok(())
     }
 
@@ -209,7 +235,7 @@ impl<'m> FloatSession<'m> {
         let layers = self.model.stage(StageKind::Classifier);
         let Parts { hidden: [a, b], code, logits, probabilities, .. } = parts;
         if let Some(first) = layers.first() {
-            dense_stage(layers, first, code, a, b, logits);
+            dense_stage(&self.kernels, layers, first, code, a, b, logits);
             let inv_temperature = self.model.rules().inv_temperature_q16 as f32 / ONE_Q16 as f32;
             softmax(logits, inv_temperature, probabilities);
         }
@@ -236,8 +262,73 @@ impl<'m> FloatSession<'m> {
     }
 }
 
+/// Values that wait for their products with the first layer.
+struct Listed<'a> {
+    kernels: &'a FloatKernels,
+    layer: &'a Layer<'a>,
+    /// Of values that are scaled; the others are network inputs.
+    factor: Option<f32>,
+    sums: &'a mut [f32],
+    genes: [u32; BLOCK],
+    values: [f32; BLOCK],
+    len: usize,
+}
+
+impl<'a> Listed<'a> {
+    fn new(
+        kernels: &'a FloatKernels,
+        layer: &'a Layer<'a>,
+        factor: Option<f32>,
+        sums: &'a mut [f32],
+    ) -> Self {
+        Self { kernels, layer, factor, sums, genes: [0; BLOCK], values: [0.0; BLOCK], len: 0 }
+    }
+
+    fn push(&mut self, gene: u32, value: f32) {
+        if self.len == BLOCK {
+            self.flush();
+        }
+        if let (Some(place), Some(input)) =
+            (self.genes.get_mut(self.len), self.values.get_mut(self.len))
+        {
+            (*place, *input) = (gene, value);
+            self.len += 1;
+        }
+    }
+
+    /// Adds the products of what waits to the sums of all rows.
+    fn flush(&mut self) {
+        let len = core::mem::take(&mut self.len);
+        let genes = self.genes.get(..len).unwrap_or(&[]);
+        let values = self.values.get_mut(..len).unwrap_or(&mut []);
+        if let Some(factor) = self.factor {
+            self.kernels.log1p_f32(factor, values);
+        }
+        let layer = self.layer;
+        let layout = layer.layout();
+        let is_gene_major = layout.block == 1 && layout.panel as usize == self.sums.len();
+        match layer.weights() {
+            Weights::F32(weights) if is_gene_major => {
+                self.kernels.sparse_f32(weights, genes, values, self.sums);
+            }
+            Weights::F16(weights) if is_gene_major => {
+                self.kernels.sparse_f16(weights, genes, values, self.sums);
+            }
+            _ => {
+                for (row, sum) in self.sums.iter_mut().enumerate() {
+                    *sum += genes
+                        .iter()
+                        .zip(&*values)
+                        .fold(0.0, |sum, (&gene, &x)| sum + x * layer.weight(row, gene as usize));
+                }
+            }
+        }
+    }
+}
+
 /// A stage whose input is dense; `out` receives its last layer's sums, carry included.
 fn dense_stage(
+    kernels: &FloatKernels,
     layers: &[Layer<'_>],
     first: &Layer<'_>,
     input: &[f32],
@@ -245,99 +336,125 @@ fn dense_stage(
     b: &mut [f32],
     out: &mut [f32],
 ) {
-    let activated = first.activated_dim();
-    let sum = |row| row_sum(first, row, input);
+    out.fill(0.0);
     let Some((_, rest)) = layers.split_first().filter(|(_, rest)| !rest.is_empty()) else {
-        for (row, place) in out.iter_mut().enumerate() {
-            *place = sum(row);
-        }
+        add_sums(kernels, first, 0, input, out);
         return;
     };
-    activate(first.segments(), (0..activated).map(sum), a);
-    let carry = |row: usize| if row < first.carry() { sum(activated + row) } else { 0.0 };
-    hidden_layers(rest, activated, carry, a, b, out);
+    activated_layer(kernels, first, input, a);
+    hidden_layers(kernels, rest, first.activated_dim(), a, b, out);
+    let n_carried = first.carry().min(out.len());
+    if let Some(out) = out.get_mut(..n_carried) {
+        add_sums(kernels, first, first.activated_dim(), input, out);
+    }
 }
 
-/// The layers after the first, from the `in_dim` values in `a`.
+/// The layers after the first, from the `in_dim` values in `a`, without what is carried.
 fn hidden_layers(
+    kernels: &FloatKernels,
     layers: &[Layer<'_>],
     in_dim: usize,
-    carry: impl Fn(usize) -> f32,
     a: &mut [f32],
     b: &mut [f32],
     out: &mut [f32],
 ) {
     let (mut from, mut to) = (a, b);
     let mut in_dim = in_dim;
+    out.fill(0.0);
     for (number, layer) in layers.iter().enumerate() {
         let input = from.get(..in_dim).unwrap_or(&[]);
         if number + 1 == layers.len() {
-            for (row, place) in out.iter_mut().enumerate() {
-                *place = row_sum(layer, row, input) + carry(row);
-            }
+            add_sums(kernels, layer, 0, input, out);
         } else {
-            let sums = (0..layer.activated_dim()).map(|row| row_sum(layer, row, input));
-            activate(layer.segments(), sums, to);
+            activated_layer(kernels, layer, input, to);
         }
         in_dim = layer.activated_dim();
         core::mem::swap(&mut from, &mut to);
     }
 }
 
-fn activate(
-    segments: &[SegmentView<'_>],
-    mut sums: impl Iterator<Item = f32>,
-    activated: &mut [f32],
-) {
-    let mut places = activated.iter_mut();
+/// The activated outputs of a layer, at the beginning of `to`.
+fn activated_layer(kernels: &FloatKernels, layer: &Layer<'_>, input: &[f32], to: &mut [f32]) {
+    let sums = to.get_mut(..layer.activated_dim()).unwrap_or(&mut []);
+    sums.fill(0.0);
+    add_sums(kernels, layer, 0, input, sums);
+    activate(layer.segments(), sums);
+}
+
+/// Puts activations in the place of their sums.
+fn activate(segments: &[SegmentView<'_>], sums: &mut [f32]) {
+    let mut places = sums.iter_mut();
     for segment in segments {
-        for _ in 0..segment.len {
-            let (Some(sum), Some(place)) = (sums.next(), places.next()) else { return };
-            *place = segment.activation.apply(sum);
+        for place in places.by_ref().take(segment.len) {
+            *place = segment.activation.apply(*place);
         }
     }
 }
 
-/// Bias and products of one row.
-fn row_sum(layer: &Layer<'_>, row: usize, input: &[f32]) -> f32 {
-    let Epilogue::Float { bias } = layer.epilogue() else { return 0.0 };
-    let bias = bias.get(row).copied().unwrap_or(0.0);
-    let in_dim = layer.in_dim();
-    let layout = layer.layout();
-    let is_row = layout.panel == 1 && layout.block as usize == in_dim;
-    let range = row * in_dim..(row + 1) * in_dim;
-    bias + match layer.weights() {
-        Weights::F32(weights) if is_row => {
-            reference::dot_f32(input, weights.get(range).unwrap_or(&[]))
+/// Adds bias and products of the rows from `first` on to their sums.
+fn add_sums(
+    kernels: &FloatKernels,
+    layer: &Layer<'_>,
+    first: usize,
+    input: &[f32],
+    sums: &mut [f32],
+) {
+    if let Epilogue::Float { bias } = layer.epilogue() {
+        for (sum, &bias) in sums.iter_mut().zip(bias.get(first..).unwrap_or(&[])) {
+            *sum += bias;
         }
-        Weights::F16(weights) if is_row => {
-            reference::dot_f16(input, weights.get(range).unwrap_or(&[]))
-        }
-        _ => input
-            .iter()
-            .enumerate()
-            .fold(0.0, |sum, (column, &x)| sum + x * layer.weight(row, column)),
     }
-}
-
-/// Adds the products of one input to the sums of all rows.
-fn accumulate(layer: &Layer<'_>, column: usize, x: f32, sums: &mut [f32]) {
-    let layout = layer.layout();
-    let out_dim = sums.len();
-    let is_gene_major = layout.block == 1 && layout.panel as usize == out_dim;
-    let range = column * out_dim..(column + 1) * out_dim;
     match layer.weights() {
-        Weights::F32(weights) if is_gene_major => {
-            reference::axpy_f32(sums, x, weights.get(range).unwrap_or(&[]));
-        }
-        Weights::F16(weights) if is_gene_major => {
-            reference::axpy_f16(sums, x, weights.get(range).unwrap_or(&[]));
-        }
-        _ => {
-            for (row, sum) in sums.iter_mut().enumerate() {
-                *sum += x * layer.weight(row, column);
+        Weights::F32(weights) => match Form::of(layer, weights, first, sums.len()) {
+            Form::Rows(rows) => kernels.rows_f32(rows, input, sums),
+            Form::Columns(columns) => {
+                let sums = &mut FloatSumRows::single(sums);
+                kernels.columns_f32(&columns, 0, InputRows::single(input), sums);
             }
+            Form::Other => add_products(layer, first, input, sums),
+        },
+        Weights::F16(weights) => match Form::of(layer, weights, first, sums.len()) {
+            Form::Rows(rows) => kernels.rows_f16(rows, input, sums),
+            Form::Columns(columns) => {
+                let sums = &mut FloatSumRows::single(sums);
+                kernels.columns_f16(&columns, 0, InputRows::single(input), sums);
+            }
+            Form::Other => add_products(layer, first, input, sums),
+        },
+        Weights::S8(_) => {}
+    }
+}
+
+/// Some rows of a layer, as its layout has them.
+enum Form<'a, W> {
+    Rows(&'a [W]),
+    Columns(Columns<'a, W>),
+    /// A layout that no kernel reads.
+    Other,
+}
+
+impl<'a, W> Form<'a, W> {
+    fn of(layer: &Layer<'_>, weights: &'a [W], first: usize, n_rows: usize) -> Self {
+        let layout = layer.layout();
+        let (in_dim, out_dim) = (layer.in_dim(), layer.out_dim());
+        let rows = first..first + n_rows;
+        if layout.panel == 1 && layout.block as usize == in_dim {
+            let rows = weights.get(rows.start * in_dim..rows.end * in_dim);
+            return rows.map_or(Self::Other, Self::Rows);
         }
+        if layout.block == 1 && layout.panel as usize == out_dim {
+            let columns = Columns::new_checked(weights, in_dim, out_dim);
+            let columns = columns.and_then(|columns| columns.with_outputs(rows));
+            return columns.map_or(Self::Other, Self::Columns);
+        }
+        Self::Other
+    }
+}
+
+/// Adds the products of any layout.
+fn add_products(layer: &Layer<'_>, first: usize, input: &[f32], sums: &mut [f32]) {
+    for (row, sum) in (first..).zip(sums) {
+        *sum += (0..).zip(input).fold(0.0, |sum, (column, &x)| sum + x * layer.weight(row, column));
     }
 }
 

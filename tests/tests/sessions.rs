@@ -7,8 +7,10 @@ use cic_model::quant::ONE_Q30;
 use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
 use cic_model::{Activation, AlignedBytes, Dtype, Model, Network, ValueKind};
 use cic_quant::{CalibrationSet, QuantizeOptions, quantize};
+use cic_runtime::kernels::{Isa, Kernels};
 use cic_runtime::{FloatSession, RunError, S8Session, Sample};
 use cic_tests::models::{Random, Shape, model, random_network};
+use cic_tests::tolerance;
 use cic_trainer::forward;
 
 fn shapes() -> Vec<Shape> {
@@ -66,16 +68,75 @@ fn float_sessions_agree_with_the_reference() {
                 let sample = Sample::DenseCounts { counts: &counts, total: None };
                 let outcome = session.run(&sample, None, &mut scratch).unwrap();
                 let numbers = outcome.numbers.unwrap();
-                assert_close(numbers.code, &expected.code, 1e-5);
-                assert_close(numbers.logits, &expected.logits, 1e-5);
+                assert_close(numbers.code, &expected.code, tolerance::F32);
+                assert_close(numbers.logits, &expected.logits, tolerance::F32);
                 let code = numbers.code.to_vec();
                 if shape.decoder {
                     let mut reproduced = vec![0.0; shape.n_genes];
                     session.reconstruct(&code, &mut scratch, &mut reproduced).unwrap();
-                    assert_close(&reproduced, &expected.reconstruction, 1e-5);
+                    assert_close(&reproduced, &expected.reconstruction, tolerance::F32);
                 }
             }
         }
+    }
+}
+
+/// Shapes and layouts that between them take every kernel and the way without one.
+fn shapes_for_kernels() -> Vec<(Shape, Vec<LayoutPlan>)> {
+    let plain = vec![
+        LayoutPlan::Sparse,
+        LayoutPlan::Rows,
+        LayoutPlan::Uniform(Layout { block: 4, panel: 8 }),
+    ];
+    let mut cases: Vec<_> = shapes().into_iter().map(|shape| (shape, plain.clone())).collect();
+    // More non-zero inputs than a block.
+    let wide = Shape { n_genes: 1_100, hidden: vec![83, 40], code: 19, ..Shape::small() };
+    cases.push((wide, plain));
+    // The encoder's first layer has 16 + 8 outputs, the decoder's 16 + 24.
+    let columns = [24, 40].map(|out_dim| LayoutPlan::Uniform(Layout::gene_major(out_dim)));
+    let shape = Shape { n_genes: 24, hidden: vec![16], code: 8, ..Shape::small() };
+    cases.push((shape, columns.to_vec()));
+    cases
+}
+
+#[test]
+fn float_sessions_of_every_instruction_set_agree_with_the_reference() {
+    for (shape, layouts) in shapes_for_kernels() {
+        let mut random = Random(29);
+        let network = random_network(&shape, &mut random);
+        let (half, cells) = quantised(&shape, &network, Dtype::F16, &mut random);
+        let half = ModelSpec::from_model(&Model::open_verified(&half).unwrap());
+        let single = model(NetworkSpec::F32(network), shape.n_genes, shape.n_leaves);
+        for (spec, tolerance) in [(single, tolerance::F32), (half, tolerance::F16)] {
+            let (NetworkSpec::F32(network) | NetworkSpec::F16(network)) = &spec.network else {
+                panic!("a float network")
+            };
+            for layouts in layouts.iter().copied() {
+                let bytes = AlignedBytes::new(&spec.to_bytes(layouts).unwrap());
+                let model = Model::open_verified(&bytes).unwrap();
+                for kernels in Isa::ALL.into_iter().filter_map(Kernels::of) {
+                    let session = FloatSession::with_kernels(&model, 0, kernels).unwrap();
+                    for counts in cells.iter().take(10) {
+                        check_float(&session, network, counts, tolerance);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn check_float(session: &FloatSession<'_>, network: &Network, counts: &[u32], tolerance: f64) {
+    let expected = forward(network, &inputs(counts));
+    let mut scratch = vec![u32::MAX; session.scratch_len() / 4];
+    let sample = Sample::DenseCounts { counts, total: None };
+    let numbers = session.run(&sample, None, &mut scratch).unwrap().numbers.unwrap();
+    assert_close(numbers.code, &expected.code, tolerance);
+    assert_close(numbers.logits, &expected.logits, tolerance);
+    if !network.decoder.is_empty() {
+        let code = numbers.code.to_vec();
+        let mut reproduced = vec![f32::NAN; counts.len()];
+        session.reconstruct(&code, &mut scratch, &mut reproduced).unwrap();
+        assert_close(&reproduced, &expected.reconstruction, tolerance);
     }
 }
 
@@ -105,7 +166,7 @@ fn missing_genes_count_as_their_fill_values() {
         expected_input[gene as usize] = (f64::from(value) * 1e4 / library).ln_1p() as f32;
     }
     let expected = forward(&network, &expected_input);
-    assert_close(outcome.numbers.unwrap().code, &expected.code, 1e-5);
+    assert_close(outcome.numbers.unwrap().code, &expected.code, tolerance::F32);
 
     let listed_but_missing = Sample::Counts { genes: &[1], counts: &[5], total: None };
     assert_eq!(
@@ -114,8 +175,18 @@ fn missing_genes_count_as_their_fill_values() {
     );
 }
 
-/// Quantises a random network with random cells.
+/// A random network as int8, with random cells.
 fn int8(shape: &Shape, network: &Network, random: &mut Random) -> (AlignedBytes, Vec<Vec<u32>>) {
+    quantised(shape, network, Dtype::S8, random)
+}
+
+/// Quantises a random network with random cells.
+fn quantised(
+    shape: &Shape,
+    network: &Network,
+    to: Dtype,
+    random: &mut Random,
+) -> (AlignedBytes, Vec<Vec<u32>>) {
     let cells: Vec<Vec<u32>> = (0..200).map(|_| counts(shape.n_genes, random)).collect();
     let dense: Vec<f32> = cells.iter().flatten().map(|&count| count as f32).collect();
     let values = CsrMatrix::from_dense(shape.n_genes, &dense).unwrap();
@@ -124,7 +195,7 @@ fn int8(shape: &Shape, network: &Network, random: &mut Random) -> (AlignedBytes,
     let full = AlignedBytes::new(&spec.to_bytes(LayoutPlan::default()).unwrap());
     let full = Model::open_verified(&full).unwrap();
     let calibration = CalibrationSet { values: &values, totals: &totals };
-    let bytes = quantize(&full, &calibration, QuantizeOptions::new(Dtype::S8)).unwrap();
+    let bytes = quantize(&full, &calibration, QuantizeOptions::new(to)).unwrap();
     (AlignedBytes::new(&bytes), cells)
 }
 
@@ -223,6 +294,31 @@ fn stated_scratch_is_exactly_what_is_used() {
         short.unwrap_err(),
         RunError::ScratchTooShort { needed: 4 * words, found: 4 * (words - 1) }
     );
+}
+
+#[test]
+fn float_sessions_state_the_scratch_that_they_use() {
+    let shape = Shape::small();
+    let mut random = Random(31);
+    let spec =
+        model(NetworkSpec::F32(random_network(&shape, &mut random)), shape.n_genes, shape.n_leaves);
+    let bytes = AlignedBytes::new(&spec.to_bytes(LayoutPlan::default()).unwrap());
+    let model = Model::open_verified(&bytes).unwrap();
+    const PAINT: u32 = 0xA5A5_A5A5;
+    for kernels in Isa::ALL.into_iter().filter_map(Kernels::of) {
+        let session = FloatSession::with_kernels(&model, 0, kernels).unwrap();
+        let words = session.scratch_len() / 4;
+        let counts = counts(shape.n_genes, &mut random);
+        let sample = Sample::DenseCounts { counts: &counts, total: None };
+        let mut scratch = vec![PAINT; words + 64];
+        session.run(&sample, None, &mut scratch).unwrap();
+        let used = scratch.iter().rposition(|&word| word != PAINT).unwrap() + 1;
+        assert_eq!(4 * used, session.scratch_len());
+        assert_eq!(
+            session.run(&sample, None, &mut scratch[..words - 1]).unwrap_err(),
+            RunError::ScratchTooShort { needed: 4 * words, found: 4 * (words - 1) }
+        );
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ pub enum Isa {
     Scalar,
     /// x86 with SSE4.1.
     Sse41,
-    /// x86 with AVX2 and FMA.
+    /// x86 with AVX2, FMA and F16C.
     Avx2,
     /// x86 with AVX2 and its byte dot product.
     AvxVnni,

@@ -16,7 +16,10 @@
 //! | `code_levels` | the 7-bit code | |
 //! | `value_levels` | levels of values | |
 //! | `measure_counts`, `measure_values` | depth and range of a sample | |
+//!
+//! Those of f32 and f16 models are in [`float`].
 
+pub mod float;
 mod isa;
 mod operands;
 pub mod reference;
@@ -55,6 +58,7 @@ pub struct Kernels {
 ///   inputs, sums have a row for every row of levels and are as long as [`sum_stride`];
 /// - `rows_s8`: `sums.len() · levels.len()` weights, at least one;
 /// - the others: inputs, ratios and outputs have the same length, tables 256 entries.
+#[allow(clippy::type_complexity)]
 pub(crate) struct Table {
     sparse_s8: unsafe fn(&[i8], &[u32], &[u8], &mut [i32]),
     panels_s8: unsafe fn(&Panels<'_>, usize, LevelRows<'_>, &mut SumRows<'_>),

@@ -4,7 +4,6 @@
 
 use cic_model::layer::Layout;
 use cic_model::quant::{code_level, requantize_i16, requantize_i32, table_index};
-use half::f16;
 
 use crate::outcome::Depth;
 
@@ -112,32 +111,4 @@ pub fn dot_s8(levels: &[u8], row: &[i8]) -> i32 {
     levels.iter().zip(row).fold(0, |sum: i32, (&level, &weight)| {
         sum.wrapping_add(i32::from(level) * i32::from(weight))
     })
-}
-
-/// `sums[r] += x · column[r]`
-#[inline]
-pub fn axpy_f32(sums: &mut [f32], x: f32, column: &[f32]) {
-    for (sum, &weight) in sums.iter_mut().zip(column) {
-        *sum += x * weight;
-    }
-}
-
-/// `Σ x[c] · row[c]`, in the order of the columns.
-#[inline]
-pub fn dot_f32(x: &[f32], row: &[f32]) -> f32 {
-    x.iter().zip(row).fold(0.0, |sum, (&x, &weight)| sum + x * weight)
-}
-
-/// `sums[r] += x · column[r]`, weights in half precision.
-#[inline]
-pub fn axpy_f16(sums: &mut [f32], x: f32, column: &[u16]) {
-    for (sum, &bits) in sums.iter_mut().zip(column) {
-        *sum += x * f16::from_bits(bits).to_f32();
-    }
-}
-
-/// `Σ x[c] · row[c]`, weights in half precision, in the order of the columns.
-#[inline]
-pub fn dot_f16(x: &[f32], row: &[u16]) -> f32 {
-    x.iter().zip(row).fold(0.0, |sum, (&x, &bits)| sum + x * f16::from_bits(bits).to_f32())
 }

@@ -57,7 +57,8 @@ pub struct Shifted<T> {
 }
 
 impl<T: Copy + Default> Shifted<T> {
-    fn resize(&mut self, len: usize, start: usize) -> &mut [T] {
+    /// As long as asked for, from a place that many elements into the memory.
+    pub(crate) fn resize(&mut self, len: usize, start: usize) -> &mut [T] {
         self.start = start;
         self.memory.clear();
         self.memory.resize(start + len, T::default());

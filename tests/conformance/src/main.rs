@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cic_conformance::run;
+use cic_conformance::{Tally, run, run_float};
 use cic_runtime::kernels::Isa;
 
 fn main() -> ExitCode {
@@ -15,15 +15,19 @@ fn main() -> ExitCode {
             println!("SKIPPED: {}: not on this processor", isa.name());
             continue;
         }
-        let tally = run(isa, n_layers, large_every, seed, |mismatch| println!("{mismatch:?}"));
-        println!(
-            "{}: {} layers, {} of them large, seed {seed}: {} mismatches",
-            isa.name(),
-            tally.n_layers,
-            tally.n_large,
-            tally.n_mismatches
-        );
-        has_failed |= tally.n_mismatches > 0;
+        let tell = |operators: &str, tally: Tally| {
+            println!(
+                "{}, {operators}: {} layers, {} of them large, seed {seed}: {} mismatches",
+                isa.name(),
+                tally.n_layers,
+                tally.n_large,
+                tally.n_mismatches
+            );
+            tally.n_mismatches > 0
+        };
+        let report = |mismatch: &_| println!("{mismatch:?}");
+        has_failed |= tell("int8", run(isa, n_layers, large_every, seed, report));
+        has_failed |= tell("float", run_float(isa, n_layers, large_every, seed, report));
     }
     if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -24,7 +24,7 @@ use super::{Isa, Table};
 pub(super) fn has(isa: Isa) -> bool {
     match isa {
         Isa::Sse41 => has!("sse4.1"),
-        Isa::Avx2 => has!("avx2") && has!("fma"),
+        Isa::Avx2 => has!("avx2") && has!("fma") && has!("f16c"),
         Isa::AvxVnni => has(Isa::Avx2) && has!("avxvnni"),
         Isa::Avx512Vnni => {
             has!("avx512f")
