@@ -148,7 +148,8 @@ impl<'m> FloatSession<'m> {
         let mut parts = self.divide(scratch)?;
         let depth = sample.depth();
         let mut reject = self.model.rules().check_depth(depth.n_counts, depth.n_genes);
-        let Some(factor) = sample.factor()? else {
+        // What holds nothing has no code, also where nothing has to be divided by.
+        let Some(factor) = sample.factor()?.filter(|_| depth.n_genes > 0) else {
             let reason = match depth.n_genes {
                 0 => RejectReason::Empty,
                 _ => RejectReason::LibraryTooLarge,
