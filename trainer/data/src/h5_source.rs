@@ -32,13 +32,6 @@ pub(crate) enum Node {
     Dataset,
 }
 
-/// Values in single precision, with the first integer that is too large for it.
-pub(crate) struct Values {
-    pub(crate) data: Vec<f32>,
-    /// Position and value.
-    pub(crate) too_large: Option<(usize, f64)>,
-}
-
 impl H5Source {
     /// Opens the file after checking that it is as long as its superblock says.
     pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
@@ -139,38 +132,6 @@ impl H5Source {
         dataset.read_raw_bytes().map_err(self.fault(object))
     }
 
-    /// A one-dimensional data set of numbers as expression values.
-    pub(crate) fn values(&self, object: &str) -> Result<Values, DataError> {
-        let dataset = self.vector(object)?;
-        let element = self.element(object, &dataset)?;
-        if element == Element::F32 {
-            let data = dataset.read_raw::<f32>().map_err(self.fault(object))?;
-            return Ok(Values { data, too_large: None });
-        }
-        let mut too_large = None;
-        let data = self.converted(object, &dataset, element, |at, number| {
-            if element.is_integer() && number.as_f64() > MAX_EXACT_COUNT && too_large.is_none() {
-                too_large = Some((at, number.as_f64()));
-            }
-            number.as_f64() as f32
-        })?;
-        Ok(Values { data, too_large })
-    }
-
-    /// A one-dimensional data set of column indices. What does not fit 32 bits becomes
-    /// `u32::MAX`, which is outside every matrix.
-    pub(crate) fn indices(&self, object: &str) -> Result<Vec<u32>, DataError> {
-        let dataset = self.vector(object)?;
-        let element = self.integer_element(object, &dataset)?;
-        if matches!(element, Element::I32 | Element::U32) {
-            // The library checks the width only, and a negative index becomes a huge one.
-            return dataset.read_raw::<u32>().map_err(self.fault(object));
-        }
-        self.converted(object, &dataset, element, |_, number| {
-            number.as_u64().and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX)
-        })
-    }
-
     /// A one-dimensional data set of row pointers, or the elements of a shape.
     pub(crate) fn pointers(&self, object: &str) -> Result<Vec<usize>, DataError> {
         let dataset = self.vector(object)?;
@@ -232,48 +193,6 @@ impl H5Source {
         Ok(strings)
     }
 
-    /// The rows of a two-dimensional data set of numbers, a few at a time.
-    pub(crate) fn for_each_row(
-        &self,
-        object: &str,
-        mut visit: impl FnMut(&[f32]),
-    ) -> Result<Option<(usize, f64)>, DataError> {
-        let dataset = self.dataset(object)?;
-        self.check_storage(object, &dataset)?;
-        let element = self.element(object, &dataset)?;
-        let [n_rows, n_cols] = dataset.shape()[..] else {
-            return Err(self.wrong_rank(object, 2, dataset.ndims()));
-        };
-        let chunk_rows = dataset.chunk_dims().and_then(|dims| dims.first().copied()).unwrap_or(1);
-        // Whole chunks are read at once, so that none is decompressed twice.
-        let wanted = (BLOCK_ELEMENTS / n_cols.max(1)).clamp(1, n_rows.max(1));
-        let step = wanted.next_multiple_of(chunk_rows.clamp(1, n_rows.max(1)));
-        let mut too_large = None;
-        let mut values = Vec::new();
-        for start in (0..n_rows).step_by(step) {
-            let rows = step.min(n_rows - start);
-            values.clear();
-            dispatch!(element, T => {
-                let block = dataset
-                    .read_slice::<T>(&[start, 0], &[rows, n_cols])
-                    .map_err(self.fault(object))?;
-                for (at, number) in block.into_iter().enumerate() {
-                    let number = number.as_f64();
-                    if element.is_integer() && number > MAX_EXACT_COUNT {
-                        too_large.get_or_insert((start * n_cols + at, number));
-                    }
-                    values.push(number as f32);
-                }
-            });
-            if n_cols == 0 {
-                (0..rows).for_each(|_| visit(&[]));
-            } else {
-                values.chunks_exact(n_cols).for_each(&mut visit);
-            }
-        }
-        Ok(too_large)
-    }
-
     /// The error for an element type that cannot be read as `wanted`.
     pub(crate) fn unknown_type(
         &self,
@@ -289,7 +208,8 @@ impl H5Source {
         }
     }
 
-    fn dataset(&self, object: &str) -> Result<H5Dataset, DataError> {
+    /// A data set that is no link.
+    pub(crate) fn dataset(&self, object: &str) -> Result<H5Dataset, DataError> {
         match self.node(object)? {
             Some(Node::Dataset) => {}
             found => {
@@ -307,7 +227,7 @@ impl H5Source {
     }
 
     /// A one-dimensional data set that the file can hold.
-    fn vector(&self, object: &str) -> Result<H5Dataset, DataError> {
+    pub(crate) fn vector(&self, object: &str) -> Result<H5Dataset, DataError> {
         let dataset = self.dataset(object)?;
         if dataset.ndims() != 1 {
             return Err(self.wrong_rank(object, 1, dataset.ndims()));
@@ -318,7 +238,11 @@ impl H5Source {
 
     /// Refuses storage outside the file, unknown filters, and chunks larger than the file can
     /// hold. Returns the most bytes that the data set can really have.
-    fn check_storage(&self, object: &str, dataset: &H5Dataset) -> Result<u64, DataError> {
+    pub(crate) fn check_storage(
+        &self,
+        object: &str,
+        dataset: &H5Dataset,
+    ) -> Result<u64, DataError> {
         let outside = |kind: &str| {
             let kind = kind.to_string();
             Err(DataError::LinkRefused { path: self.path.clone(), object: object.into(), kind })
@@ -395,7 +319,12 @@ impl H5Source {
         Ok(())
     }
 
-    fn integer_element(&self, object: &str, dataset: &H5Dataset) -> Result<Element, DataError> {
+    /// The type of a data set that must hold integers.
+    pub(crate) fn integer_element(
+        &self,
+        object: &str,
+        dataset: &H5Dataset,
+    ) -> Result<Element, DataError> {
         let element = self.element(object, dataset)?;
         if element.is_integer() {
             return Ok(element);
@@ -404,7 +333,8 @@ impl H5Source {
         Err(self.unknown_type(object, &found, "integers"))
     }
 
-    fn element(&self, object: &str, dataset: &H5Dataset) -> Result<Element, DataError> {
+    /// The type of a data set that must hold numbers.
+    pub(crate) fn element(&self, object: &str, dataset: &H5Dataset) -> Result<Element, DataError> {
         let datatype = dataset.datatype().map_err(self.fault(object))?;
         Element::of(&datatype).ok_or_else(|| {
             self.unknown_type(object, &datatype, "32- or 64-bit floats, or integers")
@@ -436,7 +366,8 @@ impl H5Source {
         Ok(converted)
     }
 
-    fn wrong_rank(&self, object: &str, expected: usize, found: usize) -> DataError {
+    /// The error for another number of dimensions.
+    pub(crate) fn wrong_rank(&self, object: &str, expected: usize, found: usize) -> DataError {
         DataError::Shape {
             path: self.path.clone(),
             what: format!("dimensions of {object:?}"),
@@ -450,12 +381,17 @@ impl H5Source {
     }
 
     fn fault(&self, object: &str) -> impl Fn(rust_hdf5::Hdf5Error) -> DataError {
-        let (path, object) = (self.path.clone(), object.to_string());
-        move |error| DataError::Hdf5 {
-            path: path.clone(),
-            object: object.clone(),
-            reason: error.to_string(),
-        }
+        fault(&self.path, object)
+    }
+}
+
+/// What the HDF5 library says about an object, as an error of this crate.
+pub(crate) fn fault(path: &Path, object: &str) -> impl Fn(rust_hdf5::Hdf5Error) -> DataError {
+    let (path, object) = (path.to_path_buf(), object.to_string());
+    move |error| DataError::Hdf5 {
+        path: path.clone(),
+        object: object.clone(),
+        reason: error.to_string(),
     }
 }
 

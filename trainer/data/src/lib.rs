@@ -12,18 +12,24 @@
 #![forbid(unsafe_code)]
 
 mod align;
+mod cell_blocks;
 mod cellranger;
+mod csr_blocks;
 mod delimited;
+mod dense_blocks;
 mod error;
 mod expression;
+mod expression_reader;
 mod h5_element;
 mod h5_source;
+mod h5_vector;
 mod h5ad;
 mod h5ad_frame;
 mod h5ad_writer;
 mod matrix;
 mod matrix_market;
 mod mex;
+mod mtx_blocks;
 mod obs;
 mod sample_table;
 mod scale;
@@ -32,15 +38,17 @@ mod sniff;
 mod text_out;
 mod text_source;
 
-pub use align::{AlignedMatrix, align};
+pub use align::{AlignedMatrix, AlignedRows, PanelAlignment, align};
+pub use cell_blocks::BlockSize;
 pub use error::DataError;
 pub use expression::{
-    ExpressionMatrix, Gene, MatrixChoice, Orientation, ReadOptions, Source, is_ensembl_gene_id,
-    read_expression,
+    ExpressionHead, ExpressionMatrix, Gene, MatrixChoice, Names, Orientation, ReadOptions, Source,
+    is_ensembl_gene_id, read_expression,
 };
+pub use expression_reader::ExpressionReader;
 pub use h5ad_writer::{AnnDataOut, UnsValue, write_h5ad};
 pub use matrix::CsrMatrix;
 pub use obs::{Column, ObsTable};
 pub use sample_table::{SampleTable, SplitPart, read_labels_tsv, read_split, split_parts};
-pub use scale::{Scale, ScaleVerdict, check_scale};
+pub use scale::{Scale, ScaleEvidence, ScaleVerdict, check_scale};
 pub use text_out::{csv_field, sanitise_for_terminal, write_atomic};
