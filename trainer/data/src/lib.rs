@@ -25,6 +25,7 @@ mod h5_source;
 mod h5_vector;
 mod h5ad;
 mod h5ad_frame;
+mod h5ad_objects;
 mod h5ad_writer;
 mod matrix;
 mod matrix_market;
@@ -46,7 +47,7 @@ pub use expression::{
     is_ensembl_gene_id, read_expression,
 };
 pub use expression_reader::ExpressionReader;
-pub use h5ad_writer::{AnnDataOut, UnsValue, write_h5ad};
+pub use h5ad_writer::{AnnDataOut, AnnDataPlan, AnnDataWriter, UnsValue, write_h5ad};
 pub use matrix::CsrMatrix;
 pub use obs::{Column, ObsTable};
 pub use sample_table::{SampleTable, SplitPart, read_labels_tsv, read_split, split_parts};
