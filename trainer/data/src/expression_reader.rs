@@ -102,6 +102,11 @@ impl ExpressionReader {
         &self.head
     }
 
+    /// About how many values the file has; 0 where nothing is known before they are read.
+    pub fn expected_values(&self) -> usize {
+        self.blocks.expected_values()
+    }
+
     /// The next cells in the order of the file, at least one; `None` after the last.
     ///
     /// # Errors
