@@ -229,13 +229,14 @@ impl CallSink for AnnDataSink<'_> {
     }
 
     fn finish(self, kind: ValueKind) -> Result<Summary, Failure> {
-        let Held { args, model, head, n_present, calls } = &self.held;
         let summary = self.held.check()?;
-        let facts = facts(args, model, &head.source.format, kind, *n_present)?;
+        let Held { args, model, head, n_present, calls } = self.held;
+        let facts = facts(args, model, &head.source.format, kind, n_present)?;
         let genes: Vec<String> = head.genes.iter().map(|gene| gene.id.clone()).collect();
-        self.writer
-            .finish(&anndata(head, &genes, model, calls, facts))
-            .map_err(|error| output::failed(&args.output, error))?;
+        let tables = anndata(&head, &genes, model, &calls, facts);
+        // The columns hold all of it now.
+        drop(calls);
+        self.writer.finish(&tables).map_err(|error| output::failed(&args.output, error))?;
         Ok(summary)
     }
 }

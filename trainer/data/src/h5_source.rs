@@ -16,13 +16,16 @@ use rust_hdf5::{DatatypeMessage, H5Dataset, H5File, LinkClass, StorageLayout};
 
 use crate::error::DataError;
 use crate::h5_element::{Element, Number, dispatch, fixed_string};
-use crate::sniff::hdf5_start;
+use crate::h5_heap::{Heap, REFERENCE_LEN};
+use crate::sniff::{HDF5_SIGNATURE, hdf5_start};
 
 /// An open HDF5 file.
 pub(crate) struct H5Source {
     file: H5File,
     path: PathBuf,
     len: u64,
+    /// Whether addresses and lengths have 8 bytes and count from the first byte of the file.
+    plain_addresses: bool,
 }
 
 /// What stands at a path.
@@ -48,7 +51,8 @@ impl H5Source {
                 reason: error.to_string(),
             }
         })?;
-        Ok(Self { file, path: path.to_path_buf(), len })
+        let plain_addresses = has_plain_addresses(&mut plain).map_err(DataError::io(path))?;
+        Ok(Self { file, path: path.to_path_buf(), len, plain_addresses })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -173,9 +177,21 @@ impl H5Source {
         };
         let strings: Vec<String> = match dataset.datatype().map_err(self.fault(object))? {
             DatatypeMessage::VarLenString { .. } => {
-                self.check_heap_references(object, &dataset)?;
-                let items = dataset.read_vlen_bytes().map_err(self.fault(object))?;
-                items.into_iter().enumerate().map(|(at, item)| decode(at, item)).collect()
+                let references = self.heap_references(object, &dataset)?;
+                if self.plain_addresses && dataset.element_size() == REFERENCE_LEN {
+                    let mut heap = Heap::open(&self.path).map_err(DataError::io(&self.path))?;
+                    let references = references.chunks_exact(REFERENCE_LEN).enumerate();
+                    references
+                        .map(|(at, reference)| {
+                            let item = heap.read(reference).map(<[u8]>::to_vec);
+                            decode(at, item.map_err(|reason| self.broken(object, reason))?)
+                        })
+                        .collect()
+                } else {
+                    drop(references);
+                    let items = dataset.read_vlen_bytes().map_err(self.fault(object))?;
+                    items.into_iter().enumerate().map(|(at, item)| decode(at, item)).collect()
+                }
             }
             DatatypeMessage::FixedString { size, padding, .. } if size > 0 => {
                 let bytes = dataset.read_raw_bytes().map_err(self.fault(object))?;
@@ -300,8 +316,8 @@ impl H5Source {
 
     /// Strings live in a heap that is not compressed. As long as no two elements share one heap
     /// entry they cannot take more memory than the file has bytes; no writer shares them, so a
-    /// file that does is refused.
-    fn check_heap_references(&self, object: &str, dataset: &H5Dataset) -> Result<(), DataError> {
+    /// file that does is refused. Returns the references.
+    fn heap_references(&self, object: &str, dataset: &H5Dataset) -> Result<Vec<u8>, DataError> {
         let width = dataset.element_size();
         if width <= 4 {
             return Err(self.broken(object, "references to strings are too short".into()));
@@ -316,7 +332,8 @@ impl H5Source {
                 return Err(self.broken(object, "two elements share one stored string".into()));
             }
         }
-        Ok(())
+        drop(seen);
+        Ok(bytes)
     }
 
     /// The type of a data set that must hold integers.
@@ -416,6 +433,19 @@ fn end_of_file_address(file: &mut File, len: u64) -> std::io::Result<Option<u64>
     let mut end = [0; 8];
     end.copy_from_slice(&superblock[end_at..end_at + 8]);
     Ok(Some(u64::from_le_bytes(end)))
+}
+
+/// Whether the superblock is the first thing in the file and has 8-byte addresses and lengths.
+fn has_plain_addresses(file: &mut File) -> std::io::Result<bool> {
+    let mut start = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(16).read_to_end(&mut start)?;
+    let sizes = match start.get(8) {
+        Some(0 | 1) => start.get(13..15),
+        Some(2 | 3) => start.get(9..11),
+        _ => None,
+    };
+    Ok(start.starts_with(HDF5_SIGNATURE) && sizes == Some(&[8, 8]))
 }
 
 /// The largest integer up to which every count is exact in single precision.

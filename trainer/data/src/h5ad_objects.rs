@@ -130,8 +130,15 @@ fn strings<'a>(
         // The library's own way of writing strings makes an empty list that HDF5 cannot open.
         let kind = DatatypeMessage::VarLenString { padding: 0, charset: 1 };
         group.new_dataset::<u8>().datatype(kind).shape([0]).create(name)?
-    } else {
+    } else if values.len() <= STRINGS_AT_ONCE {
         group.write_vlen_strings(name, &values)?
+    } else {
+        // In pieces, because the library holds three more vectors as long as what it writes.
+        let dataset = group.create_appendable_vlen_dataset(name, STRINGS_AT_ONCE, None)?;
+        for piece in values.chunks(STRINGS_AT_ONCE) {
+            group.append_vlen_strings(name, piece)?;
+        }
+        dataset
     };
     encode(&dataset, "string-array", "0.2.0")
 }
@@ -148,5 +155,7 @@ pub(crate) fn encode(dataset: &H5Dataset, kind: &str, version: &str) -> Result<(
     Ok(())
 }
 
+/// Most strings that are written as one contiguous data set.
+const STRINGS_AT_ONCE: usize = 1 << 16;
 /// The name of the column that holds the row names, as AnnData uses it.
 pub(crate) const INDEX: &str = "_index";

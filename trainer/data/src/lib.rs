@@ -2,10 +2,12 @@
 //!
 //! [`read_expression`] turns a file of any format that is read into an [`ExpressionMatrix`]: names
 //! of cells and genes, a sparse matrix of finite, non-negative values, and what the file says about
-//! the cells. [`check_scale`] tells whether the values are counts, normalised or logarithms.
-//! Labels and splits come from the file's own [`ObsTable`] or from a [`SampleTable`] beside it.
-//! Results are written as AnnData ([`write_h5ad`]) or as text ([`write_atomic`]), and appear under
-//! their name only when they are complete.
+//! the cells. [`ExpressionReader`] gives the same values in blocks of cells, for files larger than
+//! memory. [`check_scale`] tells whether the values are counts, normalised or logarithms;
+//! [`ScaleEvidence`] tells it of blocks. Labels and splits come from the file's own [`ObsTable`] or
+//! from a [`SampleTable`] beside it. Results are written as AnnData ([`write_h5ad`],
+//! [`AnnDataWriter`]) or as text ([`write_atomic`]), and appear under their name only when they are
+//! complete.
 //!
 //! Files are not trusted: a header that lies does not allocate, links out of the file are not
 //! followed, and every refusal names the place.
@@ -21,6 +23,7 @@ mod error;
 mod expression;
 mod expression_reader;
 mod h5_element;
+mod h5_heap;
 mod h5_source;
 mod h5_vector;
 mod h5ad;

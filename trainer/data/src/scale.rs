@@ -129,7 +129,7 @@ impl ScaleEvidence {
                     let place = (first_row + row, column as usize);
                     return Err(refuse_value(names, place, value, declared));
                 }
-                let is_integer = value.fract() == 0.0;
+                let is_integer = is_integer(value);
                 integers &= is_integer;
                 evidence.max = evidence.max.max(value);
                 sum += f64::from(value);
@@ -270,7 +270,7 @@ fn refuse_value(
 /// What one value says against a kind.
 fn contradiction(kind: ValueKind, value: f32) -> Option<(ValueKind, String)> {
     let reason = match kind {
-        ValueKind::Counts if value.fract() != 0.0 => format!("has {value}, which is no integer"),
+        ValueKind::Counts if !is_integer(value) => format!("has {value}, which is no integer"),
         ValueKind::Counts if f64::from(value) > MAX_EXACT_COUNT => {
             format!("has {value}, above 16777216 (2^24), the largest exact count")
         }
@@ -280,6 +280,11 @@ fn contradiction(kind: ValueKind, value: f32) -> Option<(ValueKind, String)> {
         _ => return None,
     };
     Some((kind, reason))
+}
+
+/// Whether a value of zero or more is an integer: all are that have no bits left for a fraction.
+fn is_integer(value: f32) -> bool {
+    value >= 16_777_216.0 || value as u32 as f32 == value
 }
 
 fn extend((min, max): (f64, f64), other: (f64, f64)) -> (f64, f64) {
