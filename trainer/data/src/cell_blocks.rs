@@ -13,9 +13,9 @@ pub struct BlockSize {
 }
 
 impl Default for BlockSize {
-    /// 512 cells or half a million values: about 4 MB.
+    /// 256 cells or a quarter of a million values: about 2 MB.
     fn default() -> Self {
-        Self { cells: 512, values: 1 << 19 }
+        Self { cells: 256, values: 1 << 18 }
     }
 }
 
