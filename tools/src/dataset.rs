@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use cic_data::{
-    AlignedMatrix, Column, ExpressionMatrix, MatrixChoice, Orientation, ReadOptions, SplitPart,
-    align, check_scale, read_expression, read_labels_tsv, read_split, split_parts,
+    AlignedMatrix, Column, ExpressionMatrix, MatrixChoice, Names, ObsTable, Orientation,
+    ReadOptions, SplitPart, align, check_scale, read_expression, read_labels_tsv, read_split,
+    split_parts,
 };
 use cic_model::genes::GeneName;
 use cic_model::profile::Library;
@@ -78,34 +79,33 @@ pub struct TotalArgs {
 }
 
 impl TotalArgs {
-    /// Takes the sums over all measured genes from the column, if one was named, and says so where
-    /// the model has no use for them.
-    pub(crate) fn apply(
+    /// The sums over all measured genes from the column, if one was named; said so where the model has
+    /// no use for them.
+    pub(crate) fn read(
         &self,
         model: &Model<'_>,
-        matrix: &ExpressionMatrix,
-        totals: &mut [f64],
-    ) -> Result<(), Failure> {
-        let Some(key) = &self.total_counts else { return Ok(()) };
+        names: Names<'_>,
+        obs: &ObsTable,
+    ) -> Result<Option<Vec<f64>>, Failure> {
+        let Some(key) = &self.total_counts else { return Ok(None) };
         if model.profiles().iter().all(|profile| profile.library() != Library::AllMeasured) {
             tell(
                 "note: --total-counts changes nothing: the model divides by sums over its own genes \
                  (cic train --library)",
             );
         }
-        let column = obs_column(matrix, key)?;
-        for (row, total) in totals.iter_mut().enumerate() {
+        let column = obs_column(names.path, obs, key)?;
+        let total = |(row, name): (usize, &String)| {
             let number = column.number(row).filter(|total| total.is_finite() && *total >= 0.0);
-            *total = number.ok_or_else(|| {
+            number.ok_or_else(|| {
                 Failure::input(format!(
-                    "{}: column {key:?} has no usable number for cell {:?}; total counts are \
+                    "{}: column {key:?} has no usable number for cell {name:?}; total counts are \
                      numbers that are not negative",
-                    matrix.source.path.display(),
-                    matrix.obs_names[row]
+                    names.path.display(),
                 ))
-            })?;
-        }
-        Ok(())
+            })
+        };
+        names.obs.iter().enumerate().map(total).collect::<Result<_, _>>().map(Some)
     }
 }
 
@@ -118,15 +118,19 @@ pub(crate) struct Dataset {
 impl DataArgs {
     /// Reads the file and checks what its values are over every cell.
     pub(crate) fn read(&self) -> Result<Dataset, Failure> {
+        let matrix = read_expression(&self.data, &self.options())?;
+        let kind = check_scale(&matrix, self.values.kind)?.kind;
+        Ok(Dataset { matrix, kind })
+    }
+
+    /// The options, without the kind: whoever reads checks it.
+    pub(crate) fn options(&self) -> ReadOptions {
         let layer = match self.values.layer.as_str() {
             "X" => MatrixChoice::X,
             "raw" => MatrixChoice::Raw,
             name => MatrixChoice::Layer(name.into()),
         };
-        let options = ReadOptions { layer, orientation: self.rows, value_kind: None };
-        let matrix = read_expression(&self.data, &options)?;
-        let kind = check_scale(&matrix, self.values.kind)?.kind;
-        Ok(Dataset { matrix, kind })
+        ReadOptions { layer, orientation: self.rows, value_kind: None }
     }
 }
 
@@ -134,52 +138,68 @@ impl Dataset {
     /// The cells in the order of a model's panel. Refused where the model was trained on another
     /// kind of values or too few of its genes are there.
     pub(crate) fn align(&self, model: &Model<'_>) -> Result<AlignedMatrix, Failure> {
-        let path = self.matrix.source.path.display();
-        let profile = model.profiles().first().ok_or_else(|| Failure::internal("no profile"))?;
-        if profile.kind() != self.kind {
-            return Err(Failure::input(format!(
-                "{path}: the values are {found}, the model was trained on {expected}; give it \
-                 {expected} (another layer of the file?), or declare them with --kind if they were \
-                 taken for the wrong kind",
-                found = self.kind.name(),
-                expected = profile.kind().name(),
-            )));
-        }
+        check_kind(self.matrix.names(), self.kind, model)?;
         let cells = align(&self.matrix, model.genes())?;
-        let n_genes = model.n_genes();
-        let coverage = u64::from(cells.overlap.n_present) * u64::from(ONE_Q16);
-        if coverage < u64::from(model.rules().min_coverage_q16) * n_genes as u64
-            || cells.overlap.n_present == 0
-        {
-            return Err(self.too_few_genes(model, cells.overlap.n_present));
-        }
+        check_coverage(self.matrix.names(), cells.overlap.n_present, model)?;
         Ok(cells)
     }
+}
 
-    fn too_few_genes(&self, model: &Model<'_>, n_present: u32) -> Failure {
-        let (path, panel) = (self.matrix.source.path.display(), model.genes());
-        let is_gene = |name: &&String| {
-            panel.find(&GeneName { id: name, ensembl: None, symbol: None }).is_some()
-        };
-        if self.matrix.obs_names.iter().filter(is_gene).count() > n_present as usize {
-            return Failure::input(format!(
-                "{path}: the cells are named like the model's genes: the table is transposed; swap \
-                 rows and columns (for a text table: --rows)"
-            ));
-        }
-        let n_genes = model.n_genes();
-        let theirs: Vec<&str> = self.matrix.genes.iter().take(3).map(|g| g.id.as_str()).collect();
-        let ours: Vec<&str> = (0..n_genes.min(3)).map(|gene| panel.id(gene)).collect();
-        Failure::input(format!(
-            "{path}: has {n_present} of the model's {n_genes} genes, at least {needed} are needed; \
-             its genes are named like {theirs}, the model's like {ours}: check species and names",
-            needed = (u64::from(model.rules().min_coverage_q16) * n_genes as u64)
-                .div_ceil(u64::from(ONE_Q16))
-                .max(1),
-            theirs = theirs.join(", "),
-            ours = ours.join(", "),
-        ))
+/// Refuses values of another kind than those that the model was trained on.
+pub(crate) fn check_kind(
+    names: Names<'_>,
+    kind: ValueKind,
+    model: &Model<'_>,
+) -> Result<(), Failure> {
+    let expected = model_kind(model)?;
+    if expected == kind {
+        return Ok(());
     }
+    Err(Failure::input(format!(
+        "{path}: the values are {found}, the model was trained on {expected}; give it {expected} \
+         (another layer of the file?), or declare them with --kind if they were taken for the \
+         wrong kind",
+        path = names.path.display(),
+        found = kind.name(),
+        expected = expected.name(),
+    )))
+}
+
+/// The kind of values that the model was trained on.
+pub(crate) fn model_kind(model: &Model<'_>) -> Result<ValueKind, Failure> {
+    let profile = model.profiles().first().ok_or_else(|| Failure::internal("no profile"))?;
+    Ok(profile.kind())
+}
+
+/// Refuses a file that has too few of the model's genes.
+pub(crate) fn check_coverage(
+    names: Names<'_>,
+    n_present: u32,
+    model: &Model<'_>,
+) -> Result<(), Failure> {
+    let (path, panel) = (names.path.display(), model.genes());
+    let n_genes = model.n_genes();
+    let needed = u64::from(model.rules().min_coverage_q16) * n_genes as u64;
+    if n_present > 0 && u64::from(n_present) * u64::from(ONE_Q16) >= needed {
+        return Ok(());
+    }
+    let is_gene =
+        |name: &&String| panel.find(&GeneName { id: name, ensembl: None, symbol: None }).is_some();
+    if names.obs.iter().filter(is_gene).count() > n_present as usize {
+        return Err(Failure::input(format!(
+            "{path}: the cells are named like the model's genes: the table is transposed; swap \
+             rows and columns (for a text table: --rows)"
+        )));
+    }
+    let theirs: Vec<&str> = names.genes.iter().take(3).map(|gene| gene.id.as_str()).collect();
+    let ours: Vec<&str> = (0..n_genes.min(3)).map(|gene| panel.id(gene)).collect();
+    Err(Failure::input(format!(
+        "{path}: has {n_present} of the model's {n_genes} genes, at least {needed} are needed; its \
+         genes are named like {theirs}, the model's like {ours}: check species and names",
+        needed = needed.div_ceil(u64::from(ONE_Q16)).max(1),
+        theirs = theirs.join(", "),
+        ours = ours.join(", "),
+    )))
 }
 
 /// Labels and split of a data set, joined to its rows.
@@ -202,7 +222,7 @@ impl Annotations {
         let table = labels.labels_file.as_deref().map(read_labels_tsv).transpose()?;
         let column = |name: &str| match &table {
             Some(table) => Ok(table.joined(name, &matrix.obs_names)?),
-            None => obs_column(matrix, name).cloned(),
+            None => obs_column(&matrix.source.path, &matrix.obs, name).cloned(),
         };
         let labels = labels.labels.as_deref().map(column).transpose()?;
         let groups = groups.map(column).transpose()?.map_or(Vec::new(), |groups| {
@@ -233,17 +253,18 @@ const NO_LABEL: [&str; 6] = ["", "NA", "nan", "NaN", "None", "<NA>"];
 
 /// A column of what the data file itself says about its cells.
 pub(crate) fn obs_column<'a>(
-    matrix: &'a ExpressionMatrix,
+    path: &Path,
+    obs: &'a ObsTable,
     name: &str,
 ) -> Result<&'a Column, Failure> {
-    let path = matrix.source.path.display();
-    if matrix.obs.names().next().is_none() && matrix.obs.unreadable().is_empty() {
+    let path = path.display();
+    if obs.names().next().is_none() && obs.unreadable().is_empty() {
         return Err(Failure::usage(format!(
             "{path}: no column {name:?}: the file says nothing about its cells; labels and splits \
              can come from a table, with --labels-file"
         )));
     }
-    matrix.obs.column(name).map_err(|error| Failure::from(error).context(path))
+    obs.column(name).map_err(|error| Failure::from(error).context(path))
 }
 
 pub(crate) fn parse_kind(text: &str) -> Result<ValueKind, String> {

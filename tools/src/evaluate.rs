@@ -113,7 +113,9 @@ pub fn run(args: &EvalArgs) -> Result<(), Failure> {
     let dataset = args.data.read()?;
     let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, None)?;
     let mut cells = dataset.align(&model)?;
-    args.totals.apply(&model, &dataset.matrix, &mut cells.totals)?;
+    if let Some(totals) = args.totals.read(&model, dataset.matrix.names(), &dataset.matrix.obs)? {
+        cells.totals = totals;
+    }
     let (subset, rows) = select(args.subset, annotations.split.as_deref(), cells.values.n_rows())?;
     let labels: Vec<Option<String>> = rows.iter().map(|&row| annotations.label(row)).collect();
     if args.labels.labels.is_some() && labels.iter().all(Option::is_none) {
@@ -174,7 +176,7 @@ pub(crate) fn evaluate(
     let mut calibration = CalibrationError::new(15);
     for (call, label) in calls.calls.iter().zip(labels) {
         let Some(truth) = label.as_deref().and_then(class) else { continue };
-        let best = call.best.and_then(|leaf| class(model.labels().leaf_name(leaf)));
+        let best = call.best().and_then(|leaf| class(model.labels().leaf_name(leaf)));
         confusion.add(truth, best.filter(|_| call.reject.is_none()));
         if call.reject.is_none() {
             calibration.add(f64::from(call.confidence), best == Some(truth));

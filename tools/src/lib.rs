@@ -10,6 +10,7 @@ mod dataset;
 pub mod demo;
 pub mod evaluate;
 mod failure;
+mod in_order;
 pub mod inspect;
 mod model_file;
 mod output;
@@ -17,6 +18,7 @@ pub mod quantize;
 mod results;
 pub mod train;
 pub mod type_cells;
+mod typing;
 
 pub use dataset::{DataArgs, LabelArgs, SplitArgs};
 pub use failure::{EXIT_CODES, Failure, exit_with};

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use cic_data::{
-    AlignedMatrix, AnnDataOut, Column, CsrMatrix, ExpressionMatrix, Gene, ObsTable, UnsValue,
+    AlignedMatrix, AnnDataOut, Column, CsrMatrix, ExpressionHead, Gene, ObsTable, UnsValue,
     csv_field,
 };
 use cic_model::Model;
@@ -15,8 +15,9 @@ use cic_runtime::Session;
 use crate::failure::Failure;
 
 /// Result of one cell.
+#[derive(Clone, Copy)]
 pub(crate) struct Call {
-    pub(crate) best: Option<usize>,
+    best: Option<u32>,
     pub(crate) confidence: f32,
     /// Best less second best probability.
     pub(crate) margin: f32,
@@ -25,7 +26,8 @@ pub(crate) struct Call {
     pub(crate) n_counts: u64,
 }
 
-/// Results of a file, in its order.
+/// Results of the cells of a file or a part of it, in its order.
+#[derive(Default)]
 pub(crate) struct Calls {
     pub(crate) calls: Vec<Call>,
     /// `[n_obs × code_dim]`, zeros for cells that could not be run.
@@ -35,34 +37,44 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    /// Types every cell.
+    /// Types every cell of a file.
     pub(crate) fn run(model: &Model<'_>, cells: &AlignedMatrix) -> Result<Self, Failure> {
-        let session = Session::new(model, 0).map_err(Failure::internal)?;
-        let mut runner = CellRunner::new(session, &cells.present).map_err(Failure::internal)?;
+        let mut all = Self::default();
+        let mut runner = cell_runner(model, &cells.present)?;
+        all.append(model, &mut runner, &cells.values, &cells.totals)?;
+        Ok(all)
+    }
+
+    /// Types some cells and adds their calls: the one place where cells go through a model. Rows
+    /// hold the genes of the panel, `totals` the sums over all measured genes.
+    pub(crate) fn append(
+        &mut self,
+        model: &Model<'_>,
+        runner: &mut CellRunner<'_>,
+        cells: &CsrMatrix,
+        totals: &[f64],
+    ) -> Result<(), Failure> {
         let (code_dim, n_leaves) = (model.code_dim(), model.n_leaves());
-        let n_rows = cells.values.n_rows();
-        let mut all = Self {
-            calls: Vec::with_capacity(n_rows),
-            codes: Vec::with_capacity(n_rows * code_dim),
-            probabilities: Vec::with_capacity(n_rows * n_leaves),
-        };
-        for row in 0..n_rows {
-            let (genes, values) = cells.values.row(row);
-            let outcome =
-                runner.run(genes, values, cells.totals[row]).map_err(Failure::internal)?;
+        self.calls.reserve(cells.n_rows());
+        self.codes.reserve(cells.n_rows() * code_dim);
+        self.probabilities.reserve(cells.n_rows() * n_leaves);
+        for (row, &total) in totals.iter().enumerate() {
+            let (genes, values) = cells.row(row);
+            let outcome = runner.run(genes, values, total).map_err(Failure::internal)?;
             let numbers = outcome.numbers;
             let code = |dim| numbers.map_or(0.0, |numbers| numbers.code(dim));
             let probability = |leaf| numbers.map_or(0.0, |numbers| numbers.probability(leaf));
-            all.codes.extend((0..code_dim).map(code));
-            all.probabilities.extend((0..n_leaves).map(probability));
+            self.codes.extend((0..code_dim).map(code));
+            self.probabilities.extend((0..n_leaves).map(probability));
             let best = numbers.and_then(|numbers| numbers.best());
             let confidence = best.map_or(0.0, probability);
             let second = (0..n_leaves)
                 .filter(|&leaf| Some(leaf) != best)
                 .map(probability)
                 .fold(0.0, f32::max);
-            all.calls.push(Call {
-                best,
+            self.calls.push(Call {
+                // Leaves of a model are few.
+                best: best.map(|leaf| leaf as u32),
                 confidence,
                 margin: confidence - second,
                 reject: outcome.reject,
@@ -70,7 +82,7 @@ impl Calls {
                 n_counts: outcome.depth.n_counts,
             });
         }
-        Ok(all)
+        Ok(())
     }
 
     pub(crate) fn n_rejected(&self) -> usize {
@@ -78,21 +90,35 @@ impl Calls {
     }
 }
 
+/// A runner for a file that has the genes of `present`.
+pub(crate) fn cell_runner<'m>(
+    model: &'m Model<'m>,
+    present: &[bool],
+) -> Result<CellRunner<'m>, Failure> {
+    let session = Session::new(model, 0).map_err(Failure::internal)?;
+    CellRunner::new(session, present).map_err(Failure::internal)
+}
+
 impl Call {
+    /// The leaf with the highest probability, also of a rejected cell.
+    pub(crate) fn best(&self) -> Option<usize> {
+        self.best.map(|leaf| leaf as usize)
+    }
+
     /// The label that is printed.
     pub(crate) fn label<'m>(&self, model: &Model<'m>) -> &'m str {
-        match (self.reject, self.best) {
+        match (self.reject, self.best()) {
             (None, Some(best)) => model.labels().leaf_name(best),
             _ => UNASSIGNED,
         }
     }
 
     fn best_guess<'m>(&self, model: &Model<'m>) -> &'m str {
-        self.best.map_or("", |best| model.labels().leaf_name(best))
+        self.best().map_or("", |best| model.labels().leaf_name(best))
     }
 
     fn ontology_id<'m>(&self, model: &Model<'m>) -> &'m str {
-        let node = self.best.filter(|_| self.reject.is_none());
+        let node = self.best().filter(|_| self.reject.is_none());
         let node = node.and_then(|leaf| model.labels().node(leaf));
         node.map_or("", |node| model.labels().ontology_id(node))
     }
@@ -118,12 +144,12 @@ const COLUMNS: [&str; 10] = [
 /// The table: one row per cell, in the layout of 10x `cell_types.csv`.
 pub(crate) fn write_csv(
     out: &mut dyn Write,
-    matrix: &ExpressionMatrix,
+    obs_names: &[String],
     model: &Model<'_>,
-    calls: &Calls,
+    calls: &[Call],
 ) -> io::Result<()> {
     writeln!(out, "{}", COLUMNS.join(","))?;
-    for (name, call) in matrix.obs_names.iter().zip(&calls.calls) {
+    for (name, call) in obs_names.iter().zip(calls) {
         writeln!(
             out,
             "{},{},{:.6},{},{},{},{:.6},{},{},{}",
@@ -142,53 +168,48 @@ pub(crate) fn write_csv(
     Ok(())
 }
 
-/// The same as AnnData, with codes and probabilities. `X` is the matrix that was read, unchanged.
+/// The same as the tables of an AnnData file.
 pub(crate) fn anndata<'a>(
-    matrix: &'a ExpressionMatrix,
+    head: &'a ExpressionHead,
     var_names: &'a [String],
     model: &Model<'_>,
-    calls: &Calls,
+    calls: &[Call],
     facts: Vec<(String, UnsValue)>,
 ) -> AnnDataOut<'a> {
-    let calls_of = || calls.calls.iter();
-    let texts = |text: &dyn Fn(&Call) -> String| {
-        let texts: Vec<String> = calls_of().map(text).collect();
-        Column::categorical(texts.iter().map(|text| Some(text.as_str())))
+    let texts = |text: &dyn Fn(&Call) -> &'static str| {
+        Column::categorical(calls.iter().map(|call| Some(text(call))))
     };
-    let mut obs: ObsTable = matrix.obs.clone();
-    obs.insert("predicted_labels", texts(&|call| call.label(model).into()));
-    obs.insert("conf_score", Column::F32(calls_of().map(|call| call.confidence).collect()));
-    obs.insert("cell_type_ontology_term_id", texts(&|call| call.ontology_id(model).into()));
+    let names = |name: &dyn for<'m> Fn(&Call, &Model<'m>) -> &'m str| {
+        Column::categorical(calls.iter().map(|call| Some(name(call, model))))
+    };
+    let mut obs: ObsTable = head.obs.clone();
+    obs.insert("predicted_labels", names(&|call, model| call.label(model)));
+    obs.insert("conf_score", Column::F32(calls.iter().map(|call| call.confidence).collect()));
+    obs.insert("cell_type_ontology_term_id", names(&|call, model| call.ontology_id(model)));
     obs.insert(
         "cic_rejected",
-        Column::Bool(calls_of().map(|call| Some(call.reject.is_some())).collect()),
+        Column::Bool(calls.iter().map(|call| Some(call.reject.is_some())).collect()),
     );
-    obs.insert("cic_reject_reason", texts(&|call| call.reason().into()));
-    obs.insert("cic_best_guess", texts(&|call| call.best_guess(model).into()));
-    obs.insert("cic_margin", Column::F32(calls_of().map(|call| call.margin).collect()));
-    let count = |count: &dyn Fn(&Call) -> f64| Column::F64(calls_of().map(count).collect());
+    obs.insert("cic_reject_reason", texts(&|call| call.reason()));
+    obs.insert("cic_best_guess", names(&|call, model| call.best_guess(model)));
+    obs.insert("cic_margin", Column::F32(calls.iter().map(|call| call.margin).collect()));
+    let count = |count: &dyn Fn(&Call) -> f64| Column::F64(calls.iter().map(count).collect());
     obs.insert("n_genes_used", count(&|call| f64::from(call.n_genes)));
     obs.insert("n_counts_used", count(&|call| call.n_counts as f64));
-    let mut obsm = vec![("X_cic".to_string(), calls.codes.clone())];
-    if model.n_leaves() > 0 {
-        obsm.push(("cic_prob".to_string(), calls.probabilities.clone()));
-    }
-    let x: Option<&CsrMatrix> = Some(&matrix.values);
     AnnDataOut {
-        obs_names: &matrix.obs_names,
+        obs_names: &head.obs_names,
         obs,
         var_names,
-        var: gene_names(matrix),
-        x,
-        obsm,
+        var: gene_names(&head.genes),
         uns: vec![("cic".to_string(), UnsValue::Dict(facts))],
+        ..AnnDataOut::default()
     }
 }
 
 /// What the file says about its genes beside their ids: models find genes by it.
-fn gene_names(matrix: &ExpressionMatrix) -> ObsTable {
+fn gene_names(genes: &[Gene]) -> ObsTable {
     let mut var = ObsTable::default();
-    let genes = || matrix.genes.iter();
+    let genes = || genes.iter();
     for (name, texts) in [
         ("gene_symbols", genes().map(|gene| gene.symbol.as_deref()).collect::<Vec<_>>()),
         ("ensembl_id", genes().map(|gene| gene.ensembl.as_deref()).collect()),

@@ -1,20 +1,23 @@
 //! `cic type`: names the cells of a file.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
-use cic_data::{UnsValue, write_h5ad};
-use cic_model::{Dtype, Model};
+use cic_data::{AnnDataPlan, AnnDataWriter, CsrMatrix, DataError, ExpressionHead, UnsValue};
+use cic_model::{Dtype, Model, ValueKind};
 use clap::Args;
 use sha2::{Digest, Sha256};
 
 use crate::console::{print, tell};
-use crate::dataset::{DataArgs, Dataset, TotalArgs};
+use crate::dataset::{DataArgs, TotalArgs};
 use crate::failure::Failure;
 use crate::model_file;
 use crate::output;
-use crate::results::{Calls, anndata, write_csv};
+use crate::results::{Call, Calls, anndata, write_csv};
+use crate::typing::{CallSink, Opened, Stages, Typing};
 
 /// Options of `cic type`.
 #[derive(Args, Clone, Debug)]
@@ -34,12 +37,26 @@ pub struct TypeArgs {
     /// rejected
     #[arg(long, verbatim_doc_comment)]
     strict: bool,
+    /// Threads that type, 0 for one per processor; they
+    /// change nothing but the time
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(0..=256),
+        verbatim_doc_comment
+    )]
+    threads: u16,
     /// Say nothing on standard error
     #[arg(long, short)]
     quiet: bool,
+    /// Tell the time spent on reading, typing and writing
+    #[arg(long, short, conflicts_with = "quiet")]
+    verbose: bool,
 }
 
-/// Reads, types and writes. Nothing is written unless every cell was typed or rejected.
+/// Reads, types and writes, block by block. Calls are held back, or written under a temporary name,
+/// until the whole file was read: a fault in its last cell leaves no label behind.
 pub fn run(args: &TypeArgs) -> Result<(), Failure> {
     let target = Target::new(&args.output)?;
     if target != Target::StandardOutput {
@@ -53,46 +70,175 @@ pub fn run(args: &TypeArgs) -> Result<(), Failure> {
             args.model.display()
         )));
     }
-    let dataset = args.data.read()?;
-    let mut cells = dataset.align(&model)?;
-    args.totals.apply(&model, &dataset.matrix, &mut cells.totals)?;
-    let calls = Calls::run(&model, &cells)?;
-    let n_rejected = calls.n_rejected();
-    if args.strict && n_rejected > 0 {
-        let first = calls.calls.iter().position(|call| call.reject.is_some()).unwrap_or(0);
-        let reason = calls.calls[first].reject.map_or("", |reason| reason.name());
-        return Err(Failure::input(format!(
-            "{}: {n_rejected} of {} cells are rejected, the first is {} ({reason}); without \
-             --strict they are written as Unassigned",
-            args.data.data.display(),
-            calls.calls.len(),
-            dataset.matrix.obs_names[first],
-        )));
-    }
-    let write_csv = |out: &mut dyn Write| write_csv(out, &dataset.matrix, &model, &calls);
-    match target {
-        Target::StandardOutput => print(write_csv)?,
-        Target::Csv => output::write(&args.output, write_csv)?,
-        Target::AnnData => {
-            for (name, reason) in dataset.matrix.obs.unreadable() {
-                tell(format_args!("note: column {name:?} of obs is left out: {reason}"));
-            }
-            let facts = facts(args, &model, &dataset, cells.overlap.n_present)?;
-            let genes = dataset.matrix.genes.iter();
-            let genes: Vec<String> = genes.map(|gene| gene.id.clone()).collect();
-            write_h5ad(&args.output, &anndata(&dataset.matrix, &genes, &model, &calls, facts))
-                .map_err(|error| output::failed(&args.output, error))?;
-        }
-    }
+    let (started, stages) = (Instant::now(), Stages::default());
+    let typing = Typing {
+        model: &model,
+        data: &args.data,
+        totals: &args.totals,
+        threads: args.threads,
+        quiet: args.quiet,
+    };
+    let done = match target {
+        Target::AnnData => typing.run(|opened| AnnDataSink::new(args, &model, &opened), &stages)?,
+        _ => typing.run(|opened| Ok(TableSink::new(args, &model, &opened)), &stages)?,
+    };
     if !args.quiet {
         tell(format_args!(
-            "{} cells typed, {n_rejected} rejected; {} of {} genes of the model present",
-            calls.calls.len() - n_rejected,
-            cells.overlap.n_present,
+            "{} cells typed, {} rejected; {} of {} genes of the model present",
+            done.n_cells - done.n_rejected,
+            done.n_rejected,
+            done.n_present,
             model.n_genes(),
         ));
     }
+    if args.verbose {
+        tell(stages.report(done.n_cells, started.elapsed()));
+    }
     Ok(())
+}
+
+/// What was done.
+struct Summary {
+    n_cells: usize,
+    n_rejected: usize,
+    n_present: u32,
+}
+
+/// The calls of a file, held until all are there.
+struct Held<'a> {
+    args: &'a TypeArgs,
+    model: &'a Model<'a>,
+    head: Arc<ExpressionHead>,
+    n_present: u32,
+    calls: Vec<Call>,
+}
+
+impl<'a> Held<'a> {
+    fn new(args: &'a TypeArgs, model: &'a Model<'a>, opened: &Opened<'_>) -> Self {
+        let calls = Vec::with_capacity(opened.head.obs_names.len());
+        Self { args, model, head: opened.head.clone(), n_present: opened.n_present, calls }
+    }
+
+    /// Refuses rejected cells where the user does.
+    fn check(&self) -> Result<Summary, Failure> {
+        let rejected = || {
+            self.calls
+                .iter()
+                .zip(&self.head.obs_names)
+                .filter_map(|(call, name)| call.reject.map(|reason| (name, reason.name())))
+        };
+        let n_rejected = rejected().count();
+        match rejected().next().filter(|_| self.args.strict) {
+            Some((name, reason)) => Err(Failure::input(format!(
+                "{}: {n_rejected} of {} cells are rejected, the first is {name} ({reason}); \
+                 without --strict they are written as Unassigned",
+                self.args.data.data.display(),
+                self.calls.len(),
+            ))),
+            None => {
+                let (n_cells, n_present) = (self.calls.len(), self.n_present);
+                Ok(Summary { n_cells, n_rejected, n_present })
+            }
+        }
+    }
+}
+
+/// A table, written at the end: a call is small, and an output that nobody can take back waits for
+/// the verdict.
+struct TableSink<'a>(Held<'a>);
+
+impl<'a> TableSink<'a> {
+    fn new(args: &'a TypeArgs, model: &'a Model<'a>, opened: &Opened<'_>) -> Self {
+        Self(Held::new(args, model, opened))
+    }
+}
+
+impl CallSink for TableSink<'_> {
+    type Done = Summary;
+    const TAKES_VALUES: bool = false;
+
+    fn take(&mut self, calls: Calls, _: Option<CsrMatrix>) -> Result<(), Failure> {
+        self.0.calls.extend(calls.calls);
+        Ok(())
+    }
+
+    fn finish(self, _: ValueKind) -> Result<Summary, Failure> {
+        let Held { args, model, head, calls, .. } = &self.0;
+        let summary = self.0.check()?;
+        let write_csv = |out: &mut dyn Write| write_csv(out, &head.obs_names, model, calls);
+        match Target::new(&args.output)? {
+            Target::StandardOutput => print(write_csv)?,
+            _ => output::write(&args.output, write_csv)?,
+        }
+        Ok(summary)
+    }
+}
+
+/// An AnnData file: values, codes and probabilities are written as they come, under a temporary
+/// name.
+struct AnnDataSink<'a> {
+    held: Held<'a>,
+    writer: AnnDataWriter,
+}
+
+impl<'a> AnnDataSink<'a> {
+    fn new(args: &'a TypeArgs, model: &'a Model<'a>, opened: &Opened<'_>) -> Result<Self, Failure> {
+        let head = opened.head;
+        if !args.quiet {
+            for (name, reason) in head.obs.unreadable() {
+                tell(format_args!("note: column {name:?} of obs is left out: {reason}"));
+            }
+        }
+        let mut obsm = vec![("X_cic".to_string(), model.code_dim())];
+        if model.n_leaves() > 0 {
+            obsm.push(("cic_prob".to_string(), model.n_leaves()));
+        }
+        let plan = AnnDataPlan {
+            n_obs: head.obs_names.len(),
+            n_vars: head.genes.len(),
+            expected_values: Some(opened.expected_values),
+            obsm,
+        };
+        let writer = AnnDataWriter::create(&args.output, plan)
+            .map_err(|error| output::failed(&args.output, error))?;
+        Ok(Self { held: Held::new(args, model, opened), writer })
+    }
+
+    fn write(&mut self, calls: &Calls, values: Option<CsrMatrix>) -> Result<(), DataError> {
+        let first_row = self.held.calls.len();
+        if let Some(values) = values {
+            self.writer.append_x(&values)?;
+        }
+        self.writer.write_obsm(0, first_row, &calls.codes)?;
+        if self.held.model.n_leaves() > 0 {
+            self.writer.write_obsm(1, first_row, &calls.probabilities)?;
+        }
+        Ok(())
+    }
+}
+
+impl CallSink for AnnDataSink<'_> {
+    type Done = Summary;
+    const TAKES_VALUES: bool = true;
+
+    fn take(&mut self, calls: Calls, values: Option<CsrMatrix>) -> Result<(), Failure> {
+        self.write(&calls, values)
+            .map_err(|error| output::failed(&self.held.args.output, error))?;
+        self.held.calls.extend(calls.calls);
+        Ok(())
+    }
+
+    fn finish(self, kind: ValueKind) -> Result<Summary, Failure> {
+        let summary = self.held.check()?;
+        let Held { args, model, head, n_present, calls } = self.held;
+        let facts = facts(args, model, &head.source.format, kind, n_present)?;
+        let genes: Vec<String> = head.genes.iter().map(|gene| gene.id.clone()).collect();
+        let tables = anndata(&head, &genes, model, &calls, facts);
+        // The columns hold all of it now.
+        drop(calls);
+        self.writer.finish(&tables).map_err(|error| output::failed(&args.output, error))?;
+        Ok(summary)
+    }
 }
 
 /// Where calls can go.
@@ -122,7 +268,8 @@ impl Target {
 fn facts(
     args: &TypeArgs,
     model: &Model<'_>,
-    dataset: &Dataset,
+    input_format: &str,
+    kind: ValueKind,
     n_present: u32,
 ) -> Result<Vec<(String, UnsValue)>, Failure> {
     let text = |key: &str, value: String| (key.to_string(), UnsValue::Text(value));
@@ -137,8 +284,8 @@ fn facts(
         text("runtime_version", env!("CARGO_PKG_VERSION").into()),
         text("precision", model.dtype().name().into()),
         text("kernel", "reference".into()),
-        text("value_kind", dataset.kind.name().into()),
-        text("input_format", dataset.matrix.source.format.clone()),
+        text("value_kind", kind.name().into()),
+        text("input_format", input_format.into()),
         text("command", std::env::args().collect::<Vec<_>>().join(" ")),
         integer("n_genes_model", model.n_genes() as i64),
         integer("n_genes_present", i64::from(n_present)),
@@ -159,10 +306,18 @@ fn facts(
 }
 
 fn file_sha256(path: &Path) -> Result<String, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| {
+    let failed = |error: std::io::Error| {
         Failure::Input(anyhow::Error::new(error).context(format!("{}", path.display())))
-    })?;
-    Ok(hex(&Sha256::digest(&bytes)))
+    };
+    let mut file = File::open(path).map_err(failed)?;
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(hex(&digest.finalize())),
+            n => digest.update(&buffer[..n]),
+        }
+    }
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

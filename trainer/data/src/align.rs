@@ -3,7 +3,7 @@
 use cic_model::genes::{AlignError, GeneName, GenePanel, NOT_IN_PANEL, Overlap};
 
 use crate::error::DataError;
-use crate::expression::{ExpressionMatrix, Gene};
+use crate::expression::{ExpressionMatrix, Gene, Names};
 use crate::matrix::CsrMatrix;
 
 /// The cells of a file, reduced to the genes of a panel.
@@ -25,43 +25,88 @@ pub struct AlignedMatrix {
 /// # Errors
 /// [`DataError::DuplicateGene`] if the panel refuses duplicates and the file has one.
 pub fn align(matrix: &ExpressionMatrix, panel: &GenePanel<'_>) -> Result<AlignedMatrix, DataError> {
-    let mut map = vec![NOT_IN_PANEL; matrix.n_vars()];
-    let mut present = vec![false; panel.len()];
-    let names = matrix.genes.iter().map(gene_name);
-    let overlap = panel.align_into(names, &mut map, &mut present).map_err(|error| {
-        let position = match error {
-            AlignError::Duplicate { position, .. } => position,
-            _ => 0,
-        };
-        DataError::DuplicateGene {
-            path: matrix.source.path.clone(),
-            gene: matrix.genes.get(position).map_or_else(String::new, |gene| gene.id.clone()),
-        }
-    })?;
-    let mut values =
-        CsrMatrix { n_cols: panel.len(), indptr: vec![0], indices: Vec::new(), data: Vec::new() };
-    let mut totals = Vec::with_capacity(matrix.n_obs());
-    let mut entries: Vec<(u32, f32)> = Vec::new();
-    for row in 0..matrix.n_obs() {
-        let (columns, data) = matrix.values.row(row);
-        totals.push(data.iter().map(|&value| f64::from(value)).sum());
-        entries.clear();
-        entries.extend(
-            columns
-                .iter()
-                .zip(data)
-                .map(|(&column, &value)| (map[column as usize], value))
-                .filter(|&(gene, _)| gene != NOT_IN_PANEL),
-        );
-        // Stable, so that duplicates are added in the order of the file.
-        entries.sort_by_key(|&(gene, _)| gene);
-        for same in entries.chunk_by(|a, b| a.0 == b.0) {
-            values.indices.push(same[0].0);
-            values.data.push(same.iter().map(|&(_, value)| value).sum());
-        }
-        values.indptr.push(values.data.len());
-    }
+    let alignment = PanelAlignment::new(matrix.names(), panel)?;
+    let AlignedRows { values, totals } = alignment.align(&matrix.values);
+    let PanelAlignment { present, overlap, .. } = alignment;
     Ok(AlignedMatrix { values, present, overlap, totals })
+}
+
+/// Where the genes of a file stand in a panel, for files that are aligned block by block.
+#[derive(Clone, Debug)]
+pub struct PanelAlignment {
+    /// Panel index of every gene of the file, [`NOT_IN_PANEL`] for those that have none.
+    map: Vec<u32>,
+    /// `[n_genes]`: which genes of the panel the file has.
+    pub present: Vec<bool>,
+    /// How many these are, and what they weigh.
+    pub overlap: Overlap,
+}
+
+/// Some cells, reduced to the genes of a panel.
+#[derive(Clone, Debug)]
+pub struct AlignedRows {
+    /// One row per cell, one column per gene of the panel.
+    pub values: CsrMatrix,
+    /// Sum over all genes of the file, per cell.
+    pub totals: Vec<f64>,
+}
+
+impl PanelAlignment {
+    /// Finds the genes of a file.
+    ///
+    /// # Errors
+    /// [`DataError::DuplicateGene`] if the panel refuses duplicates and the file has one.
+    pub fn new(names: Names<'_>, panel: &GenePanel<'_>) -> Result<Self, DataError> {
+        let mut map = vec![NOT_IN_PANEL; names.genes.len()];
+        let mut present = vec![false; panel.len()];
+        let genes = names.genes.iter().map(gene_name);
+        let overlap = panel.align_into(genes, &mut map, &mut present).map_err(|error| {
+            let position = match error {
+                AlignError::Duplicate { position, .. } => position,
+                _ => 0,
+            };
+            let gene = names.genes.get(position).map_or_else(String::new, |gene| gene.id.clone());
+            DataError::DuplicateGene { path: names.path.to_path_buf(), gene }
+        })?;
+        Ok(Self { map, present, overlap })
+    }
+
+    /// Reduces cells of the file that was given.
+    ///
+    /// # Panics
+    /// If the rows have more columns than the file has genes.
+    pub fn align(&self, rows: &CsrMatrix) -> AlignedRows {
+        let n_cols = self.present.len();
+        let mut values =
+            CsrMatrix { n_cols, indptr: vec![0], indices: Vec::new(), data: Vec::new() };
+        let mut totals = Vec::with_capacity(rows.n_rows());
+        // One row of the panel, and a bit for each gene that has a value: cheaper than sorting.
+        let mut row_values = vec![0.0_f32; n_cols];
+        let mut occupied = vec![0_u64; n_cols.div_ceil(64)];
+        for row in 0..rows.n_rows() {
+            let (columns, data) = rows.row(row);
+            totals.push(data.iter().map(|&value| f64::from(value)).sum());
+            for (&column, &value) in columns.iter().zip(data) {
+                let gene = self.map[column as usize];
+                if gene != NOT_IN_PANEL {
+                    // Genes that stand twice are added in the order of the file.
+                    row_values[gene as usize] += value;
+                    occupied[gene as usize / 64] |= 1 << (gene % 64);
+                }
+            }
+            for (word, bits) in occupied.iter_mut().enumerate() {
+                while *bits != 0 {
+                    let gene = word * 64 + bits.trailing_zeros() as usize;
+                    *bits &= *bits - 1;
+                    // The number of a gene of the panel, which fits 32 bits.
+                    values.indices.push(gene as u32);
+                    values.data.push(std::mem::take(&mut row_values[gene]));
+                }
+            }
+            values.indptr.push(values.data.len());
+        }
+        AlignedRows { values, totals }
+    }
 }
 
 fn gene_name(gene: &Gene) -> GeneName<'_> {

@@ -13,20 +13,23 @@ use std::path::Path;
 
 use csv::{ByteRecord, ReaderBuilder};
 
+use crate::cell_blocks::{BlockSize, WholeBlocks};
 use crate::error::DataError;
 use crate::expression::{
-    ExpressionMatrix, Gene, Orientation, Parts, Source, check_addressable, is_ensembl_gene_id,
+    ExpressionHead, Gene, Orientation, Source, check_addressable, is_ensembl_gene_id,
 };
+use crate::expression_reader::Opened;
 use crate::h5_source::MAX_EXACT_COUNT;
 use crate::matrix::{MatrixFault, RowBuilder};
 use crate::obs::ObsTable;
 use crate::text_source::TextSource;
 
-/// Reads the table.
-pub(crate) fn read(
+/// Reads the table, whole: all names are needed to tell which side the genes are on.
+pub(crate) fn open(
     path: &Path,
     orientation: Option<Orientation>,
-) -> Result<ExpressionMatrix, DataError> {
+    size: BlockSize,
+) -> Result<Opened, DataError> {
     let mut records = Records::open(path)?;
     let header = records.next_record()?.cloned().unwrap_or_default();
     let Some(first) = records.next_record()?.cloned() else {
@@ -94,7 +97,10 @@ pub(crate) fn read(
         matrix: "matrix".into(),
         notes: vec![format!("genes are the {side}, {how}")],
     };
-    Parts { obs_names, genes, obs: ObsTable::default(), source }.assemble(values)
+    let head = ExpressionHead { obs_names, genes, obs: ObsTable::default(), source };
+    let values = values.map_err(|fault| fault.named(head.names()))?;
+    let blocks = Box::new(WholeBlocks::new(values, size));
+    Ok(Opened { head, feature_types: Vec::new(), blocks })
 }
 
 /// The records of a text table, with the delimiter found in its first line.
@@ -236,6 +242,7 @@ const CLEAR_LEAD: f64 = 0.3;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::expression::{ExpressionMatrix, ReadOptions, read_expression};
 
     fn read_bytes(
         bytes: &[u8],
@@ -244,7 +251,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("table");
         std::fs::write(&path, bytes).unwrap();
-        read(&path, orientation)
+        read_expression(&path, &ReadOptions { orientation, ..ReadOptions::default() })
     }
 
     fn read_text(text: &str) -> Result<ExpressionMatrix, DataError> {

@@ -304,6 +304,21 @@ pub enum DataError {
         /// What is wrong, and what was expected.
         reason: String,
     },
+    /// A MatrixMarket file returns to a cell that it had left, so that it cannot be read cell by
+    /// cell.
+    #[error(
+        "{path}, line {line}: an entry of cell {cell} after entries of later cells; the file is \
+         not sorted by cell and must be read whole",
+        path = path.display()
+    )]
+    NotByCell {
+        /// The file.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: u64,
+        /// The cell, counted from 1.
+        cell: usize,
+    },
     /// A text table breaks its rules.
     #[error("{path}, line {line}: {reason}", path = path.display())]
     Table {

@@ -1,17 +1,17 @@
 //! Expression matrices with the names of their cells and genes, and how a file becomes one.
 
-use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 
 use cic_model::ValueKind;
 
+use crate::cell_blocks::BlockSize;
 use crate::error::DataError;
-use crate::h5_source::H5Source;
-use crate::matrix::{CsrMatrix, MatrixFault};
+use crate::expression_reader::ExpressionReader;
+use crate::matrix::CsrMatrix;
 use crate::obs::ObsTable;
 use crate::scale::check_scale;
-use crate::sniff::{FileKind, sniff};
-use crate::{cellranger, delimited, h5ad, mex};
 
 /// Gene expression profiles: one row per cell or sample, one column per gene.
 #[derive(Clone, Debug)]
@@ -37,6 +37,65 @@ impl ExpressionMatrix {
     /// Number of genes.
     pub fn n_vars(&self) -> usize {
         self.genes.len()
+    }
+
+    /// The names, for messages.
+    pub fn names(&self) -> Names<'_> {
+        Names { path: &self.source.path, obs: &self.obs_names, genes: &self.genes }
+    }
+}
+
+/// What a file says about its cells and genes, without the values.
+#[derive(Clone, Debug, Default)]
+pub struct ExpressionHead {
+    /// Names of the cells, unique.
+    pub obs_names: Vec<String>,
+    /// The genes, as the file has them.
+    pub genes: Vec<Gene>,
+    /// What else the file says about the cells.
+    pub obs: ObsTable,
+    /// Where it came from.
+    pub source: Source,
+}
+
+impl ExpressionHead {
+    /// The names, for messages.
+    pub fn names(&self) -> Names<'_> {
+        Names { path: &self.source.path, obs: &self.obs_names, genes: &self.genes }
+    }
+
+    /// Refuses a file without cells or genes, and names of cells that stand twice.
+    pub(crate) fn check(&self) -> Result<(), DataError> {
+        let path = &self.source.path;
+        let expected = if self.obs_names.is_empty() { Some("at least one cell") } else { None }
+            .or(self.genes.is_empty().then_some("at least one gene"));
+        if let Some(expected) = expected {
+            return Err(DataError::Empty { path: path.clone(), expected });
+        }
+        check_unique(path, &self.obs_names)
+    }
+}
+
+/// The names that a message about some values needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// The cells.
+    pub obs: &'a [String],
+    /// The genes.
+    pub genes: &'a [Gene],
+}
+
+impl Names<'_> {
+    /// The name of a cell, or its number.
+    pub(crate) fn cell(&self, row: usize) -> String {
+        self.obs.get(row).cloned().unwrap_or_else(|| row.to_string())
+    }
+
+    /// The id of a gene, or its number.
+    pub(crate) fn gene(&self, column: usize) -> String {
+        self.genes.get(column).map_or_else(|| column.to_string(), |gene| gene.id.clone())
     }
 }
 
@@ -141,24 +200,12 @@ pub enum Orientation {
 /// # Ok::<(), cic_data::DataError>(())
 /// ```
 pub fn read_expression(path: &Path, options: &ReadOptions) -> Result<ExpressionMatrix, DataError> {
-    let kind = sniff(path)?;
-    if kind != FileKind::Hdf5 && options.layer != MatrixChoice::X {
-        return Err(no_other_matrices(path));
-    }
-    let matrix = match kind {
-        FileKind::Hdf5 => {
-            let source = H5Source::open(path)?;
-            if h5ad::is_h5ad(&source)? {
-                h5ad::read(&source, &options.layer)?
-            } else if options.layer != MatrixChoice::X {
-                return Err(no_other_matrices(path));
-            } else {
-                cellranger::read(&source)?
-            }
+    let size = BlockSize { cells: usize::MAX, values: 1 << 20 };
+    let matrix = match ExpressionReader::open(path, options, size)?.read_all() {
+        Err(DataError::NotByCell { .. }) => {
+            ExpressionReader::open_unsorted(path, options, size)?.read_all()?
         }
-        FileKind::MexFolder => mex::read_folder(path)?,
-        FileKind::MatrixMarket => mex::read_beside(path)?,
-        FileKind::Text => delimited::read(path, options.orientation)?,
+        read => read?,
     };
     if options.value_kind.is_some() {
         check_scale(&matrix, options.value_kind)?;
@@ -166,52 +213,12 @@ pub fn read_expression(path: &Path, options: &ReadOptions) -> Result<ExpressionM
     Ok(matrix)
 }
 
-fn no_other_matrices(path: &Path) -> DataError {
+/// The error where one of several matrices is asked of a file that has one.
+pub(crate) fn no_other_matrices(path: &Path) -> DataError {
     DataError::MissingPart {
         path: path.to_path_buf(),
         part: "raw matrix or layers".into(),
         advice: "only AnnData files have them; leave the choice of a matrix out".into(),
-    }
-}
-
-/// The parts that every reader ends with.
-pub(crate) struct Parts {
-    pub(crate) obs_names: Vec<String>,
-    pub(crate) genes: Vec<Gene>,
-    pub(crate) obs: ObsTable,
-    pub(crate) source: Source,
-}
-
-impl Parts {
-    /// Checks the names and joins them with the values; a fault in the values gets its names here.
-    pub(crate) fn assemble(
-        self,
-        values: Result<CsrMatrix, MatrixFault>,
-    ) -> Result<ExpressionMatrix, DataError> {
-        let path = &self.source.path;
-        let expected = if self.obs_names.is_empty() { Some("at least one cell") } else { None }
-            .or(self.genes.is_empty().then_some("at least one gene"));
-        if let Some(expected) = expected {
-            return Err(DataError::Empty { path: path.clone(), expected });
-        }
-        check_unique(path, &self.obs_names)?;
-        let values = values.map_err(|fault| {
-            fault.name(
-                path,
-                &|row| self.obs_names.get(row).cloned().unwrap_or_else(|| row.to_string()),
-                &|column| {
-                    self.genes.get(column).map_or_else(|| column.to_string(), |g| g.id.clone())
-                },
-            )
-        })?;
-        for (what, expected, found) in [
-            ("rows of the matrix", self.obs_names.len(), values.n_rows()),
-            ("columns of the matrix", self.genes.len(), values.n_cols),
-        ] {
-            check_len(path, what, expected, found)?;
-        }
-        let Self { obs_names, genes, obs, source } = self;
-        Ok(ExpressionMatrix { obs_names, genes, values, obs, source })
     }
 }
 
@@ -246,19 +253,27 @@ pub(crate) fn check_addressable(path: &Path, what: &str, len: usize) -> Result<(
     })
 }
 
+/// Refuses a name that stands twice. Hashes are sorted instead of kept in a table: for a million
+/// names that is a quarter of the memory.
 fn check_unique(path: &Path, names: &[String]) -> Result<(), DataError> {
-    let mut seen = HashMap::with_capacity(names.len());
-    for (second, name) in names.iter().enumerate() {
-        if let Some(first) = seen.insert(name.as_str(), second) {
-            return Err(DataError::DuplicateObsName {
-                path: path.to_path_buf(),
-                name: name.clone(),
-                first,
-                second,
-            });
-        }
-    }
-    Ok(())
+    let state = RandomState::new();
+    let mut hashes: Vec<(u64, usize)> =
+        names.iter().enumerate().map(|(row, name)| (state.hash_one(name), row)).collect();
+    hashes.sort_unstable();
+    let twice = hashes.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1).flat_map(|same| {
+        (1..same.len()).filter_map(|at| {
+            let second = same[at].1;
+            let first = same[..at].iter().find(|(_, first)| names[*first] == names[second])?;
+            Some((second, first.1))
+        })
+    });
+    let Some((second, first)) = twice.min() else { return Ok(()) };
+    Err(DataError::DuplicateObsName {
+        path: path.to_path_buf(),
+        name: names[second].clone(),
+        first,
+        second,
+    })
 }
 
 #[cfg(test)]

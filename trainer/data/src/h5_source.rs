@@ -16,13 +16,16 @@ use rust_hdf5::{DatatypeMessage, H5Dataset, H5File, LinkClass, StorageLayout};
 
 use crate::error::DataError;
 use crate::h5_element::{Element, Number, dispatch, fixed_string};
-use crate::sniff::hdf5_start;
+use crate::h5_heap::{Heap, REFERENCE_LEN};
+use crate::sniff::{HDF5_SIGNATURE, hdf5_start};
 
 /// An open HDF5 file.
 pub(crate) struct H5Source {
     file: H5File,
     path: PathBuf,
     len: u64,
+    /// Whether addresses and lengths have 8 bytes and count from the first byte of the file.
+    plain_addresses: bool,
 }
 
 /// What stands at a path.
@@ -30,13 +33,6 @@ pub(crate) struct H5Source {
 pub(crate) enum Node {
     Group,
     Dataset,
-}
-
-/// Values in single precision, with the first integer that is too large for it.
-pub(crate) struct Values {
-    pub(crate) data: Vec<f32>,
-    /// Position and value.
-    pub(crate) too_large: Option<(usize, f64)>,
 }
 
 impl H5Source {
@@ -55,7 +51,8 @@ impl H5Source {
                 reason: error.to_string(),
             }
         })?;
-        Ok(Self { file, path: path.to_path_buf(), len })
+        let plain_addresses = has_plain_addresses(&mut plain).map_err(DataError::io(path))?;
+        Ok(Self { file, path: path.to_path_buf(), len, plain_addresses })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -139,38 +136,6 @@ impl H5Source {
         dataset.read_raw_bytes().map_err(self.fault(object))
     }
 
-    /// A one-dimensional data set of numbers as expression values.
-    pub(crate) fn values(&self, object: &str) -> Result<Values, DataError> {
-        let dataset = self.vector(object)?;
-        let element = self.element(object, &dataset)?;
-        if element == Element::F32 {
-            let data = dataset.read_raw::<f32>().map_err(self.fault(object))?;
-            return Ok(Values { data, too_large: None });
-        }
-        let mut too_large = None;
-        let data = self.converted(object, &dataset, element, |at, number| {
-            if element.is_integer() && number.as_f64() > MAX_EXACT_COUNT && too_large.is_none() {
-                too_large = Some((at, number.as_f64()));
-            }
-            number.as_f64() as f32
-        })?;
-        Ok(Values { data, too_large })
-    }
-
-    /// A one-dimensional data set of column indices. What does not fit 32 bits becomes
-    /// `u32::MAX`, which is outside every matrix.
-    pub(crate) fn indices(&self, object: &str) -> Result<Vec<u32>, DataError> {
-        let dataset = self.vector(object)?;
-        let element = self.integer_element(object, &dataset)?;
-        if matches!(element, Element::I32 | Element::U32) {
-            // The library checks the width only, and a negative index becomes a huge one.
-            return dataset.read_raw::<u32>().map_err(self.fault(object));
-        }
-        self.converted(object, &dataset, element, |_, number| {
-            number.as_u64().and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX)
-        })
-    }
-
     /// A one-dimensional data set of row pointers, or the elements of a shape.
     pub(crate) fn pointers(&self, object: &str) -> Result<Vec<usize>, DataError> {
         let dataset = self.vector(object)?;
@@ -212,9 +177,21 @@ impl H5Source {
         };
         let strings: Vec<String> = match dataset.datatype().map_err(self.fault(object))? {
             DatatypeMessage::VarLenString { .. } => {
-                self.check_heap_references(object, &dataset)?;
-                let items = dataset.read_vlen_bytes().map_err(self.fault(object))?;
-                items.into_iter().enumerate().map(|(at, item)| decode(at, item)).collect()
+                let references = self.heap_references(object, &dataset)?;
+                if self.plain_addresses && dataset.element_size() == REFERENCE_LEN {
+                    let mut heap = Heap::open(&self.path).map_err(DataError::io(&self.path))?;
+                    let references = references.chunks_exact(REFERENCE_LEN).enumerate();
+                    references
+                        .map(|(at, reference)| {
+                            let item = heap.read(reference).map(<[u8]>::to_vec);
+                            decode(at, item.map_err(|reason| self.broken(object, reason))?)
+                        })
+                        .collect()
+                } else {
+                    drop(references);
+                    let items = dataset.read_vlen_bytes().map_err(self.fault(object))?;
+                    items.into_iter().enumerate().map(|(at, item)| decode(at, item)).collect()
+                }
             }
             DatatypeMessage::FixedString { size, padding, .. } if size > 0 => {
                 let bytes = dataset.read_raw_bytes().map_err(self.fault(object))?;
@@ -232,48 +209,6 @@ impl H5Source {
         Ok(strings)
     }
 
-    /// The rows of a two-dimensional data set of numbers, a few at a time.
-    pub(crate) fn for_each_row(
-        &self,
-        object: &str,
-        mut visit: impl FnMut(&[f32]),
-    ) -> Result<Option<(usize, f64)>, DataError> {
-        let dataset = self.dataset(object)?;
-        self.check_storage(object, &dataset)?;
-        let element = self.element(object, &dataset)?;
-        let [n_rows, n_cols] = dataset.shape()[..] else {
-            return Err(self.wrong_rank(object, 2, dataset.ndims()));
-        };
-        let chunk_rows = dataset.chunk_dims().and_then(|dims| dims.first().copied()).unwrap_or(1);
-        // Whole chunks are read at once, so that none is decompressed twice.
-        let wanted = (BLOCK_ELEMENTS / n_cols.max(1)).clamp(1, n_rows.max(1));
-        let step = wanted.next_multiple_of(chunk_rows.clamp(1, n_rows.max(1)));
-        let mut too_large = None;
-        let mut values = Vec::new();
-        for start in (0..n_rows).step_by(step) {
-            let rows = step.min(n_rows - start);
-            values.clear();
-            dispatch!(element, T => {
-                let block = dataset
-                    .read_slice::<T>(&[start, 0], &[rows, n_cols])
-                    .map_err(self.fault(object))?;
-                for (at, number) in block.into_iter().enumerate() {
-                    let number = number.as_f64();
-                    if element.is_integer() && number > MAX_EXACT_COUNT {
-                        too_large.get_or_insert((start * n_cols + at, number));
-                    }
-                    values.push(number as f32);
-                }
-            });
-            if n_cols == 0 {
-                (0..rows).for_each(|_| visit(&[]));
-            } else {
-                values.chunks_exact(n_cols).for_each(&mut visit);
-            }
-        }
-        Ok(too_large)
-    }
-
     /// The error for an element type that cannot be read as `wanted`.
     pub(crate) fn unknown_type(
         &self,
@@ -289,7 +224,8 @@ impl H5Source {
         }
     }
 
-    fn dataset(&self, object: &str) -> Result<H5Dataset, DataError> {
+    /// A data set that is no link.
+    pub(crate) fn dataset(&self, object: &str) -> Result<H5Dataset, DataError> {
         match self.node(object)? {
             Some(Node::Dataset) => {}
             found => {
@@ -307,7 +243,7 @@ impl H5Source {
     }
 
     /// A one-dimensional data set that the file can hold.
-    fn vector(&self, object: &str) -> Result<H5Dataset, DataError> {
+    pub(crate) fn vector(&self, object: &str) -> Result<H5Dataset, DataError> {
         let dataset = self.dataset(object)?;
         if dataset.ndims() != 1 {
             return Err(self.wrong_rank(object, 1, dataset.ndims()));
@@ -318,7 +254,11 @@ impl H5Source {
 
     /// Refuses storage outside the file, unknown filters, and chunks larger than the file can
     /// hold. Returns the most bytes that the data set can really have.
-    fn check_storage(&self, object: &str, dataset: &H5Dataset) -> Result<u64, DataError> {
+    pub(crate) fn check_storage(
+        &self,
+        object: &str,
+        dataset: &H5Dataset,
+    ) -> Result<u64, DataError> {
         let outside = |kind: &str| {
             let kind = kind.to_string();
             Err(DataError::LinkRefused { path: self.path.clone(), object: object.into(), kind })
@@ -376,8 +316,8 @@ impl H5Source {
 
     /// Strings live in a heap that is not compressed. As long as no two elements share one heap
     /// entry they cannot take more memory than the file has bytes; no writer shares them, so a
-    /// file that does is refused.
-    fn check_heap_references(&self, object: &str, dataset: &H5Dataset) -> Result<(), DataError> {
+    /// file that does is refused. Returns the references.
+    fn heap_references(&self, object: &str, dataset: &H5Dataset) -> Result<Vec<u8>, DataError> {
         let width = dataset.element_size();
         if width <= 4 {
             return Err(self.broken(object, "references to strings are too short".into()));
@@ -392,10 +332,16 @@ impl H5Source {
                 return Err(self.broken(object, "two elements share one stored string".into()));
             }
         }
-        Ok(())
+        drop(seen);
+        Ok(bytes)
     }
 
-    fn integer_element(&self, object: &str, dataset: &H5Dataset) -> Result<Element, DataError> {
+    /// The type of a data set that must hold integers.
+    pub(crate) fn integer_element(
+        &self,
+        object: &str,
+        dataset: &H5Dataset,
+    ) -> Result<Element, DataError> {
         let element = self.element(object, dataset)?;
         if element.is_integer() {
             return Ok(element);
@@ -404,7 +350,8 @@ impl H5Source {
         Err(self.unknown_type(object, &found, "integers"))
     }
 
-    fn element(&self, object: &str, dataset: &H5Dataset) -> Result<Element, DataError> {
+    /// The type of a data set that must hold numbers.
+    pub(crate) fn element(&self, object: &str, dataset: &H5Dataset) -> Result<Element, DataError> {
         let datatype = dataset.datatype().map_err(self.fault(object))?;
         Element::of(&datatype).ok_or_else(|| {
             self.unknown_type(object, &datatype, "32- or 64-bit floats, or integers")
@@ -436,7 +383,8 @@ impl H5Source {
         Ok(converted)
     }
 
-    fn wrong_rank(&self, object: &str, expected: usize, found: usize) -> DataError {
+    /// The error for another number of dimensions.
+    pub(crate) fn wrong_rank(&self, object: &str, expected: usize, found: usize) -> DataError {
         DataError::Shape {
             path: self.path.clone(),
             what: format!("dimensions of {object:?}"),
@@ -450,12 +398,17 @@ impl H5Source {
     }
 
     fn fault(&self, object: &str) -> impl Fn(rust_hdf5::Hdf5Error) -> DataError {
-        let (path, object) = (self.path.clone(), object.to_string());
-        move |error| DataError::Hdf5 {
-            path: path.clone(),
-            object: object.clone(),
-            reason: error.to_string(),
-        }
+        fault(&self.path, object)
+    }
+}
+
+/// What the HDF5 library says about an object, as an error of this crate.
+pub(crate) fn fault(path: &Path, object: &str) -> impl Fn(rust_hdf5::Hdf5Error) -> DataError {
+    let (path, object) = (path.to_path_buf(), object.to_string());
+    move |error| DataError::Hdf5 {
+        path: path.clone(),
+        object: object.clone(),
+        reason: error.to_string(),
     }
 }
 
@@ -480,6 +433,19 @@ fn end_of_file_address(file: &mut File, len: u64) -> std::io::Result<Option<u64>
     let mut end = [0; 8];
     end.copy_from_slice(&superblock[end_at..end_at + 8]);
     Ok(Some(u64::from_le_bytes(end)))
+}
+
+/// Whether the superblock is the first thing in the file and has 8-byte addresses and lengths.
+fn has_plain_addresses(file: &mut File) -> std::io::Result<bool> {
+    let mut start = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(16).read_to_end(&mut start)?;
+    let sizes = match start.get(8) {
+        Some(0 | 1) => start.get(13..15),
+        Some(2 | 3) => start.get(9..11),
+        _ => None,
+    };
+    Ok(start.starts_with(HDF5_SIGNATURE) && sizes == Some(&[8, 8]))
 }
 
 /// The largest integer up to which every count is exact in single precision.

@@ -1,12 +1,13 @@
 //! AnnData files: which matrix, whose cells, whose genes.
 
+use crate::cell_blocks::{BlockFault, BlockSize, CellBlocks, WholeBlocks};
+use crate::csr_blocks::CsrBlocks;
+use crate::dense_blocks::DenseBlocks;
 use crate::error::DataError;
-use crate::expression::{
-    ExpressionMatrix, Gene, MatrixChoice, Parts, Source, check_addressable, check_len,
-};
-use crate::h5_source::{H5Source, Node, Values};
+use crate::expression::{ExpressionHead, Gene, MatrixChoice, Source, check_addressable, check_len};
+use crate::expression_reader::Opened;
+use crate::h5_source::{H5Source, Node};
 use crate::h5ad_frame::Frame;
-use crate::matrix::{CsrMatrix, MatrixFault, RowBuilder};
 use crate::obs::{Column, ObsTable};
 
 /// Whether the file has the two tables of every AnnData file.
@@ -14,11 +15,12 @@ pub(crate) fn is_h5ad(source: &H5Source) -> Result<bool, DataError> {
     Ok(source.node("obs")?.is_some() && source.node("var")?.is_some())
 }
 
-/// Reads one matrix of the file with its cells and genes.
-pub(crate) fn read(
+/// Opens one matrix of the file with its cells and genes.
+pub(crate) fn open(
     source: &H5Source,
     choice: &MatrixChoice,
-) -> Result<ExpressionMatrix, DataError> {
+    size: BlockSize,
+) -> Result<Opened, DataError> {
     let (matrix, var) = locate(source, choice)?;
     let frame = Frame::open(source, "obs")?;
     let obs_names = frame.index()?;
@@ -35,15 +37,17 @@ pub(crate) fn read(
             Err(error) => obs.insert_unreadable(name, error.to_string()),
         }
     }
-    let values = read_matrix(source, &matrix, &obs_names, &genes)?;
     let notes = obs
         .unreadable()
         .iter()
         .map(|(name, reason)| format!("obs column {name:?} was not read: {reason}"))
         .collect();
     let format = if frame.is_legacy() { "AnnData .h5ad (old layout)" } else { "AnnData .h5ad" };
-    let source = Source { path: source.path().into(), format: format.into(), matrix, notes };
-    Parts { obs_names, genes, obs, source }.assemble(values)
+    let path = source.path().into();
+    let about = Source { path, format: format.into(), matrix: matrix.clone(), notes };
+    let head = ExpressionHead { obs_names, genes, obs, source: about };
+    let blocks = open_matrix(source, &matrix, &head, size)?;
+    Ok(Opened { head, feature_types: Vec::new(), blocks })
 }
 
 /// The paths of the matrix and of its gene table.
@@ -100,14 +104,13 @@ fn read_genes(source: &H5Source, var: &str) -> Result<Vec<Gene>, DataError> {
         .collect())
 }
 
-/// Reads a matrix in any of its encodings. The outer error is a fault of the file, the inner one a
-/// fault of the values, which gets its names later.
-fn read_matrix(
+/// Opens a matrix in any of its encodings. Only one that is stored by gene is read here.
+fn open_matrix(
     source: &H5Source,
     object: &str,
-    obs_names: &[String],
-    genes: &[Gene],
-) -> Result<Result<CsrMatrix, MatrixFault>, DataError> {
+    head: &ExpressionHead,
+    size: BlockSize,
+) -> Result<Box<dyn CellBlocks>, DataError> {
     let encoding = match source.attribute(object, "encoding-type")? {
         None => source.attribute(object, "h5sparse_format")?,
         found => found,
@@ -118,18 +121,13 @@ fn read_matrix(
         encoding: encoding.unwrap_or_else(|| "none".into()),
         expected: "a csr_matrix, a csc_matrix or a dense array",
     };
-    let too_large = |cell: usize, gene: usize, value: f64| DataError::CountTooLarge {
-        path: source.path().to_path_buf(),
-        cell: obs_names.get(cell).cloned().unwrap_or_else(|| cell.to_string()),
-        gene: genes.get(gene).map_or_else(|| gene.to_string(), |gene| gene.id.clone()),
-        value,
-    };
+    let (n_obs, n_vars) = (head.obs_names.len(), head.genes.len());
     if source.node(object)? == Some(Node::Dataset) {
         if encoding.as_deref().is_some_and(|encoding| encoding != "array") {
             return Err(unknown(encoding));
         }
         let shape = source.shape(object)?;
-        let expected = [obs_names.len(), genes.len()];
+        let expected = [n_obs, n_vars];
         if shape != expected {
             return Err(DataError::Shape {
                 path: source.path().to_path_buf(),
@@ -138,51 +136,26 @@ fn read_matrix(
                 found: format!("{shape:?}"),
             });
         }
-        let mut rows = RowBuilder::new(genes.len());
-        if let Some((at, value)) = source.for_each_row(object, |row| rows.push_dense(row))? {
-            return Err(too_large(at / genes.len(), at % genes.len(), value));
-        }
-        return Ok(rows.finish());
+        return Ok(Box::new(DenseBlocks::open(source, object, size)?));
     }
     let by_gene = match encoding.as_deref() {
         Some("csr_matrix" | "csr") => false,
         Some("csc_matrix" | "csc") => true,
         _ => return Err(unknown(encoding)),
     };
-    let sparse = read_sparse(source, object)?;
-    let (n_rows, n_cols) = match by_gene {
-        false => (obs_names.len(), genes.len()),
-        true => (genes.len(), obs_names.len()),
-    };
+    let indptr = source.pointers(&format!("{object}/indptr"))?;
     let what = format!("length of {object:?}/indptr");
-    check_len(source.path(), &what, n_rows + 1, sparse.indptr.len())?;
-    if let Some((at, value)) = sparse.values.too_large {
-        let row = sparse.indptr.partition_point(|&start| start <= at).saturating_sub(1);
-        let column = sparse.indices.get(at).map_or(0, |&column| column as usize);
-        let (cell, gene) = if by_gene { (column, row) } else { (row, column) };
-        return Err(too_large(cell, gene, value));
+    let n_rows = if by_gene { n_vars } else { n_obs };
+    check_len(source.path(), &what, n_rows + 1, indptr.len())?;
+    if !by_gene {
+        return Ok(Box::new(CsrBlocks::open(source, object, indptr, n_vars, size)?));
     }
-    let matrix = CsrMatrix::normalise(n_cols, sparse.indptr, sparse.indices, sparse.values.data);
-    Ok(match by_gene {
-        false => matrix,
-        true => matrix.map(|matrix| matrix.transpose()).map_err(MatrixFault::transposed),
-    })
-}
-
-/// The three arrays of a compressed sparse matrix as they stand in the file.
-pub(crate) struct Sparse {
-    pub(crate) indptr: Vec<usize>,
-    pub(crate) indices: Vec<u32>,
-    pub(crate) values: Values,
-}
-
-/// Reads `indptr`, `indices` and `data` of a group.
-pub(crate) fn read_sparse(source: &H5Source, group: &str) -> Result<Sparse, DataError> {
-    Ok(Sparse {
-        indptr: source.pointers(&format!("{group}/indptr"))?,
-        indices: source.indices(&format!("{group}/indices"))?,
-        values: source.values(&format!("{group}/data"))?,
-    })
+    let matrix = CsrBlocks::open(source, object, indptr, n_obs, size)?.read_whole();
+    let matrix = matrix.map_err(|fault| match fault {
+        BlockFault::File(error) => error,
+        BlockFault::Matrix(fault) => fault.transposed().named(head.names()),
+    })?;
+    Ok(Box::new(WholeBlocks::new(matrix.transpose(), size)))
 }
 
 const SYMBOL_COLUMNS: &[&str] = &[

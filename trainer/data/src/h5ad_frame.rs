@@ -87,13 +87,17 @@ impl<'a> Frame<'a> {
             Layout::Group { index } => read_column(self.source, &self.join(index))?,
             Layout::Compound { members, .. } => self.column(&members[0].name)?,
         };
-        (0..column.len())
-            .map(|row| column.text(row).map(|text| text.into_owned()))
-            .collect::<Option<_>>()
-            .ok_or_else(|| DataError::MissingIndex {
-                path: self.source.path().to_path_buf(),
-                frame: self.path.clone(),
-            })
+        let names: Option<Vec<String>> = match column {
+            // Moved, not copied: there may be millions.
+            Column::Text(names) => names.into_iter().collect(),
+            column => (0..column.len())
+                .map(|row| column.text(row).map(|text| text.into_owned()))
+                .collect(),
+        };
+        names.ok_or_else(|| DataError::MissingIndex {
+            path: self.source.path().to_path_buf(),
+            frame: self.path.clone(),
+        })
     }
 
     /// The names of the columns besides the index.

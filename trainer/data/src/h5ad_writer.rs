@@ -1,15 +1,13 @@
-//! Writing AnnData files (encoding `anndata` 0.1.0).
-//!
-//! Strings are stored as variable-length UTF-8, except single strings in `uns`: the HDF5 library
-//! writes a scalar only with a fixed length, which AnnData reads as well.
+//! Writing AnnData files (encoding `anndata` 0.1.0), at once or while the cells come.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rust_hdf5::{DatatypeMessage, H5Dataset, H5File, H5Group, H5Type, HBool, Hdf5Error};
+use rust_hdf5::{H5Dataset, H5File, H5Group, H5Type, Hdf5Error};
 
 use crate::error::DataError;
+use crate::h5ad_objects::{INDEX, array, encode, group, write_dict, write_frame};
 use crate::matrix::CsrMatrix;
-use crate::obs::{Column, ObsTable};
+use crate::obs::ObsTable;
 use crate::text_out::PendingFile;
 
 /// What to write. Every part but the names of the cells and genes may be empty.
@@ -55,26 +53,207 @@ pub enum UnsValue {
 /// stands twice; otherwise what the system or the HDF5 library reports.
 pub fn write_h5ad(path: &Path, out: &AnnDataOut<'_>) -> Result<(), DataError> {
     check(path, out)?;
-    let pending = PendingFile::create(path)?;
-    write_file(pending.path(), out).map_err(|error| DataError::NotWritable {
-        path: path.to_path_buf(),
-        reason: error.to_string(),
-    })?;
-    pending.commit()
+    let n_obs = out.obs_names.len();
+    let widths = out.obsm.iter().map(|(name, values)| (name.clone(), values.len() / n_obs));
+    let plan = AnnDataPlan {
+        n_obs,
+        n_vars: out.var_names.len(),
+        expected_values: out.x.map(CsrMatrix::nnz),
+        obsm: widths.collect(),
+    };
+    let mut writer = AnnDataWriter::create(path, plan)?;
+    if let Some(x) = out.x {
+        writer.append_x(x)?;
+    }
+    for (at, (_, values)) in out.obsm.iter().enumerate() {
+        writer.write_obsm(at, 0, values)?;
+    }
+    writer.finish(out)
+}
+
+/// The size of a file that is written while its cells come.
+#[derive(Clone, Debug, Default)]
+pub struct AnnDataPlan {
+    /// Number of cells.
+    pub n_obs: usize,
+    /// Number of genes.
+    pub n_vars: usize,
+    /// About how many values `X` will have; `None` for a file without `X`.
+    pub expected_values: Option<usize>,
+    /// Name and width of the arrays of `obsm`.
+    pub obsm: Vec<(String, usize)>,
+}
+
+/// An AnnData file that is being written. `X` goes to the disk block by block; in memory stays a
+/// row pointer per cell. Nothing stands under the file's name before [`Self::finish`].
+pub struct AnnDataWriter {
+    path: PathBuf,
+    plan: AnnDataPlan,
+    x: Option<CsrOut>,
+    obsm: Vec<H5Dataset>,
+    file: H5File,
+    // After the file, which is closed before it is removed.
+    pending: PendingFile,
+}
+
+/// The growing arrays of `X`.
+struct CsrOut {
+    group: H5Group,
+    data: H5Dataset,
+    indices: H5Dataset,
+    indptr: Vec<i64>,
+}
+
+impl AnnDataWriter {
+    /// Begins a file under a temporary name beside `path`.
+    ///
+    /// # Errors
+    /// What the system or the HDF5 library reports; a plan with more than 2³¹ − 1 genes.
+    pub fn create(path: &Path, plan: AnnDataPlan) -> Result<Self, DataError> {
+        if i32::try_from(plan.n_vars).is_err() {
+            let reason = format!("{} genes are more than 2147483647", plan.n_vars);
+            return Err(DataError::NotWritable { path: path.to_path_buf(), reason });
+        }
+        let pending = PendingFile::create(path)?;
+        let (file, x, obsm) = begin(&pending, &plan).map_err(not_written(path))?;
+        Ok(Self { path: path.to_path_buf(), plan, x, obsm, file, pending })
+    }
+
+    /// Adds rows to `X`.
+    ///
+    /// # Errors
+    /// What the HDF5 library reports; a plan without `X`.
+    pub fn append_x(&mut self, rows: &CsrMatrix) -> Result<(), DataError> {
+        let Some(x) = &mut self.x else {
+            return Err(self.refusal("no X was planned".into()));
+        };
+        x.append(rows).map_err(not_written(&self.path))
+    }
+
+    /// Writes rows of an array of `obsm` by its position in the plan, from `first_row` on.
+    ///
+    /// # Errors
+    /// What the HDF5 library reports; values that are no whole rows.
+    pub fn write_obsm(
+        &mut self,
+        array: usize,
+        first_row: usize,
+        values: &[f32],
+    ) -> Result<(), DataError> {
+        let planned = self.plan.obsm.get(array).zip(self.obsm.get(array));
+        let Some(((_, width), dataset)) = planned.filter(|((_, width), _)| *width > 0) else {
+            return Err(self.refusal(format!("obsm has no array {array}")));
+        };
+        let shape = [values.len() / width, *width];
+        dataset.write_slice(&[first_row, 0], &shape, values).map_err(not_written(&self.path))
+    }
+
+    /// Writes the tables of `out` (its `x` and `obsm` are not looked at) and gives the file its
+    /// name.
+    ///
+    /// # Errors
+    /// [`DataError::NotWritable`] if lengths do not fit each other or a name is empty, contains
+    /// `/` or stands twice, or not every row of `X` was written; otherwise what the system or the
+    /// HDF5 library reports.
+    pub fn finish(self, out: &AnnDataOut<'_>) -> Result<(), DataError> {
+        check_tables(&self.path, out)?;
+        let found = (out.obs_names.len(), out.var_names.len());
+        if found != (self.plan.n_obs, self.plan.n_vars) {
+            let planned = (self.plan.n_obs, self.plan.n_vars);
+            return Err(self.refusal(format!("there are {found:?} names, planned {planned:?}")));
+        }
+        let n_rows = self.x.as_ref().map_or(found.0, |x| x.indptr.len() - 1);
+        if n_rows != found.0 {
+            return Err(self.refusal(format!("X has {n_rows} rows, expected {}", found.0)));
+        }
+        let Self { path, x, obsm, file, pending, .. } = self;
+        let root = file.root_group();
+        let written = (|| {
+            if let Some(x) = x {
+                array(&x.group, "indptr", &x.indptr)?;
+            }
+            write_frame(&root, "obs", out.obs_names, &out.obs)?;
+            write_frame(&root, "var", out.var_names, &out.var)?;
+            for name in ["layers", "obsp", "varm", "varp"] {
+                group(&root, name, "dict", "0.1.0")?;
+            }
+            write_dict(&root, "uns", &out.uns)?;
+            drop((root, obsm));
+            // The commit flushes the file to the disk.
+            file.close_no_sync()
+        })();
+        written.map_err(not_written(&path))?;
+        pending.commit()
+    }
+
+    fn refusal(&self, reason: String) -> DataError {
+        DataError::NotWritable { path: self.path.clone(), reason }
+    }
+}
+
+fn begin(
+    pending: &PendingFile,
+    plan: &AnnDataPlan,
+) -> Result<(H5File, Option<CsrOut>, Vec<H5Dataset>), Hdf5Error> {
+    let file = H5File::options().no_locking().create(pending.path())?;
+    let root = file.root_group();
+    file.set_attr_string("encoding-type", "anndata")?;
+    file.set_attr_string("encoding-version", "0.1.0")?;
+    let x = plan.expected_values.map(|expected| CsrOut::create(&root, plan, expected));
+    let obsm = group(&root, "obsm", "dict", "0.1.0")?;
+    let arrays = plan.obsm.iter().map(|(name, width)| {
+        let dataset = obsm.new_dataset::<f32>().shape([plan.n_obs, *width]).create(name)?;
+        encode(&dataset, "array", "0.2.0")?;
+        Ok(dataset)
+    });
+    let arrays = arrays.collect::<Result<_, Hdf5Error>>()?;
+    Ok((file, x.transpose()?, arrays))
+}
+
+impl CsrOut {
+    fn create(root: &H5Group, plan: &AnnDataPlan, expected: usize) -> Result<Self, Hdf5Error> {
+        let group = group(root, "X", "csr_matrix", "0.1.0")?;
+        // Sizes that fit memory fit 63 bits.
+        group.set_attr_array_numeric("shape", &[plan.n_obs as i64, plan.n_vars as i64])?;
+        let data = growing::<f32>(&group, "data", expected)?;
+        let indices = growing::<i32>(&group, "indices", expected)?;
+        Ok(Self { group, data, indices, indptr: vec![0] })
+    }
+
+    fn append(&mut self, rows: &CsrMatrix) -> Result<(), Hdf5Error> {
+        let start = self.indptr[self.indptr.len() - 1];
+        self.indptr.extend(rows.indptr.iter().skip(1).map(|&at| start + at as i64));
+        // The library refuses to append nothing.
+        if rows.nnz() == 0 {
+            return Ok(());
+        }
+        // Signed, as SciPy wants them; the number of genes fits.
+        let indices: Vec<i32> = rows.indices.iter().map(|&column| column as i32).collect();
+        self.indices.append(&indices)?;
+        self.data.append(&rows.data)
+    }
+}
+
+/// An empty vector that can grow.
+fn growing<T: H5Type>(
+    group: &H5Group,
+    name: &str,
+    expected: usize,
+) -> Result<H5Dataset, Hdf5Error> {
+    let chunk = [expected.clamp(SMALLEST_CHUNK, LARGEST_CHUNK)];
+    let dataset =
+        group.new_dataset::<T>().shape([0]).chunk(&chunk).max_shape(&[None]).create(name)?;
+    encode(&dataset, "array", "0.2.0")?;
+    Ok(dataset)
+}
+
+fn not_written(path: &Path) -> impl Fn(Hdf5Error) -> DataError + '_ {
+    |error| DataError::NotWritable { path: path.to_path_buf(), reason: error.to_string() }
 }
 
 fn check(path: &Path, out: &AnnDataOut<'_>) -> Result<(), DataError> {
     let refuse = |reason: String| Err(DataError::NotWritable { path: path.to_path_buf(), reason });
-    for (frame, table, len) in
-        [("obs", &out.obs, out.obs_names.len()), ("var", &out.var, out.var_names.len())]
-    {
-        if let Some((name, column)) = table.columns().find(|(_, column)| column.len() != len) {
-            let found = column.len();
-            return refuse(format!("{frame}[{name:?}] has {found} rows, expected {len}"));
-        }
-        check_names(table.names().chain([INDEX]))
-            .or_else(|name| refuse(format!("{frame} cannot have a column of the name {name:?}")))?;
-    }
+    check_tables(path, out)?;
     if let Some(x) = out.x {
         let (found, expected) =
             ((x.n_rows(), x.n_cols), (out.obs_names.len(), out.var_names.len()));
@@ -90,7 +269,21 @@ fn check(path: &Path, out: &AnnDataOut<'_>) -> Result<(), DataError> {
         }
     }
     check_names(out.obsm.iter().map(|(name, _)| name.as_str()))
-        .or_else(|name| refuse(format!("obsm cannot have the name {name:?}")))?;
+        .or_else(|name| refuse(format!("obsm cannot have the name {name:?}")))
+}
+
+fn check_tables(path: &Path, out: &AnnDataOut<'_>) -> Result<(), DataError> {
+    let refuse = |reason: String| Err(DataError::NotWritable { path: path.to_path_buf(), reason });
+    for (frame, table, len) in
+        [("obs", &out.obs, out.obs_names.len()), ("var", &out.var, out.var_names.len())]
+    {
+        if let Some((name, column)) = table.columns().find(|(_, column)| column.len() != len) {
+            let found = column.len();
+            return refuse(format!("{frame}[{name:?}] has {found} rows, expected {len}"));
+        }
+        check_names(table.names().chain([INDEX]))
+            .or_else(|name| refuse(format!("{frame} cannot have a column of the name {name:?}")))?;
+    }
     check_dict(&out.uns).or_else(|name| refuse(format!("uns cannot have the name {name:?}")))
 }
 
@@ -114,173 +307,6 @@ fn check_dict(entries: &[(String, UnsValue)]) -> Result<(), String> {
     })
 }
 
-fn write_file(path: &Path, out: &AnnDataOut<'_>) -> Result<(), Hdf5Error> {
-    let file = H5File::options().no_locking().create(path)?;
-    let root = file.root_group();
-    file.set_attr_string("encoding-type", "anndata")?;
-    file.set_attr_string("encoding-version", "0.1.0")?;
-    if let Some(x) = out.x {
-        write_csr(&group(&root, "X", "csr_matrix", "0.1.0")?, x)?;
-    }
-    write_frame(&root, "obs", out.obs_names, &out.obs)?;
-    write_frame(&root, "var", out.var_names, &out.var)?;
-    let obsm = group(&root, "obsm", "dict", "0.1.0")?;
-    for (name, values) in &out.obsm {
-        let n_obs = out.obs_names.len();
-        let shape = [n_obs, values.len() / n_obs];
-        let dataset = obsm.new_dataset::<f32>().shape(shape).create(name)?;
-        dataset.write_raw(values)?;
-        encode(&dataset, "array", "0.2.0")?;
-    }
-    for name in ["layers", "obsp", "varm", "varp"] {
-        group(&root, name, "dict", "0.1.0")?;
-    }
-    write_dict(&root, "uns", &out.uns)?;
-    file.close()
-}
-
-fn write_csr(group: &H5Group, matrix: &CsrMatrix) -> Result<(), Hdf5Error> {
-    // 64-bit pointers, as scipy needs them beyond 2^31 values; indices fit 32 bits or the reader
-    // would have refused the matrix, but are signed in scipy.
-    let shape = [matrix.n_rows() as i64, matrix.n_cols as i64];
-    group.set_attr_array_numeric("shape", &shape)?;
-    let indptr: Vec<i64> = matrix.indptr.iter().map(|&start| start as i64).collect();
-    let indices: Vec<i64> = matrix.indices.iter().map(|&column| i64::from(column)).collect();
-    array(group, "data", &matrix.data)?;
-    array(group, "indices", &indices)?;
-    array(group, "indptr", &indptr)?;
-    Ok(())
-}
-
-fn write_frame(
-    root: &H5Group,
-    name: &str,
-    index: &[String],
-    columns: &ObsTable,
-) -> Result<(), Hdf5Error> {
-    let frame = group(root, name, "dataframe", "0.2.0")?;
-    frame.set_attr_string("_index", INDEX)?;
-    let order: Vec<&str> = columns.names().collect();
-    if order.is_empty() {
-        // An empty list of strings has no type; AnnData itself writes an empty list of floats.
-        frame.set_attr_array_numeric::<f64>("column-order", &[])?;
-    } else {
-        frame.set_attr_string_array("column-order", &order)?;
-    }
-    strings(&frame, INDEX, index.iter().map(String::as_str))?;
-    for (name, column) in columns.columns() {
-        write_column(&frame, name, column)?;
-    }
-    Ok(())
-}
-
-fn write_column(frame: &H5Group, name: &str, column: &Column) -> Result<(), Hdf5Error> {
-    match column {
-        Column::Text(values) if values.iter().all(Option::is_some) => {
-            strings(frame, name, values.iter().flatten().map(String::as_str))
-        }
-        Column::Text(values) => {
-            write_column(frame, name, &Column::categorical(values.iter().map(Option::as_deref)))
-        }
-        Column::Bool(values) => {
-            let known: Option<Vec<HBool>> =
-                values.iter().map(|value| value.map(|value| HBool(u8::from(value)))).collect();
-            match known {
-                Some(values) => array(frame, name, &values),
-                None => {
-                    let texts = (0..values.len()).map(|row| column.text(row).map(String::from));
-                    write_column(frame, name, &Column::Text(texts.collect()))
-                }
-            }
-        }
-        Column::Categorical { codes, categories } => {
-            let group = group(frame, name, "categorical", "0.2.0")?;
-            group.set_attr_typed("ordered", DatatypeMessage::bool_type(), vec![0])?;
-            strings(&group, "categories", categories.iter().map(String::as_str))?;
-            array(&group, "codes", codes)
-        }
-        Column::F64(values) => array(frame, name, values),
-        Column::F32(values) => array(frame, name, values),
-        Column::I32(values) => array(frame, name, values),
-    }
-}
-
-fn write_dict(
-    parent: &H5Group,
-    name: &str,
-    entries: &[(String, UnsValue)],
-) -> Result<(), Hdf5Error> {
-    let dict = group(parent, name, "dict", "0.1.0")?;
-    for (name, value) in entries {
-        match value {
-            UnsValue::Dict(entries) => write_dict(&dict, name, entries)?,
-            UnsValue::Texts(texts) => strings(&dict, name, texts.iter().map(String::as_str))?,
-            UnsValue::Number(number) => scalar(&dict, name, *number)?,
-            UnsValue::Integer(number) => scalar(&dict, name, *number)?,
-            UnsValue::Text(text) => {
-                // A fixed-length string has at least one byte; padding with NUL keeps it empty.
-                let mut bytes = text.clone().into_bytes();
-                bytes.resize(bytes.len().max(1), 0);
-                let size = u32::try_from(bytes.len())
-                    .map_err(|_| Hdf5Error::InvalidState(format!("uns[{name:?}] is too long")))?;
-                let kind = DatatypeMessage::FixedString { size, padding: 1, charset: 1 };
-                let dataset = dict.new_dataset::<u8>().datatype(kind).scalar().create(name)?;
-                dataset.write_raw_bytes(&bytes)?;
-                encode(&dataset, "string", "0.2.0")?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn group(parent: &H5Group, name: &str, kind: &str, version: &str) -> Result<H5Group, Hdf5Error> {
-    let group = parent.create_group(name)?;
-    group.set_attr_string("encoding-type", kind)?;
-    group.set_attr_string("encoding-version", version)?;
-    Ok(group)
-}
-
-fn array<T: H5Type>(group: &H5Group, name: &str, values: &[T]) -> Result<(), Hdf5Error> {
-    let dataset = group.new_dataset::<T>().shape([values.len()]).create(name)?;
-    // The library refuses to write nothing.
-    if !values.is_empty() {
-        dataset.write_raw(values)?;
-    }
-    encode(&dataset, "array", "0.2.0")
-}
-
-fn scalar<T: H5Type>(group: &H5Group, name: &str, value: T) -> Result<(), Hdf5Error> {
-    let dataset = group.new_dataset::<T>().scalar().create(name)?;
-    dataset.write_raw(&[value])?;
-    encode(&dataset, "numeric-scalar", "0.2.0")
-}
-
-fn strings<'a>(
-    group: &H5Group,
-    name: &str,
-    values: impl Iterator<Item = &'a str>,
-) -> Result<(), Hdf5Error> {
-    let values: Vec<&str> = values.collect();
-    let dataset = if values.is_empty() {
-        // The library's own way of writing strings makes an empty list that HDF5 cannot open.
-        let kind = DatatypeMessage::VarLenString { padding: 0, charset: 1 };
-        group.new_dataset::<u8>().datatype(kind).shape([0]).create(name)?
-    } else {
-        group.write_vlen_strings(name, &values)?
-    };
-    encode(&dataset, "string-array", "0.2.0")
-}
-
-fn encode(dataset: &H5Dataset, kind: &str, version: &str) -> Result<(), Hdf5Error> {
-    for (name, value) in [("encoding-type", kind), ("encoding-version", version)] {
-        dataset
-            .new_attr::<rust_hdf5::VarLenUnicode>()
-            .shape(())
-            .create(name)?
-            .write_string(value)?;
-    }
-    Ok(())
-}
-
-/// The name of the column that holds the row names, as AnnData uses it.
-const INDEX: &str = "_index";
+/// Chunks of growing arrays, in values. A file smaller than a chunk would be mostly padding.
+const SMALLEST_CHUNK: usize = 1 << 10;
+const LARGEST_CHUNK: usize = 1 << 18;

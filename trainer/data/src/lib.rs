@@ -2,28 +2,38 @@
 //!
 //! [`read_expression`] turns a file of any format that is read into an [`ExpressionMatrix`]: names
 //! of cells and genes, a sparse matrix of finite, non-negative values, and what the file says about
-//! the cells. [`check_scale`] tells whether the values are counts, normalised or logarithms.
-//! Labels and splits come from the file's own [`ObsTable`] or from a [`SampleTable`] beside it.
-//! Results are written as AnnData ([`write_h5ad`]) or as text ([`write_atomic`]), and appear under
-//! their name only when they are complete.
+//! the cells. [`ExpressionReader`] gives the same values in blocks of cells, for files larger than
+//! memory. [`check_scale`] tells whether the values are counts, normalised or logarithms;
+//! [`ScaleEvidence`] tells it of blocks. Labels and splits come from the file's own [`ObsTable`] or
+//! from a [`SampleTable`] beside it. Results are written as AnnData ([`write_h5ad`],
+//! [`AnnDataWriter`]) or as text ([`write_atomic`]), and appear under their name only when they are
+//! complete.
 //!
 //! Files are not trusted: a header that lies does not allocate, links out of the file are not
 //! followed, and every refusal names the place.
 #![forbid(unsafe_code)]
 
 mod align;
+mod cell_blocks;
 mod cellranger;
+mod csr_blocks;
 mod delimited;
+mod dense_blocks;
 mod error;
 mod expression;
+mod expression_reader;
 mod h5_element;
+mod h5_heap;
 mod h5_source;
+mod h5_vector;
 mod h5ad;
 mod h5ad_frame;
+mod h5ad_objects;
 mod h5ad_writer;
 mod matrix;
 mod matrix_market;
 mod mex;
+mod mtx_blocks;
 mod obs;
 mod sample_table;
 mod scale;
@@ -32,15 +42,17 @@ mod sniff;
 mod text_out;
 mod text_source;
 
-pub use align::{AlignedMatrix, align};
+pub use align::{AlignedMatrix, AlignedRows, PanelAlignment, align};
+pub use cell_blocks::BlockSize;
 pub use error::DataError;
 pub use expression::{
-    ExpressionMatrix, Gene, MatrixChoice, Orientation, ReadOptions, Source, is_ensembl_gene_id,
-    read_expression,
+    ExpressionHead, ExpressionMatrix, Gene, MatrixChoice, Names, Orientation, ReadOptions, Source,
+    is_ensembl_gene_id, read_expression,
 };
-pub use h5ad_writer::{AnnDataOut, UnsValue, write_h5ad};
+pub use expression_reader::ExpressionReader;
+pub use h5ad_writer::{AnnDataOut, AnnDataPlan, AnnDataWriter, UnsValue, write_h5ad};
 pub use matrix::CsrMatrix;
 pub use obs::{Column, ObsTable};
 pub use sample_table::{SampleTable, SplitPart, read_labels_tsv, read_split, split_parts};
-pub use scale::{Scale, ScaleVerdict, check_scale};
+pub use scale::{Scale, ScaleEvidence, ScaleVerdict, check_scale};
 pub use text_out::{csv_field, sanitise_for_terminal, write_atomic};

@@ -1,8 +1,10 @@
 //! Sparse matrices: rows are cells or samples (`obs`), columns are genes (`var`).
 
+use core::ops::Range;
 use std::path::Path;
 
 use crate::error::DataError;
+use crate::expression::Names;
 
 /// A matrix in compressed sparse row form. Rows are observations. Column indices increase strictly
 /// within a row and no stored value is zero; every reader of this crate guarantees both, and
@@ -100,6 +102,49 @@ impl CsrMatrix {
         selected
     }
 
+    /// A run of rows.
+    pub(crate) fn row_range(&self, rows: Range<usize>) -> Self {
+        let entries = self.indptr[rows.start]..self.indptr[rows.end];
+        let pointers = self.indptr[rows.start..=rows.end].iter();
+        Self {
+            n_cols: self.n_cols,
+            indptr: pointers.map(|at| at - entries.start).collect(),
+            indices: self.indices[entries.clone()].to_vec(),
+            data: self.data[entries].to_vec(),
+        }
+    }
+
+    /// Adds the rows of a matrix that has as many columns.
+    pub(crate) fn append(&mut self, below: &Self) {
+        if self.indptr.is_empty() {
+            self.indptr.push(0);
+        }
+        let start = self.data.len();
+        self.indptr.extend(below.indptr.iter().skip(1).map(|at| start + at));
+        self.indices.extend_from_slice(&below.indices);
+        self.data.extend_from_slice(&below.data);
+    }
+
+    /// Renumbers the columns and drops those without a new number; the order stays.
+    pub(crate) fn keep_columns(&mut self, new_index: &[Option<u32>], n_kept: usize) {
+        let (mut start, mut out) = (0, 0);
+        for row in 0..self.n_rows() {
+            let end = self.indptr[row + 1];
+            for entry in start..end {
+                if let Some(index) = new_index[self.indices[entry] as usize] {
+                    self.indices[out] = index;
+                    self.data[out] = self.data[entry];
+                    out += 1;
+                }
+            }
+            start = end;
+            self.indptr[row + 1] = out;
+        }
+        self.indices.truncate(out);
+        self.data.truncate(out);
+        self.n_cols = n_kept;
+    }
+
     /// Rows and columns exchanged: a matrix stored by gene becomes one stored by cell. Rows come
     /// out sorted because columns are visited in order.
     pub fn transpose(&self) -> Self {
@@ -184,7 +229,12 @@ impl CsrMatrix {
     }
 }
 
-fn check_pointers(indptr: &[usize], n_indices: usize, n_data: usize) -> Result<(), MatrixFault> {
+/// Refuses pointers that decrease or do not cover the entries.
+pub(crate) fn check_pointers(
+    indptr: &[usize],
+    n_indices: usize,
+    n_data: usize,
+) -> Result<(), MatrixFault> {
     let fault = |at, reason| Err(MatrixFault::Pointers { at, reason });
     if indptr.first() != Some(&0) {
         return fault(0, "the first one must be 0".into());
@@ -218,6 +268,11 @@ impl RowBuilder {
         Self { n_cols, indptr: vec![0], indices: Vec::new(), data: Vec::new() }
     }
 
+    /// Values so far.
+    pub(crate) fn nnz(&self) -> usize {
+        self.data.len()
+    }
+
     /// Adds a row of `n_cols` values.
     pub(crate) fn push_dense(&mut self, row: &[f32]) {
         for (column, &value) in (0u32..).zip(row) {
@@ -246,6 +301,8 @@ pub(crate) enum MatrixFault {
     Duplicate { row: usize, column: usize },
     /// A negative or non-finite value.
     Value { row: usize, column: usize, value: f32 },
+    /// A count that single precision cannot hold.
+    CountTooLarge { row: usize, column: usize, value: f64 },
 }
 
 impl MatrixFault {
@@ -254,8 +311,28 @@ impl MatrixFault {
         match self {
             Self::Duplicate { row, column } => Self::Duplicate { row: column, column: row },
             Self::Value { row, column, value } => Self::Value { row: column, column: row, value },
+            Self::CountTooLarge { row, column, value } => {
+                Self::CountTooLarge { row: column, column: row, value }
+            }
             other => other,
         }
+    }
+
+    /// The same fault in a matrix that stands below `n` other rows.
+    pub(crate) fn below(self, n: usize) -> Self {
+        match self {
+            Self::Pointers { at, reason } => Self::Pointers { at: n + at, reason },
+            Self::Index { row, index, len } => Self::Index { row: n + row, index, len },
+            Self::Duplicate { row, column } => Self::Duplicate { row: n + row, column },
+            Self::Value { row, column, value } => Self::Value { row: n + row, column, value },
+            // Found before rows are separated, by its place in the file.
+            Self::CountTooLarge { .. } => self,
+        }
+    }
+
+    /// The error with the names of a file.
+    pub(crate) fn named(self, names: Names<'_>) -> DataError {
+        self.name(names.path, &|row| names.cell(row), &|column| names.gene(column))
     }
 
     /// The error that names the file, the cell and the gene.
@@ -273,6 +350,9 @@ impl MatrixFault {
             }
             Self::Duplicate { row, column } => {
                 DataError::DuplicateEntry { path, cell: cell(row), gene: gene(column) }
+            }
+            Self::CountTooLarge { row, column, value } => {
+                DataError::CountTooLarge { path, cell: cell(row), gene: gene(column), value }
             }
             Self::Value { row, column, value } if value < 0.0 && value.is_finite() => {
                 DataError::Negative { path, cell: cell(row), gene: gene(column), value }

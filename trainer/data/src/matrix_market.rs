@@ -1,79 +1,133 @@
 //! MatrixMarket coordinate files as 10x folders hold them: genes are rows, cells are columns,
 //! counted from 1.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::DataError;
 use crate::h5_source::MAX_EXACT_COUNT;
 use crate::text_source::{Lines, TextSource};
 
-/// The entries of the file by cell; within a cell they may be unsorted.
+/// One entry, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) gene: u32,
+    pub(crate) cell: u32,
+    pub(crate) value: f32,
+}
+
+/// The entries of a file in its order, each line checked.
 pub(crate) struct Entries {
+    path: PathBuf,
+    lines: Lines,
+    field: Field,
+    n_genes: usize,
+    n_cells: usize,
+    /// As the header states.
+    nnz: usize,
+    n_read: usize,
+    last: Option<(u32, u32)>,
+    capacity: usize,
+}
+
+impl Entries {
+    /// Reads the header of a matrix of `n_genes` rows and `n_cells` columns, as the files beside
+    /// it have names.
+    pub(crate) fn open(path: &Path, n_genes: usize, n_cells: usize) -> Result<Self, DataError> {
+        let source = TextSource::open(path)?;
+        let expected_len = source.expected_len()?;
+        let mut lines = Lines::new(source);
+        let field = read_banner(path, &mut lines)?;
+        let [rows, columns, nnz] = read_size(path, &mut lines)?;
+        if (rows, columns) != (n_genes, n_cells) {
+            let hint = match (columns, rows) == (n_genes, n_cells) {
+                true => "; the matrix is transposed: write it with genes as rows",
+                false => "; the files do not belong together",
+            };
+            let reason = format!(
+                "the matrix is {rows} x {columns}, but there are {n_genes} features and {n_cells} \
+                 barcodes{hint}"
+            );
+            return Err(fault(path, lines.number(), reason));
+        }
+        // The header's number is a claim: an entry takes at least six bytes of text.
+        let capacity = nnz.min(usize::try_from(expected_len / 6).unwrap_or(usize::MAX));
+        let path = path.to_path_buf();
+        Ok(Self { path, lines, field, n_genes, n_cells, nnz, n_read: 0, last: None, capacity })
+    }
+
+    /// The next entry, or `None` after the last.
+    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, DataError> {
+        let entry = loop {
+            let Some(line) = self.lines.next_line()? else {
+                return if self.n_read == self.nnz { Ok(None) } else { Err(self.too_few()) };
+            };
+            let line = line.trim_ascii();
+            if !line.is_empty() && line[0] != b'%' {
+                break parse_entry(line, self.field, self.n_genes, self.n_cells);
+            }
+        };
+        let entry = entry.map_err(|reason| self.fault(reason))?;
+        if self.n_read == self.nnz {
+            let reason = format!("more entries than the {} that the header states", self.nnz);
+            return Err(self.fault(reason));
+        }
+        if self.last == Some((entry.gene, entry.cell)) {
+            let (row, column) = (entry.gene + 1, entry.cell + 1);
+            return Err(self.fault(format!("row {row} of column {column} stands twice")));
+        }
+        self.last = Some((entry.gene, entry.cell));
+        self.n_read += 1;
+        Ok(Some(entry))
+    }
+
+    /// The line of the entry returned last, counted from 1.
+    pub(crate) fn line(&self) -> u64 {
+        self.lines.number()
+    }
+
+    /// How many entries are worth making room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    fn too_few(&self) -> DataError {
+        self.fault(format!(
+            "the file ends after {} entries, its header states {}; copy it again",
+            self.n_read, self.nnz
+        ))
+    }
+
+    fn fault(&self, reason: String) -> DataError {
+        fault(&self.path, self.lines.number(), reason)
+    }
+}
+
+/// Every entry by cell; within a cell they may be unsorted.
+pub(crate) struct ByCell {
     pub(crate) indptr: Vec<usize>,
     pub(crate) genes: Vec<u32>,
     pub(crate) values: Vec<f32>,
 }
 
-/// Reads and checks every line of a matrix of `n_genes` rows and `n_cells` columns, as the files
-/// beside it have names.
-pub(crate) fn read(path: &Path, n_genes: usize, n_cells: usize) -> Result<Entries, DataError> {
-    let source = TextSource::open(path)?;
-    let expected_len = source.expected_len()?;
-    let mut lines = Lines::new(source);
-    let kind = read_banner(path, &mut lines)?;
-    let [rows, columns, nnz] = read_size(path, &mut lines)?;
-    if (rows, columns) != (n_genes, n_cells) {
-        let hint = match (columns, rows) == (n_genes, n_cells) {
-            true => "; the matrix is transposed: write it with genes as rows",
-            false => "; the files do not belong together",
-        };
-        let reason = format!(
-            "the matrix is {rows} x {columns}, but there are {n_genes} features and {n_cells} \
-             barcodes{hint}"
-        );
-        return Err(fault(path, lines.number(), reason));
-    }
-
-    // The header's number is a claim: an entry takes at least six bytes of text.
-    let capacity = nnz.min(usize::try_from(expected_len / 6).unwrap_or(usize::MAX));
+/// Reads a file whole, in whatever order its entries stand.
+pub(crate) fn read(path: &Path, n_genes: usize, n_cells: usize) -> Result<ByCell, DataError> {
+    let mut entries = Entries::open(path, n_genes, n_cells)?;
+    let capacity = entries.capacity();
     let mut genes: Vec<u32> = Vec::with_capacity(capacity);
     let mut cells: Vec<u32> = Vec::with_capacity(capacity);
     let mut values: Vec<f32> = Vec::with_capacity(capacity);
     let mut by_cell = true;
-    while let Some(line) = lines.next_line()? {
-        let line = line.trim_ascii();
-        if line.is_empty() || line[0] == b'%' {
-            continue;
-        }
-        let parsed = parse_entry(line, kind, n_genes, n_cells);
-        let (gene, cell, value) = parsed.map_err(|reason| fault(path, lines.number(), reason))?;
-        if values.len() == nnz {
-            let reason = format!("more entries than the {nnz} that the header states");
-            return Err(fault(path, lines.number(), reason));
-        }
-        if let (Some(&last_gene), Some(&last_cell)) = (genes.last(), cells.last()) {
-            if (last_gene, last_cell) == (gene, cell) {
-                let reason = format!("row {} of column {} stands twice", gene + 1, cell + 1);
-                return Err(fault(path, lines.number(), reason));
-            }
-            by_cell &= last_cell <= cell;
-        }
-        genes.push(gene);
-        cells.push(cell);
-        values.push(value);
-    }
-    if values.len() != nnz {
-        let reason = format!(
-            "the file ends after {} entries, its header states {nnz}; copy it again",
-            values.len()
-        );
-        return Err(fault(path, lines.number(), reason));
+    while let Some(entry) = entries.next_entry()? {
+        by_cell &= cells.last().is_none_or(|&last| last <= entry.cell);
+        genes.push(entry.gene);
+        cells.push(entry.cell);
+        values.push(entry.value);
     }
     if !by_cell {
         (genes, values) = group_by_cell(n_cells, &cells, &genes, &values);
     }
     let indptr = pointers(n_cells, &cells);
-    Ok(Entries { indptr, genes, values })
+    Ok(ByCell { indptr, genes, values })
 }
 
 /// What the values are by the header.
@@ -131,12 +185,7 @@ fn read_size(path: &Path, lines: &mut Lines) -> Result<[usize; 3], DataError> {
 }
 
 /// One entry with indices counted from 0, or what is wrong with it.
-fn parse_entry(
-    line: &[u8],
-    field: Field,
-    n_genes: usize,
-    n_cells: usize,
-) -> Result<(u32, u32, f32), String> {
+fn parse_entry(line: &[u8], field: Field, n_genes: usize, n_cells: usize) -> Result<Entry, String> {
     let mut fields = Fields(line);
     let (row, column, value) = (fields.integer(), fields.integer(), fields.next());
     let (Some(row), Some(column), Some(value), None) = (row, column, value, fields.next()) else {
@@ -164,7 +213,7 @@ fn parse_entry(
     if !number.is_finite() || number < 0.0 {
         return Err(format!("expected a finite number of zero or more, found {:?}", shown()));
     }
-    Ok((gene, cell, number))
+    Ok(Entry { gene, cell, value: number })
 }
 
 fn index_from_one(what: &str, index: usize, len: usize) -> Result<u32, String> {
@@ -242,7 +291,7 @@ const BANNER: &str = "%%MatrixMarket matrix coordinate integer (or real) general
 mod tests {
     use super::*;
 
-    fn read_text(text: &str) -> Result<Entries, DataError> {
+    fn read_text(text: &str) -> Result<ByCell, DataError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("matrix.mtx");
         std::fs::write(&path, text).unwrap();

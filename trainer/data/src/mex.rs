@@ -3,16 +3,22 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cellranger::keep_gene_expression;
+use crate::cell_blocks::{BlockSize, CellBlocks, WholeBlocks};
 use crate::error::DataError;
-use crate::expression::{ExpressionMatrix, Gene, Parts, Source, check_addressable};
+use crate::expression::{ExpressionHead, Gene, Source, check_addressable};
+use crate::expression_reader::{EntryOrder, Opened};
 use crate::matrix::CsrMatrix;
 use crate::matrix_market;
+use crate::mtx_blocks::MtxBlocks;
 use crate::obs::ObsTable;
 use crate::text_source::TextSource;
 
-/// Reads the folder's one matrix.
-pub(crate) fn read_folder(folder: &Path) -> Result<ExpressionMatrix, DataError> {
+/// Opens the folder's one matrix.
+pub(crate) fn open_folder(
+    folder: &Path,
+    order: EntryOrder,
+    size: BlockSize,
+) -> Result<Opened, DataError> {
     let mut matrices = Vec::new();
     for entry in folder.read_dir().map_err(DataError::io(folder))? {
         let name = entry.map_err(DataError::io(folder))?.file_name();
@@ -25,7 +31,7 @@ pub(crate) fn read_folder(folder: &Path) -> Result<ExpressionMatrix, DataError> 
     prefixes.dedup();
     match prefixes.len() {
         // Where a packed and an unpacked copy stand side by side, the packed one, as 10x wrote it.
-        1 => read(folder, &folder.join(&matrices[matrices.len() - 1])),
+        1 => open(folder, &folder.join(&matrices[matrices.len() - 1]), order, size),
         0 => Err(DataError::MissingPart {
             path: folder.to_path_buf(),
             part: "matrix.mtx or matrix.mtx.gz".into(),
@@ -41,12 +47,21 @@ pub(crate) fn read_folder(folder: &Path) -> Result<ExpressionMatrix, DataError> 
     }
 }
 
-/// Reads a matrix file with the two files beside it.
-pub(crate) fn read_beside(matrix: &Path) -> Result<ExpressionMatrix, DataError> {
-    read(matrix, matrix)
+/// Opens a matrix file with the two files beside it.
+pub(crate) fn open_beside(
+    matrix: &Path,
+    order: EntryOrder,
+    size: BlockSize,
+) -> Result<Opened, DataError> {
+    open(matrix, matrix, order, size)
 }
 
-fn read(asked: &Path, matrix: &Path) -> Result<ExpressionMatrix, DataError> {
+fn open(
+    asked: &Path,
+    matrix: &Path,
+    order: EntryOrder,
+    size: BlockSize,
+) -> Result<Opened, DataError> {
     let features = read_lines(&beside(matrix, &["features.tsv", "genes.tsv"])?)?;
     let obs_names = read_lines(&beside(matrix, &["barcodes.tsv"])?)?
         .into_iter()
@@ -62,16 +77,24 @@ fn read(asked: &Path, matrix: &Path) -> Result<ExpressionMatrix, DataError> {
         genes.push(Gene::new(id, fields.next(), None));
         types.extend(fields.next().map(String::from));
     }
-    let entries = matrix_market::read(matrix, genes.len(), obs_names.len())?;
-    let values = CsrMatrix::normalise(genes.len(), entries.indptr, entries.genes, entries.values);
     let source = Source {
         path: asked.to_path_buf(),
         format: "10x matrix.mtx".into(),
         matrix: "matrix".into(),
         notes: Vec::new(),
     };
-    let matrix = Parts { obs_names, genes, obs: ObsTable::default(), source }.assemble(values)?;
-    keep_gene_expression(matrix, &types)
+    let head = ExpressionHead { obs_names, genes, obs: ObsTable::default(), source };
+    let (n_genes, n_cells) = (head.genes.len(), head.obs_names.len());
+    let blocks: Box<dyn CellBlocks> = match order {
+        EntryOrder::ByCell => Box::new(MtxBlocks::open(matrix, n_genes, n_cells, size)?),
+        EntryOrder::Any => {
+            let all = matrix_market::read(matrix, n_genes, n_cells)?;
+            let values = CsrMatrix::normalise(n_genes, all.indptr, all.genes, all.values);
+            let values = values.map_err(|fault| fault.named(head.names()))?;
+            Box::new(WholeBlocks::new(values, size))
+        }
+    };
+    Ok(Opened { head, feature_types: types, blocks })
 }
 
 /// The file beside the matrix, with the matrix file's prefix, compressed or not.
@@ -113,6 +136,11 @@ fn read_lines(path: &Path) -> Result<Vec<String>, DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::expression::{ExpressionMatrix, ReadOptions, read_expression};
+
+    fn read(path: &Path) -> Result<ExpressionMatrix, DataError> {
+        read_expression(path, &ReadOptions::default())
+    }
 
     const MATRIX: &str = "%%MatrixMarket matrix coordinate integer general\n3 2 3\n\
                           1 1 5\n3 1 7\n2 2 9\n";
@@ -137,7 +165,7 @@ mod tests {
         ] {
             let folder =
                 folder(&[("matrix.mtx", MATRIX), (name, features), ("barcodes.tsv", "c1\nc2\n")]);
-            let matrix = read_folder(folder.path()).unwrap();
+            let matrix = read(folder.path()).unwrap();
             assert_eq!(matrix.genes[0].id, "G1");
             assert_eq!(matrix.values.row(0), (&[0, 2][..], &[5.0, 7.0][..]));
             assert!(matrix.source.notes.is_empty());
@@ -149,7 +177,7 @@ mod tests {
         let features = "G1\tA\tGene Expression\nP\tCD3\tAntibody Capture\nG3\tC\tGene Expression\n";
         let files =
             [("matrix.mtx", MATRIX), ("features.tsv", features), ("barcodes.tsv", "c1\nc2")];
-        let matrix = read_folder(folder(&files).path()).unwrap();
+        let matrix = read(folder(&files).path()).unwrap();
         assert_eq!(matrix.n_vars(), 2);
         assert_eq!(matrix.values.row(0), (&[0, 1][..], &[5.0, 7.0][..]));
         assert_eq!(matrix.values.row(1).0.len(), 0);
@@ -158,7 +186,7 @@ mod tests {
         let features = "G1\tA\tPeaks\nG2\tB\tPeaks\nG3\tC\tPeaks\n";
         let files =
             [("matrix.mtx", MATRIX), ("features.tsv", features), ("barcodes.tsv", "c1\nc2")];
-        let error = read_folder(folder(&files).path()).unwrap_err();
+        let error = read(folder(&files).path()).unwrap_err();
         assert!(error.to_string().contains("Peaks"), "{error}");
     }
 
@@ -170,33 +198,30 @@ mod tests {
             ("S1_barcodes.tsv", "c1\nc2\n"),
             ("S2_matrix.mtx", MATRIX),
         ]);
-        let matrix = read_beside(&folder.path().join("S1_matrix.mtx")).unwrap();
+        let matrix = read(&folder.path().join("S1_matrix.mtx")).unwrap();
         assert_eq!(matrix.obs_names, ["c1", "c2"]);
-        let error = read_folder(folder.path()).unwrap_err();
+        let error = read(folder.path()).unwrap_err();
         assert!(error.to_string().contains("S1_matrix.mtx, S2_matrix.mtx"), "{error}");
-        let error = read_beside(&folder.path().join("S2_matrix.mtx")).unwrap_err();
+        let error = read(&folder.path().join("S2_matrix.mtx")).unwrap_err();
         assert!(error.to_string().contains("S2_features.tsv"), "{error}");
     }
 
     #[test]
     fn an_empty_folder_and_missing_names_are_refused() {
         assert!(matches!(
-            read_folder(folder(&[]).path()),
+            read(folder(&[]).path()),
             Err(DataError::MissingPart { part, .. }) if part.contains("matrix.mtx")
         ));
         let files =
             [("matrix.mtx", MATRIX), ("genes.tsv", "G1\n\nG3\n"), ("barcodes.tsv", "c1\nc2")];
-        assert!(matches!(
-            read_folder(folder(&files).path()),
-            Err(DataError::Table { line: 2, .. })
-        ));
+        assert!(matches!(read(folder(&files).path()), Err(DataError::Table { line: 2, .. })));
     }
 
     #[test]
     fn barcodes_must_be_unique() {
         let files =
             [("matrix.mtx", MATRIX), ("genes.tsv", "G1\nG2\nG3"), ("barcodes.tsv", "c1\nc1")];
-        let error = read_folder(folder(&files).path()).unwrap_err();
+        let error = read(folder(&files).path()).unwrap_err();
         assert!(matches!(error, DataError::DuplicateObsName { .. }), "{error}");
     }
 }

@@ -1,6 +1,7 @@
 //! What is known about the samples: the columns of AnnData's `obs`.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use crate::error::DataError;
 
@@ -31,9 +32,8 @@ impl Column {
     /// A categorical column; categories are sorted, as pandas does.
     pub fn categorical<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> Self {
         let values: Vec<Option<&str>> = values.into_iter().collect();
-        let mut categories: Vec<&str> = values.iter().flatten().copied().collect();
-        categories.sort_unstable();
-        categories.dedup();
+        let categories: BTreeSet<&str> = values.iter().flatten().copied().collect();
+        let categories: Vec<&str> = categories.into_iter().collect();
         let code = |value: &str| {
             // Every value is in the list, and rows beyond i32 do not fit memory as texts.
             categories.binary_search(&value).map_or(-1, |position| position as i32)

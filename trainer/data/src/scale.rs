@@ -17,11 +17,14 @@
 //! Negative values have been refused by the readers; here they are refused again for matrices that
 //! were built in memory.
 
+use std::sync::LazyLock;
+
 use cic_model::ValueKind;
 
 use crate::error::DataError;
-use crate::expression::ExpressionMatrix;
+use crate::expression::{ExpressionMatrix, Names};
 use crate::h5_source::MAX_EXACT_COUNT;
+use crate::matrix::CsrMatrix;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,132 +64,213 @@ pub fn check_scale(
     matrix: &ExpressionMatrix,
     declared: Option<ValueKind>,
 ) -> Result<ScaleVerdict, DataError> {
-    let scale = measure(matrix, declared)?;
-    let verdict = |kind, evidence: String| Ok(ScaleVerdict { kind, evidence, scale });
-    let unknown =
-        |reason: String| Err(DataError::ScaleUnknown { path: matrix.source.path.clone(), reason });
-    // One cell alone agrees with itself and shows nothing.
-    let is_constant = |range| scale.cells > 1 && is_constant(range);
-    let looks_log1p = !scale.integers && is_constant(scale.sum_expm1);
-    if let Some(kind) = declared {
-        if kind == ValueKind::LinearNormalised && looks_log1p {
-            return Err(DataError::ScaleMismatch {
-                path: matrix.source.path.clone(),
-                declared: kind,
-                cell: matrix.obs_names.first().cloned().unwrap_or_default(),
-                gene: None,
-                reason: format!(
-                    "and all others sum to {:.0} after exp(x) - 1: the values are log1p",
-                    scale.sum_expm1.0
-                ),
-            });
-        }
-        return verdict(
-            kind,
-            format!("declared, and no cell of {} contradicts it", matrix.n_obs()),
-        );
-    }
-    let Scale { max, zeros, integers, sum, sum_expm1, .. } = scale;
-    if integers {
-        return match f64::from(max) > MAX_EXACT_COUNT {
-            true => unknown(format!("integers up to {max} are too large for counts")),
-            false => verdict(ValueKind::Counts, format!("integers up to {max}")),
-        };
-    }
-    if zeros == 0.0 && max <= MAX_LOG2 {
-        let evidence = format!("no zeros, values up to {max}");
-        return verdict(ValueKind::Log2Intensity, evidence);
-    }
-    if is_constant(sum) {
-        let evidence = format!("every cell sums to {:.6}", sum.0);
-        return verdict(ValueKind::LinearNormalised, evidence);
-    }
-    if looks_log1p {
-        let evidence = format!("every cell sums to {:.1} after exp(x) - 1", sum_expm1.0);
-        return verdict(ValueKind::Log1p, evidence);
-    }
-    if max <= MAX_LOG1P {
-        let evidence = format!("fractional values up to {max}");
-        return verdict(ValueKind::Log1p, evidence);
-    }
-    unknown(format!(
-        "fractional values up to {max}, and cells sum to between {:.1} and {:.1}",
-        sum.0, sum.1
-    ))
+    ScaleEvidence::of(matrix.names(), &matrix.values, 0, declared)?
+        .verdict(matrix.names(), declared)
 }
 
-/// One pass over all values; stops at the first cell that contradicts the declaration.
-fn measure(matrix: &ExpressionMatrix, declared: Option<ValueKind>) -> Result<Scale, DataError> {
-    let path = || matrix.source.path.clone();
-    let cell = |row: usize| matrix.obs_names.get(row).cloned().unwrap_or_else(|| row.to_string());
-    let gene = |column: u32| {
-        let gene = matrix.genes.get(column as usize);
-        gene.map_or_else(|| column.to_string(), |gene| gene.id.clone())
-    };
-    let values = &matrix.values;
-    let mut scale = Scale {
-        cells: 0,
-        max: 0.0,
-        zeros: 1.0 - values.nnz() as f64 / (values.n_rows() as f64 * values.n_cols as f64),
-        integers: true,
-        sum: EMPTY_RANGE,
-        sum_expm1: EMPTY_RANGE,
-    };
-    for row in 0..values.n_rows() {
-        let (columns, data) = values.row(row);
-        let (mut integers, mut sum, mut sum_expm1) = (true, 0.0, 0.0);
-        for (&column, &value) in columns.iter().zip(data) {
-            if !value.is_finite() {
-                let (path, cell, gene) = (path(), cell(row), gene(column));
-                return Err(DataError::NotFinite { path, cell, gene, value });
-            }
-            if value < 0.0 {
-                let (path, cell, gene) = (path(), cell(row), gene(column));
-                return Err(DataError::Negative { path, cell, gene, value });
-            }
-            if let Some((declared, reason)) = declared.and_then(|kind| contradiction(kind, value)) {
-                return Err(DataError::ScaleMismatch {
-                    path: path(),
-                    declared,
-                    cell: cell(row),
-                    gene: Some(gene(column)),
-                    reason,
-                });
-            }
-            integers &= value.fract() == 0.0;
-            scale.max = scale.max.max(value);
-            sum += f64::from(value);
-            // Beyond this no logarithm is meant, and the exponential would only cost time.
-            sum_expm1 += if value <= MAX_LOG1P { f64::from(value).exp_m1() } else { f64::INFINITY };
+/// What some cells of a file show. The evidence of all cells, in whatever parts it was collected,
+/// gives the verdict of [`check_scale`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScaleEvidence {
+    n_rows: usize,
+    n_cols: usize,
+    nnz: usize,
+    cells: usize,
+    max: f32,
+    integers: bool,
+    sum: (f64, f64),
+    sum_expm1: (f64, f64),
+}
+
+impl Default for ScaleEvidence {
+    /// Of no cell.
+    fn default() -> Self {
+        Self {
+            n_rows: 0,
+            n_cols: 0,
+            nnz: 0,
+            cells: 0,
+            max: 0.0,
+            integers: true,
+            sum: EMPTY_RANGE,
+            sum_expm1: EMPTY_RANGE,
         }
+    }
+}
+
+impl ScaleEvidence {
+    /// Looks at rows of a file, the first of which is the file's `first_row`; stops at the first
+    /// cell that contradicts the declaration.
+    ///
+    /// # Errors
+    /// Those of [`check_scale`] that name a cell.
+    pub fn of(
+        names: Names<'_>,
+        values: &CsrMatrix,
+        first_row: usize,
+        declared: Option<ValueKind>,
+    ) -> Result<Self, DataError> {
         let logarithm =
             declared.filter(|kind| matches!(kind, ValueKind::Log1p | ValueKind::Log2Intensity));
-        if let Some(declared) = logarithm.filter(|_| integers && data.len() >= ENOUGH_INTEGERS) {
-            return Err(DataError::ScaleMismatch {
+        let expm1 = &*EXPM1;
+        let mut evidence = Self {
+            n_rows: values.n_rows(),
+            n_cols: values.n_cols,
+            nnz: values.nnz(),
+            ..Self::default()
+        };
+        for row in 0..values.n_rows() {
+            let (columns, data) = values.row(row);
+            let (mut integers, mut sum, mut sum_expm1) = (true, 0.0, 0.0);
+            for (&column, &value) in columns.iter().zip(data) {
+                let is_odd = !(value >= 0.0 && value.is_finite())
+                    || declared.is_some_and(|kind| contradiction(kind, value).is_some());
+                if is_odd {
+                    let place = (first_row + row, column as usize);
+                    return Err(refuse_value(names, place, value, declared));
+                }
+                let is_integer = is_integer(value);
+                integers &= is_integer;
+                evidence.max = evidence.max.max(value);
+                sum += f64::from(value);
+                sum_expm1 += match value {
+                    // Beyond this no logarithm is meant, and the exponential would only cost time.
+                    _ if value > MAX_LOG1P => f64::INFINITY,
+                    // An integer up to 25.
+                    _ if is_integer => expm1[value as usize],
+                    _ => f64::from(value).exp_m1(),
+                };
+            }
+            if let Some(declared) = logarithm.filter(|_| integers && data.len() >= ENOUGH_INTEGERS)
+            {
+                return Err(DataError::ScaleMismatch {
+                    path: names.path.to_path_buf(),
+                    declared,
+                    cell: names.cell(first_row + row),
+                    gene: None,
+                    reason: format!(
+                        "has {} values and all are integers, as counts are",
+                        data.len()
+                    ),
+                });
+            }
+            evidence.integers &= integers;
+            if !data.is_empty() {
+                evidence.cells += 1;
+                evidence.sum = extend(evidence.sum, (sum, sum));
+                evidence.sum_expm1 = extend(evidence.sum_expm1, (sum_expm1, sum_expm1));
+            }
+        }
+        Ok(evidence)
+    }
+
+    /// Adds what other cells of the same file show.
+    pub fn merge(&mut self, other: &Self) {
+        self.n_rows += other.n_rows;
+        self.n_cols = self.n_cols.max(other.n_cols);
+        self.nnz += other.nnz;
+        self.cells += other.cells;
+        self.max = self.max.max(other.max);
+        self.integers &= other.integers;
+        self.sum = extend(self.sum, other.sum);
+        self.sum_expm1 = extend(self.sum_expm1, other.sum_expm1);
+    }
+
+    /// Whether a file with these cells can be of a kind that nobody declared.
+    pub fn allows(&self, kind: ValueKind) -> bool {
+        self.integers || kind != ValueKind::Counts
+    }
+
+    /// What the values of the file are, once all its cells were looked at.
+    ///
+    /// # Errors
+    /// Those of [`check_scale`] that are about the whole file.
+    pub fn verdict(
+        &self,
+        names: Names<'_>,
+        declared: Option<ValueKind>,
+    ) -> Result<ScaleVerdict, DataError> {
+        let path = || names.path.to_path_buf();
+        if self.nnz == 0 {
+            return Err(DataError::Empty {
                 path: path(),
-                declared,
-                cell: cell(row),
-                gene: None,
-                reason: format!("has {} values and all are integers, as counts are", data.len()),
+                expected: "values that are not all zero",
             });
         }
-        scale.integers &= integers;
-        if !data.is_empty() {
-            scale.cells += 1;
-            scale.sum = extend(scale.sum, sum);
-            scale.sum_expm1 = extend(scale.sum_expm1, sum_expm1);
+        let Self { max, integers, sum, sum_expm1, .. } = *self;
+        let zeros = 1.0 - self.nnz as f64 / (self.n_rows as f64 * self.n_cols as f64);
+        let scale = Scale { cells: self.cells, max, zeros, integers, sum, sum_expm1 };
+        let verdict = |kind, evidence: String| Ok(ScaleVerdict { kind, evidence, scale });
+        let unknown = |reason: String| Err(DataError::ScaleUnknown { path: path(), reason });
+        // One cell alone agrees with itself and shows nothing.
+        let is_constant = |range| scale.cells > 1 && is_constant(range);
+        let looks_log1p = !integers && is_constant(sum_expm1);
+        if let Some(kind) = declared {
+            if kind == ValueKind::LinearNormalised && looks_log1p {
+                return Err(DataError::ScaleMismatch {
+                    path: path(),
+                    declared: kind,
+                    cell: names.obs.first().cloned().unwrap_or_default(),
+                    gene: None,
+                    reason: format!(
+                        "and all others sum to {:.0} after exp(x) - 1: the values are log1p",
+                        sum_expm1.0
+                    ),
+                });
+            }
+            let evidence = format!("declared, and no cell of {} contradicts it", self.n_rows);
+            return verdict(kind, evidence);
         }
+        if integers {
+            return match f64::from(max) > MAX_EXACT_COUNT {
+                true => unknown(format!("integers up to {max} are too large for counts")),
+                false => verdict(ValueKind::Counts, format!("integers up to {max}")),
+            };
+        }
+        if zeros == 0.0 && max <= MAX_LOG2 {
+            let evidence = format!("no zeros, values up to {max}");
+            return verdict(ValueKind::Log2Intensity, evidence);
+        }
+        if is_constant(sum) {
+            let evidence = format!("every cell sums to {:.6}", sum.0);
+            return verdict(ValueKind::LinearNormalised, evidence);
+        }
+        if looks_log1p {
+            let evidence = format!("every cell sums to {:.1} after exp(x) - 1", sum_expm1.0);
+            return verdict(ValueKind::Log1p, evidence);
+        }
+        if max <= MAX_LOG1P {
+            let evidence = format!("fractional values up to {max}");
+            return verdict(ValueKind::Log1p, evidence);
+        }
+        unknown(format!(
+            "fractional values up to {max}, and cells sum to between {:.1} and {:.1}",
+            sum.0, sum.1
+        ))
     }
-    if values.nnz() == 0 {
-        return Err(DataError::Empty { path: path(), expected: "values that are not all zero" });
+}
+
+/// Why a value is refused.
+fn refuse_value(
+    names: Names<'_>,
+    (row, column): (usize, usize),
+    value: f32,
+    declared: Option<ValueKind>,
+) -> DataError {
+    let (path, cell, gene) = (names.path.to_path_buf(), names.cell(row), names.gene(column));
+    match declared.and_then(|kind| contradiction(kind, value)) {
+        _ if !value.is_finite() => DataError::NotFinite { path, cell, gene, value },
+        Some((declared, reason)) if value >= 0.0 => {
+            DataError::ScaleMismatch { path, declared, cell, gene: Some(gene), reason }
+        }
+        _ => DataError::Negative { path, cell, gene, value },
     }
-    Ok(scale)
 }
 
 /// What one value says against a kind.
 fn contradiction(kind: ValueKind, value: f32) -> Option<(ValueKind, String)> {
     let reason = match kind {
-        ValueKind::Counts if value.fract() != 0.0 => format!("has {value}, which is no integer"),
+        ValueKind::Counts if !is_integer(value) => format!("has {value}, which is no integer"),
         ValueKind::Counts if f64::from(value) > MAX_EXACT_COUNT => {
             format!("has {value}, above 16777216 (2^24), the largest exact count")
         }
@@ -198,8 +282,13 @@ fn contradiction(kind: ValueKind, value: f32) -> Option<(ValueKind, String)> {
     Some((kind, reason))
 }
 
-fn extend((min, max): (f64, f64), value: f64) -> (f64, f64) {
-    (min.min(value), max.max(value))
+/// Whether a value of zero or more is an integer: all are that have no bits left for a fraction.
+fn is_integer(value: f32) -> bool {
+    value >= 16_777_216.0 || value as u32 as f32 == value
+}
+
+fn extend((min, max): (f64, f64), other: (f64, f64)) -> (f64, f64) {
+    (min.min(other.0), max.max(other.1))
 }
 
 fn is_constant((min, max): (f64, f64)) -> bool {
@@ -213,6 +302,9 @@ const CONSTANT: f64 = 1e-3;
 const MAX_LOG2: f32 = 20.0;
 /// `ln(1 + 7e10)`: more than any target sum.
 const MAX_LOG1P: f32 = 25.0;
+/// `exp(x) − 1` of the integers up to [`MAX_LOG1P`]: most values are small counts.
+static EXPM1: LazyLock<[f64; 26]> =
+    LazyLock::new(|| std::array::from_fn(|integer| (integer as f64).exp_m1()));
 /// Values rounded to one digit can be integers by chance, but not many in one cell.
 const ENOUGH_INTEGERS: usize = 3;
 

@@ -101,7 +101,7 @@ fn sniff_folder(path: &Path) -> Result<FileKind, DataError> {
 
 const HEAD_LEN: u64 = 4096;
 const MAX_USER_BLOCK: u64 = 1 << 16;
-const HDF5_SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
+pub(crate) const HDF5_SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
 pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const EXPECTED_FORMATS: &str =
     "expected .h5ad, Cell Ranger .h5, a 10x folder, or a tab- or comma-separated table";

@@ -1,0 +1,157 @@
+//! One-dimensional data sets of numbers, read piece by piece.
+//!
+//! A piece covers whole chunks of the data set, so that none is decompressed twice as long as
+//! ranges are asked for in order, and only one piece is in memory. The HDF5 library itself decodes
+//! only the chunks that a piece touches and keeps none of them longer.
+
+use core::ops::Range;
+use std::path::PathBuf;
+
+use rust_hdf5::H5Dataset;
+
+use crate::error::DataError;
+use crate::h5_element::{Element, Number, dispatch};
+use crate::h5_source::{H5Source, MAX_EXACT_COUNT, fault};
+
+/// A data set whose numbers become `T`.
+pub(crate) struct H5Vector<T> {
+    dataset: H5Dataset,
+    element: Element,
+    path: PathBuf,
+    object: String,
+    len: usize,
+    /// Numbers decoded at once.
+    step: usize,
+    /// Where `piece` begins.
+    start: usize,
+    piece: Vec<T>,
+}
+
+/// What a stored number becomes.
+pub(crate) trait Converted: Copy {
+    /// The number, or what is too large for the type.
+    fn convert(number: &impl Number, element: Element) -> Result<Self, f64>;
+}
+
+/// Why a range was not read.
+#[derive(Debug)]
+pub(crate) enum VectorFault {
+    File(DataError),
+    /// A count that single precision cannot hold.
+    TooLarge {
+        at: usize,
+        value: f64,
+    },
+}
+
+impl From<DataError> for VectorFault {
+    fn from(error: DataError) -> Self {
+        Self::File(error)
+    }
+}
+
+impl H5Vector<f32> {
+    /// Expression values.
+    pub(crate) fn values(source: &H5Source, object: &str) -> Result<Self, DataError> {
+        let dataset = source.vector(object)?;
+        let element = source.element(object, &dataset)?;
+        Ok(Self::new(source, object, dataset, element))
+    }
+}
+
+impl H5Vector<u32> {
+    /// Column indices. What does not fit 32 bits becomes `u32::MAX`, which is outside every matrix.
+    pub(crate) fn indices(source: &H5Source, object: &str) -> Result<Self, DataError> {
+        let dataset = source.vector(object)?;
+        let element = source.integer_element(object, &dataset)?;
+        Ok(Self::new(source, object, dataset, element))
+    }
+}
+
+impl<T: Converted> H5Vector<T> {
+    fn new(source: &H5Source, object: &str, dataset: H5Dataset, element: Element) -> Self {
+        let len = dataset.total_elements();
+        let chunk = dataset.chunk_dims().and_then(|dims| dims.first().copied()).unwrap_or(1);
+        Self {
+            dataset,
+            element,
+            path: source.path().to_path_buf(),
+            object: object.into(),
+            len,
+            step: PIECE.next_multiple_of(chunk.clamp(1, len.max(1))),
+            start: 0,
+            piece: Vec::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Appends the numbers of a range, which must lie inside the data set.
+    pub(crate) fn read(
+        &mut self,
+        range: Range<usize>,
+        out: &mut Vec<T>,
+    ) -> Result<(), VectorFault> {
+        let mut next = range.start;
+        while next < range.end {
+            if !(self.start..self.start + self.piece.len()).contains(&next) {
+                self.load(next / self.step * self.step)?;
+            }
+            let end = range.end.min(self.start + self.piece.len());
+            let Some(found) = self.piece.get(next - self.start..end - self.start) else { break };
+            if found.is_empty() {
+                break;
+            }
+            out.extend_from_slice(found);
+            next = end;
+        }
+        if next == range.end || range.is_empty() {
+            return Ok(());
+        }
+        let reason = format!("it ends at {next}, {} was asked for", range.end);
+        let (path, object) = (self.path.clone(), self.object.clone());
+        Err(DataError::Hdf5 { path, object, reason }.into())
+    }
+
+    fn load(&mut self, start: usize) -> Result<(), VectorFault> {
+        let count = self.step.min(self.len.saturating_sub(start));
+        self.piece.clear();
+        self.start = start;
+        dispatch!(self.element, N => {
+            let block = self
+                .dataset
+                .read_slice::<N>(&[start], &[count])
+                .map_err(fault(&self.path, &self.object))?;
+            self.piece.reserve(block.len());
+            for (at, number) in block.iter().enumerate() {
+                let converted = T::convert(number, self.element)
+                    .map_err(|value| VectorFault::TooLarge { at: start + at, value })?;
+                self.piece.push(converted);
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Converted for f32 {
+    #[inline]
+    fn convert(number: &impl Number, element: Element) -> Result<Self, f64> {
+        let number = number.as_f64();
+        if element.is_integer() && number > MAX_EXACT_COUNT {
+            return Err(number);
+        }
+        Ok(number as f32)
+    }
+}
+
+impl Converted for u32 {
+    #[inline]
+    fn convert(number: &impl Number, _: Element) -> Result<Self, f64> {
+        Ok(number.as_u64().and_then(|index| Self::try_from(index).ok()).unwrap_or(Self::MAX))
+    }
+}
+
+/// Least numbers of a piece.
+const PIECE: usize = 1 << 18;
