@@ -9,8 +9,8 @@ use cic_data::{
 use cic_model::Model;
 use cic_model::labels::UNASSIGNED;
 use cic_model::rules::RejectReason;
-use cic_quant::CellRunner;
-use cic_runtime::Session;
+use cic_quant::{CellRunner, TileRunner};
+use cic_runtime::{Numbers, Outcome, Session};
 
 use crate::failure::Failure;
 
@@ -40,8 +40,9 @@ impl Calls {
     /// Types every cell of a file.
     pub(crate) fn run(model: &Model<'_>, cells: &AlignedMatrix) -> Result<Self, Failure> {
         let mut all = Self::default();
-        let mut runner = cell_runner(model, &cells.present)?;
-        all.append(model, &mut runner, &cells.values, &cells.totals)?;
+        let mut memory = Vec::new();
+        let prepared = Prepared::new(model, &mut memory, &cells.present)?;
+        all.append(model, &mut prepared.runner()?, &cells.values, &cells.totals)?;
         Ok(all)
     }
 
@@ -50,7 +51,7 @@ impl Calls {
     pub(crate) fn append(
         &mut self,
         model: &Model<'_>,
-        runner: &mut CellRunner<'_>,
+        runner: &mut Runner<'_>,
         cells: &CsrMatrix,
         totals: &[f64],
     ) -> Result<(), Failure> {
@@ -58,31 +59,33 @@ impl Calls {
         self.calls.reserve(cells.n_rows());
         self.codes.reserve(cells.n_rows() * code_dim);
         self.probabilities.reserve(cells.n_rows() * n_leaves);
-        for (row, &total) in totals.iter().enumerate() {
-            let (genes, values) = cells.row(row);
-            let outcome = runner.run(genes, values, total).map_err(Failure::internal)?;
-            let numbers = outcome.numbers;
-            let code = |dim| numbers.map_or(0.0, |numbers| numbers.code(dim));
-            let probability = |leaf| numbers.map_or(0.0, |numbers| numbers.probability(leaf));
-            self.codes.extend((0..code_dim).map(code));
-            self.probabilities.extend((0..n_leaves).map(probability));
-            let best = numbers.and_then(|numbers| numbers.best());
-            let confidence = best.map_or(0.0, probability);
-            let second = (0..n_leaves)
-                .filter(|&leaf| Some(leaf) != best)
-                .map(probability)
-                .fold(0.0, f32::max);
-            self.calls.push(Call {
-                // Leaves of a model are few.
-                best: best.map(|leaf| leaf as u32),
-                confidence,
-                margin: confidence - second,
-                reject: outcome.reject,
-                n_genes: outcome.depth.n_genes,
-                n_counts: outcome.depth.n_counts,
-            });
+        let take = |outcome: Outcome<Numbers<'_>>| self.push(outcome, code_dim, n_leaves);
+        match runner {
+            Runner::Tiles(runner) => runner.run(cells, totals, take),
+            Runner::Cells(runner) => runner.run_all(cells, totals, take),
         }
-        Ok(())
+        .map_err(Failure::internal)
+    }
+
+    fn push(&mut self, outcome: Outcome<Numbers<'_>>, code_dim: usize, n_leaves: usize) {
+        let numbers = outcome.numbers;
+        let code = |dim| numbers.map_or(0.0, |numbers| numbers.code(dim));
+        let probability = |leaf| numbers.map_or(0.0, |numbers| numbers.probability(leaf));
+        self.codes.extend((0..code_dim).map(code));
+        self.probabilities.extend((0..n_leaves).map(probability));
+        let best = numbers.and_then(|numbers| numbers.best());
+        let confidence = best.map_or(0.0, probability);
+        let others = (0..n_leaves).filter(|&leaf| Some(leaf) != best);
+        let second = others.map(probability).fold(0.0, f32::max);
+        self.calls.push(Call {
+            // Leaves of a model are few.
+            best: best.map(|leaf| leaf as u32),
+            confidence,
+            margin: confidence - second,
+            reject: outcome.reject,
+            n_genes: outcome.depth.n_genes,
+            n_counts: outcome.depth.n_counts,
+        });
     }
 
     pub(crate) fn n_rejected(&self) -> usize {
@@ -90,13 +93,54 @@ impl Calls {
     }
 }
 
-/// A runner for a file that has the genes of `present`.
-pub(crate) fn cell_runner<'m>(
-    model: &'m Model<'m>,
-    present: &[bool],
-) -> Result<CellRunner<'m>, Failure> {
-    let session = Session::new(model, 0).map_err(Failure::internal)?;
-    CellRunner::new(session, present).map_err(Failure::internal)
+/// A model ready for the cells of a file, shared by all who type them.
+pub(crate) struct Prepared<'a> {
+    session: Session<'a>,
+    present: &'a [bool],
+    /// Empty where no gene is missing.
+    correction: Vec<u32>,
+}
+
+/// Types cells, with memory of its own.
+pub(crate) enum Runner<'a> {
+    Tiles(TileRunner<'a>),
+    Cells(CellRunner<'a>),
+}
+
+impl<'a> Prepared<'a> {
+    /// For a file that has the genes of `present`. `memory` holds the weights in a second layout, for
+    /// many cells at a time.
+    pub(crate) fn new(
+        model: &'a Model<'a>,
+        memory: &'a mut Vec<i8>,
+        present: &'a [bool],
+    ) -> Result<Self, Failure> {
+        let session = match Session::new(model, 0).map_err(Failure::internal)? {
+            Session::S8(session) => {
+                memory.resize(session.packed_len(), 0);
+                Session::S8(session.with_packed(memory).map_err(Failure::internal)?)
+            }
+            session => session,
+        };
+        let mut correction = Vec::new();
+        if present.iter().any(|&is_present| !is_present) {
+            correction.resize(session.correction_len(), 0);
+            session.presence(present, &mut correction).map_err(Failure::internal)?;
+        }
+        Ok(Self { session, present, correction })
+    }
+
+    pub(crate) fn runner(&self) -> Result<Runner<'_>, Failure> {
+        if let Session::S8(session) = self.session {
+            let missing =
+                (!self.correction.is_empty()).then_some((self.present, &self.correction[..]));
+            if let Some(runner) = TileRunner::new(session, missing) {
+                return Ok(Runner::Tiles(runner));
+            }
+        }
+        let runner = CellRunner::new(self.session, self.present).map_err(Failure::internal)?;
+        Ok(Runner::Cells(runner))
+    }
 }
 
 impl Call {

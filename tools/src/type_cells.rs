@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use cic_data::{AnnDataPlan, AnnDataWriter, CsrMatrix, DataError, ExpressionHead, UnsValue};
 use cic_model::{Dtype, Model, ValueKind};
+use cic_runtime::kernels::Isa;
 use clap::Args;
 use sha2::{Digest, Sha256};
 
@@ -283,7 +284,7 @@ fn facts(
         text("model_sha256", hex(&model.container().digest())),
         text("runtime_version", env!("CARGO_PKG_VERSION").into()),
         text("precision", model.dtype().name().into()),
-        text("kernel", "reference".into()),
+        text("kernel", Isa::best().name().into()),
         text("value_kind", kind.name().into()),
         text("input_format", input_format.into()),
         text("command", std::env::args().collect::<Vec<_>>().join(" ")),

@@ -18,7 +18,7 @@ use crate::console::tell;
 use crate::dataset::{DataArgs, TotalArgs, check_coverage, check_kind, model_kind};
 use crate::failure::Failure;
 use crate::in_order::{self, Results};
-use crate::results::{Calls, cell_runner};
+use crate::results::{Calls, Prepared, Runner};
 
 /// What is typed, and how.
 pub(crate) struct Typing<'a> {
@@ -121,8 +121,8 @@ impl Typing<'_> {
         let alignment = PanelAlignment::new(names, self.model.genes())?;
         check_coverage(names, alignment.overlap.n_present, self.model)?;
         let totals = self.totals.read(self.model, names, &head.obs)?;
-        // A model that cannot run says so before the work.
-        drop(cell_runner(self.model, &alignment.present)?);
+        let mut memory = Vec::new();
+        let prepared = Prepared::new(self.model, &mut memory, &alignment.present)?;
 
         let mut next_row = 0;
         let expected_values = reader.expected_values();
@@ -135,7 +135,7 @@ impl Typing<'_> {
             }))
         };
         let worker = || {
-            let mut runner = cell_runner(self.model, &alignment.present);
+            let mut runner = prepared.runner();
             let (alignment, totals) = (&alignment, totals.as_deref());
             move |(first_row, values): (usize, CsrMatrix)| -> Result<TypedBlock, Failure> {
                 Stages::measure(&stages.work, || {
@@ -209,7 +209,7 @@ struct TypedBlock {
 /// Types aligned rows.
 fn type_block(
     model: &Model<'_>,
-    runner: &mut Result<cic_quant::CellRunner<'_>, Failure>,
+    runner: &mut Result<Runner<'_>, Failure>,
     cells: &CsrMatrix,
     totals: &[f64],
 ) -> Result<Calls, Failure> {

@@ -21,4 +21,4 @@ pub use calibration::{CalibrationSet, MAX_CALIBRATION_ROWS, calibration_rows};
 pub use compare::{Comparison, Flip, compare};
 pub use error::QuantError;
 pub use quantize::{QuantizeOptions, quantize};
-pub use runner::{CellRunner, CodeCopy};
+pub use runner::{CellRunner, CodeCopy, TileRunner};

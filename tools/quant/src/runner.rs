@@ -1,7 +1,8 @@
 //! A session with the memory that it needs, fed with rows of an aligned matrix.
 
+use cic_data::CsrMatrix;
 use cic_model::ValueKind;
-use cic_runtime::{Numbers, Outcome, RunError, S8Numbers, Sample, Session};
+use cic_runtime::{Numbers, Outcome, RunError, S8Numbers, S8Session, Sample, Session};
 
 /// Runs cells of one file through a model. Rows hold panel indices, strictly increasing, and `f32`
 /// values; counts are exact up to 2²⁴, which readers guarantee.
@@ -75,6 +76,20 @@ impl<'m> CellRunner<'m> {
         self.session.run(&sample, presence.as_ref(), &mut self.scratch)
     }
 
+    /// Runs all rows and hands every outcome to `take`, in order.
+    pub fn run_all(
+        &mut self,
+        rows: &CsrMatrix,
+        totals: &[f64],
+        mut take: impl FnMut(Outcome<Numbers<'_>>),
+    ) -> Result<(), RunError> {
+        for (row, &total) in totals.iter().enumerate() {
+            let (genes, values) = rows.row(row);
+            take(self.run(genes, values, total)?);
+        }
+        Ok(())
+    }
+
     /// Reproduces a profile, `[n_genes]` in network input units, from the numbers of a cell that
     /// was run before.
     pub fn reconstruct(&mut self, code: &CodeCopy, out: &mut [f32]) -> Result<(), RunError> {
@@ -93,6 +108,73 @@ impl<'m> CellRunner<'m> {
             }
             _ => Err(RunError::WrongDtype),
         }
+    }
+}
+
+/// Runs the cells of one file through an int8 model, many at a time. Rows are those of
+/// [`CellRunner`], and so are the results.
+#[derive(Debug)]
+pub struct TileRunner<'m> {
+    session: S8Session<'m>,
+    scratch: Vec<u32>,
+    present: Option<(&'m [bool], &'m [u32])>,
+    counts: Vec<u32>,
+}
+
+impl<'m> TileRunner<'m> {
+    /// Cells of a tile.
+    pub const LEN: usize = 32;
+
+    /// With a session (of packed weights where batches are to be fast) for files that have the genes
+    /// of `present`: its mask and correction, where some are missing. `None` for profiles whose zeros
+    /// are values, which sparse rows leave out.
+    pub fn new(session: S8Session<'m>, present: Option<(&'m [bool], &'m [u32])>) -> Option<Self> {
+        if !session.profile().is_sparse() {
+            return None;
+        }
+        let scratch = vec![0; session.tile_scratch_len(Self::LEN) / 4];
+        Some(Self { session, scratch, present, counts: Vec::new() })
+    }
+
+    /// Runs all rows and hands every outcome to `take`, in order.
+    pub fn run(
+        &mut self,
+        rows: &CsrMatrix,
+        totals: &[f64],
+        mut take: impl FnMut(Outcome<Numbers<'_>>),
+    ) -> Result<(), RunError> {
+        let presence = match self.present {
+            Some((mask, correction)) => Some(self.session.known_presence(mask, correction)?),
+            None => None,
+        };
+        let is_counts = self.session.profile().kind() == ValueKind::Counts;
+        self.counts.clear();
+        if is_counts {
+            // Integers below 2²⁴ by the contract of the rows; `as` saturates otherwise.
+            self.counts.extend(rows.data.iter().map(|&value| value as u32));
+        }
+        let mut samples = Vec::with_capacity(Self::LEN);
+        for first in (0..rows.n_rows()).step_by(Self::LEN) {
+            let end = (first + Self::LEN).min(rows.n_rows());
+            samples.clear();
+            for row in first..end {
+                let (genes, values) = rows.row(row);
+                samples.push(if is_counts {
+                    let counts = &self.counts[rows.indptr[row]..rows.indptr[row + 1]];
+                    Sample::Counts { genes, counts, total: Some(totals[row] as u32) }
+                } else {
+                    Sample::Values { genes, values, total: Some(totals[row] as f32) }
+                });
+            }
+            let tile = self
+                .session
+                .run_tile(&samples, presence.as_ref(), &mut self.scratch)
+                .map_err(|error| error.error)?;
+            for cell in 0..samples.len() {
+                take(tile.outcome(cell).map(Numbers::S8));
+            }
+        }
+        Ok(())
     }
 }
 
