@@ -30,13 +30,14 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "cic-tools",
         ],
     ),
+    ("cic-conformance", &["cic-model", "cic-runtime"]),
     ("xtask", &[]),
     // The runtime, and the model types that its interface is made of.
     ("firmware-examples", &["cic-runtime", "cic-model"]),
 ];
 
 /// Nothing depends on these, not even for its own tests.
-const LEAVES: &[&str] = &["cic-tests", "xtask", "firmware-examples"];
+const LEAVES: &[&str] = &["cic-tests", "cic-conformance", "xtask", "firmware-examples"];
 
 /// Checks both workspaces.
 pub fn run() -> Result<()> {
