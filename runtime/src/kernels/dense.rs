@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! for every panel, and every N registers of it:     N · WIDTH / 4 outputs
-//!     for every M cells:
+//!     for every M cells, then 2:
 //!         for every four inputs:
 //!             load the N registers of weights       consecutive in the panel
 //!             for each cell: repeat its four levels over a register, and add N products
@@ -90,6 +90,11 @@ unsafe fn all_rows<V: Vector, const M: usize, const N: usize>(
             let levels = work.levels.add(row * work.level_stride);
             tile::<V, M, N>(work, weights, levels, to.add(row * work.sum_stride));
             row += M;
+        }
+        while M > 2 && row + 2 <= work.n_rows {
+            let levels = work.levels.add(row * work.level_stride);
+            tile::<V, 2, N>(work, weights, levels, to.add(row * work.sum_stride));
+            row += 2;
         }
         while row < work.n_rows {
             let levels = work.levels.add(row * work.level_stride);
@@ -205,29 +210,51 @@ const AHEAD: usize = 4096;
 /// at least one.
 #[inline(always)]
 pub(super) unsafe fn rows<V: Vector>(weights: &[i8], levels: &[u8], sums: &mut [i32]) {
+    let first = weights.as_ptr().cast::<u8>();
+    let (fours, rest) = sums.as_chunks_mut::<4>();
+    let done = 4 * fours.len();
+    for (n, four) in fours.iter_mut().enumerate() {
+        // SAFETY: each of the rows `4n .. 4n + 4` has `levels.len()` weights.
+        unsafe { some_rows::<V, 4>(first.add(4 * n * levels.len()), levels, four) };
+    }
+    for (n, sum) in rest.iter_mut().enumerate() {
+        // SAFETY: so has row `done + n`.
+        unsafe {
+            let row = first.add((done + n) * levels.len());
+            some_rows::<V, 1>(row, levels, core::array::from_mut(sum));
+        }
+    }
+}
+
+/// # Safety
+/// The processor has the instruction set of `V`; there are `N · levels.len()` weights at `first`.
+#[inline(always)]
+unsafe fn some_rows<V: Vector, const N: usize>(
+    first: *const u8,
+    levels: &[u8],
+    sums: &mut [i32; N],
+) {
     let in_dim = levels.len();
     let (whole, rest) = (in_dim / V::WIDTH, in_dim % V::WIDTH);
-    for (n, sums) in sums.chunks_mut(4).enumerate() {
-        // SAFETY: row `4n + r` has `in_dim` weights, and there are as many levels.
-        unsafe {
-            let first = weights.as_ptr().cast::<u8>().add(4 * n * in_dim);
-            let mut acc = [V::zero(); 4];
-            for at in (0..whole).map(|n| n * V::WIDTH) {
-                let levels = V::load(levels.as_ptr().add(at));
-                for (r, acc) in acc.iter_mut().take(sums.len()).enumerate() {
-                    *acc = acc.dot(levels, V::load(first.add(r * in_dim + at)));
-                }
+    // SAFETY: row `r` has `in_dim` weights, and there are as many levels.
+    unsafe {
+        let mut acc = [V::zero(); N];
+        for n in 0..whole {
+            let at = n * V::WIDTH;
+            let levels = V::load(levels.as_ptr().add(at));
+            for (r, acc) in acc.iter_mut().enumerate() {
+                *acc = acc.dot(levels, V::load(first.add(r * in_dim + at)));
             }
-            if rest > 0 {
-                let at = whole * V::WIDTH;
-                let levels = V::load_partial(levels.as_ptr().add(at), rest);
-                for (r, acc) in acc.iter_mut().take(sums.len()).enumerate() {
-                    *acc = acc.dot(levels, V::load_partial(first.add(r * in_dim + at), rest));
-                }
+        }
+        if rest > 0 {
+            let at = whole * V::WIDTH;
+            let levels = V::load_partial(levels.as_ptr().add(at), rest);
+            for (r, acc) in acc.iter_mut().enumerate() {
+                *acc = acc.dot(levels, V::load_partial(first.add(r * in_dim + at), rest));
             }
-            for (sum, acc) in sums.iter_mut().zip(acc) {
-                *sum = sum.wrapping_add(acc.total());
-            }
+        }
+        for (sum, acc) in sums.iter_mut().zip(acc) {
+            *sum = sum.wrapping_add(acc.total());
         }
     }
 }

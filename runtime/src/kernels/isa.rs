@@ -71,7 +71,7 @@ impl Isa {
             Self::Sse41 | Self::Avx2 | Self::AvxVnni | Self::Avx512Vnni | Self::Amx => {
                 super::x86::has(self)
             }
-            #[cfg(target_arch = "aarch64")]
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
             Self::Neon | Self::Dotprod | Self::I8mm => super::aarch64::has(self),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Self::Simd128 => true,

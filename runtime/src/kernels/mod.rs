@@ -24,13 +24,29 @@ mod isa;
 mod operands;
 pub mod reference;
 
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "wasm32"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_feature = "neon"),
+    all(target_arch = "wasm32", target_feature = "simd128")
+))]
 mod dense;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "wasm32"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_feature = "neon"),
+    all(target_arch = "wasm32", target_feature = "simd128")
+))]
 mod sparse;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "wasm32"))]
+#[cfg(any(
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_feature = "neon"),
+    all(target_arch = "wasm32", target_feature = "simd128")
+))]
 mod vector;
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod aarch64;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -58,7 +74,7 @@ pub struct Kernels {
 ///   inputs, sums have a row for every row of levels and are as long as [`sum_stride`];
 /// - `rows_s8`: `sums.len() · levels.len()` weights, at least one;
 /// - the others: inputs, ratios and outputs have the same length, tables 256 entries.
-#[allow(clippy::type_complexity)]
+#[allow(clippy::type_complexity, reason = "each type stands once; an alias would only hide it")]
 pub(crate) struct Table {
     sparse_s8: unsafe fn(&[i8], &[u32], &[u8], &mut [i32]),
     panels_s8: unsafe fn(&Panels<'_>, usize, LevelRows<'_>, &mut SumRows<'_>),
@@ -87,7 +103,14 @@ impl Kernels {
             Isa::Scalar => &SCALAR,
             #[cfg(target_arch = "x86_64")]
             isa => x86::table(isa)?,
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            isa => aarch64::table(isa)?,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128 => &wasm::simd128::TABLE,
+            #[cfg(not(any(
+                target_arch = "x86_64",
+                all(target_arch = "aarch64", target_feature = "neon")
+            )))]
             _ => return None,
         };
         Some(Self { isa, table })

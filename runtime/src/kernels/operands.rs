@@ -260,17 +260,22 @@ impl Line {
     /// The line of a profile, where its thresholds lie on one. Scaled kinds do not: theirs grow
     /// exponentially.
     pub fn of(profile: &Profile<'_>) -> Option<Self> {
-        if is_scaled(profile.kind()) || profile.scale() <= 0.0 {
+        if is_scaled(profile.kind()) {
             return None;
         }
-        let slope = 1.0 / profile.scale();
-        let line = Self { slope, intercept: 0.5 - profile.offset() * slope };
+        Self::through(profile.value_thresholds(), profile.scale(), profile.offset())
+    }
+
+    /// The line of thresholds `offset + (k − ½) · scale`; `None` where one of them is elsewhere.
+    pub fn through(thresholds: &[f32], scale: f32, offset: f32) -> Option<Self> {
+        let slope = 1.0 / scale;
+        let line = Self { slope, intercept: 0.5 - offset * slope };
         let is_near = |(k, &threshold): (usize, &f32)| {
             let distance = line.position(threshold) - (k + 1) as f32;
             distance.abs() <= Self::SLACK
         };
-        let mut thresholds = profile.value_thresholds().iter().enumerate();
-        (slope.is_finite() && thresholds.all(is_near)).then_some(line)
+        let is_usable = scale > 0.0 && slope.is_finite();
+        (is_usable && thresholds.iter().enumerate().all(is_near)).then_some(line)
     }
 
     /// Where a value lies.
@@ -285,6 +290,11 @@ impl<'a> ValueLevels<'a> {
     pub fn new(profile: &Profile<'a>, line: Option<Line>, factor: f32) -> Self {
         let factor = if is_scaled(profile.kind()) { factor } else { 1.0 };
         Self { thresholds: profile.value_thresholds(), factor, line }
+    }
+
+    /// With thresholds, at most 127 in ascending order, and the line near them.
+    pub fn with_thresholds(thresholds: &'a [f32], line: Option<Line>) -> Self {
+        Self { thresholds, factor: 1.0, line }
     }
 
     /// The straight line, where there is one; then the factor is 1.

@@ -2,7 +2,9 @@
 
 use core::fmt::Debug;
 
-use cic_runtime::kernels::{Isa, Kernels, LevelRows, Panels, Ratios, SumRows, reference};
+use cic_runtime::kernels::{
+    Isa, Kernels, LevelRows, Line, Panels, Ratios, SumRows, ValueLevels, reference,
+};
 
 use crate::layer::Layer;
 
@@ -42,7 +44,8 @@ pub fn check(isa: Isa, layer: &Layer) -> Result<(), Mismatch> {
     for (first, width) in [(0, layer.in_dim), (part, layer.in_dim - part), (0, part)] {
         panels(&kernels, &against, first, width)?;
     }
-    epilogues(&kernels, &against)
+    epilogues(&kernels, &against)?;
+    values(&kernels, &against)
 }
 
 fn panels(
@@ -102,6 +105,17 @@ fn epilogues(kernels: &Kernels, against: &Against<'_>) -> Result<(), Mismatch> {
     kernels.requantize_rows_i32(sums, ratios, &mut found);
     reference::requantize_rows_i32(sums, ratios, &mut expected);
     against.reference("requantize_rows_i32", &found, &expected)
+}
+
+fn values(kernels: &Kernels, against: &Against<'_>) -> Result<(), Mismatch> {
+    let layer = against.layer;
+    let (thresholds, values) = (layer.thresholds(), layer.values.get());
+    let line = Line::through(&thresholds, layer.scale, layer.offset).expect("it is straight");
+    let rule = ValueLevels::with_thresholds(&thresholds, Some(line));
+    let (mut found, mut expected) = (vec![0; values.len()], vec![0; values.len()]);
+    kernels.value_levels(&rule, values, &mut found);
+    reference::value_levels(&rule, values, &mut expected);
+    against.reference("value_levels", &found, &expected)
 }
 
 struct Against<'a> {

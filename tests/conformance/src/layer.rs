@@ -1,5 +1,7 @@
 //! A random layer with its inputs, in every form that kernels take.
 
+use cic_model::ValueKind;
+use cic_model::profile::{N_THRESHOLDS, fit_value_thresholds};
 use cic_model::quant::LEVEL_MAX;
 use cic_runtime::kernels::{panel_of, stored_len, sum_stride};
 
@@ -47,6 +49,12 @@ pub struct Layer {
     pub shifts: Vec<u8>,
     /// `[256]`
     pub table: [u8; 256],
+    /// Step from one threshold of values to the next.
+    pub scale: f32,
+    /// Value of level 0.
+    pub offset: f32,
+    /// Values, many of them at a threshold or beside it.
+    pub values: Shifted<f32>,
 }
 
 /// A slice that begins a few elements into its memory.
@@ -101,11 +109,20 @@ impl Layer {
             multipliers: Vec::new(),
             shifts: Vec::new(),
             table: [0; 256],
+            scale: 0.0,
+            offset: 0.0,
+            values: Shifted::default(),
         };
         layer.fill_weights(random);
         layer.fill_inputs(random);
         layer.fill_epilogue(random);
+        layer.fill_values(random);
         layer
+    }
+
+    /// Thresholds of the values, as the quantiser sets them.
+    pub fn thresholds(&self) -> [f32; N_THRESHOLDS] {
+        fit_value_thresholds(ValueKind::Log2Intensity, self.scale.into(), self.offset.into())
     }
 
     fn fill_weights(&mut self, random: &mut Random) {
@@ -183,5 +200,23 @@ impl Layer {
         }
         random.fill(&mut self.table);
         self.table.iter_mut().for_each(|level| *level &= LEVEL_MAX);
+    }
+
+    fn fill_values(&mut self, random: &mut Random) {
+        let unit = |random: &mut Random| (random.next_u64() >> 40) as f32 / (1 << 24) as f32;
+        self.scale = (0.01 + unit(random)) * random.choose(&[0.01, 1.0, 100.0]);
+        self.offset = random.choose(&[0.0, 1.0, -1.0]) * 20.0 * self.scale * unit(random);
+        let thresholds = self.thresholds();
+        let values = self.values.resize(self.in_dim, random.below(64));
+        for value in values {
+            let threshold = random.choose(&thresholds);
+            *value = match random.below(8) {
+                0 => threshold,
+                1 => threshold.next_up(),
+                2 => threshold.next_down(),
+                3 => random.choose(&[0.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE]),
+                _ => self.offset + self.scale * (140.0 * unit(random) - 5.0),
+            };
+        }
     }
 }

@@ -93,3 +93,21 @@ pub extern "C" fn cic_conformance_float(n_layers: u32, large_every: u32, seed: u
 pub extern "C" fn cic_conformance_isa() -> u32 {
     Isa::ALL.iter().position(|&isa| isa == Isa::best()).unwrap_or(0) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_for_webassembly_knows_the_position_of_its_instruction_set() {
+        let script = include_str!("../run.mjs");
+        let position = Isa::ALL.iter().position(|&isa| isa == Isa::Simd128).unwrap();
+        assert!(script.contains(&format!("const SIMD128 = {position};")));
+    }
+
+    #[test]
+    fn one_layer_in_so_many_is_large() {
+        let tally = run(Isa::Scalar, 50, 20, 1, |_| {});
+        assert_eq!((tally.n_layers, tally.n_large, tally.n_mismatches), (50, 2, 0));
+    }
+}

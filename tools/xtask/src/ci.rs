@@ -26,6 +26,7 @@ const STEPS: &[(&str, Work)] = &[
     ("clippy", Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("no_std", Xtask(&["no-std"])),
     ("tests", Cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"])),
+    ("kernel conformance", Xtask(&["conformance"])),
     ("parity with tract", Cargo(TRACT_PARITY)),
     ("documentation", Cargo(&["doc", "--workspace", "--no-deps"])),
     ("firmware", Xtask(&["count"])),

@@ -124,7 +124,7 @@ struct Prepared {
 /// Builds and runs every image on the chosen boards. With a `counter`, executed instructions are
 /// counted in the same runs.
 pub fn run(args: &Args, counter: Option<&Counter>) -> Result<()> {
-    toolchain::ensure()?;
+    toolchain::ensure(toolchain::FIRMWARE)?;
     let boards = boards::chosen(args.board.as_deref())?;
     for image in IMAGES {
         let Some(prepared) = image.prepare(args.bless)? else {

@@ -6,6 +6,7 @@ mod boards;
 mod budgets;
 mod ci;
 mod command;
+mod conformance;
 mod count;
 mod data;
 mod demo;
@@ -35,6 +36,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo(args) => demo::run(&args),
         Task::Ci => ci::run(),
         Task::Deps => deps::run(),
+        Task::Conformance(args) => conformance::run(&args),
         Task::NoStd => no_std::run(),
         Task::Firmware(args) => firmware::run(&args, None),
         Task::Count(args) => firmware::run(&args, Some(&count::Counter::build()?)),
@@ -56,6 +58,9 @@ enum Task {
     Demo(demo::Args),
     /// Run every check, as CI does; installs the Debian packages it needs when run as root.
     Ci,
+    /// Compare the kernels of every instruction set with the reference, on this machine, emulated ones
+    /// and WebAssembly.
+    Conformance(conformance::Args),
     /// Check which package may depend on which.
     Deps,
     /// Build cic-model and cic-runtime, each alone and without features, for bare metal.

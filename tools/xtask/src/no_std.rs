@@ -10,7 +10,7 @@ const PACKAGES: &[&str] = &["cic-model", "cic-runtime"];
 
 /// Builds each of them for the first board of the table.
 pub fn run() -> Result<()> {
-    toolchain::ensure()?;
+    toolchain::ensure(toolchain::FIRMWARE)?;
     let board = &boards::chosen(None)?[0];
     for package in PACKAGES {
         let mut cargo = toolchain::cargo(board, &workspace::root(), "build")?;

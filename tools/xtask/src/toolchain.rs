@@ -1,7 +1,7 @@
-//! The bare-metal toolchain: Debian's `rustc-web`, whose `rust-web-src` lets cargo build `core` for
-//! any target, with `ld.lld` and QEMU. Host builds stay on the toolchain that runs this program.
+//! The cross toolchain: Debian's `rustc-web`, whose `rust-web-src` lets cargo build `core` or `std` for
+//! any target, with linkers and QEMU. Host builds stay on the toolchain that runs this program.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -11,27 +11,46 @@ use crate::command;
 use crate::workspace;
 
 /// A Debian package, and a file that shows that it is installed.
-struct Package {
+#[derive(Clone, Copy)]
+pub struct Package {
     name: &'static str,
     shows: &'static str,
 }
 
-const PACKAGES: &[Package] = &[
-    Package { name: "rustc-web", shows: "/usr/bin/rustc" },
-    Package { name: "cargo-web", shows: "/usr/bin/cargo" },
-    Package { name: "rust-web-src", shows: "/usr/lib/rustlib/src/rust/library/Cargo.lock" },
-    Package { name: "lld", shows: "/usr/bin/ld.lld" },
-    Package { name: EMULATOR, shows: "/usr/bin/qemu-system-arm" },
+const RUSTC: Package = Package { name: "rustc-web", shows: "/usr/bin/rustc" };
+const CARGO: Package = Package { name: "cargo-web", shows: "/usr/bin/cargo" };
+const SOURCE: Package =
+    Package { name: "rust-web-src", shows: "/usr/lib/rustlib/src/rust/library/Cargo.lock" };
+const LINKER: Package = Package { name: "lld", shows: "/usr/bin/ld.lld" };
+
+/// For bare metal.
+pub const FIRMWARE: &[Package] = &[
+    RUSTC,
+    CARGO,
+    SOURCE,
+    LINKER,
+    Package { name: "qemu-system-arm", shows: "/usr/bin/qemu-system-arm" },
+];
+
+/// For programs of other processors, and WebAssembly.
+pub const PROGRAMS: &[Package] = &[
+    RUSTC,
+    CARGO,
+    SOURCE,
+    LINKER,
+    Package { name: "qemu-user", shows: "/usr/bin/qemu-aarch64" },
+    Package { name: "gcc-aarch64-linux-gnu", shows: "/usr/bin/aarch64-linux-gnu-gcc" },
+    Package { name: "libc6-dev-arm64-cross", shows: "/usr/aarch64-linux-gnu/lib/crt1.o" },
 ];
 
 /// Minor version of Rust 1 that the runtime needs.
 const OLDEST_RUST: u32 = 91;
 
-/// Makes sure that the toolchain is there: installs what is missing where that is possible, and
-/// says the exact line to run where it is not.
-pub fn ensure() -> Result<()> {
+/// Makes sure that these are there: installs what is missing where that is possible, and says the
+/// exact line to run where it is not.
+pub fn ensure(packages: &[Package]) -> Result<()> {
     let missing: Vec<_> =
-        PACKAGES.iter().filter(|p| !Path::new(p.shows).exists()).map(|p| p.name).collect();
+        packages.iter().filter(|p| !Path::new(p.shows).exists()).map(|p| p.name).collect();
     if !missing.is_empty() {
         install(&missing)?;
     }
@@ -42,33 +61,63 @@ pub fn ensure() -> Result<()> {
             "/usr/bin/rustc is {:?}, needed is 1.{OLDEST_RUST} or newer with its source; replace \
              Debian's rustc and cargo by: {}",
             version.trim(),
-            install_line(&PACKAGES.iter().map(|p| p.name).collect::<Vec<_>>())
+            install_line(&packages.iter().map(|p| p.name).collect::<Vec<_>>())
         ),
     }
 }
 
-/// Debian's cargo for `board`, building `core` from source, in `directory`. `-Dwarnings` is on.
+/// What Debian's cargo builds for.
+pub struct Target<'a> {
+    /// Target triple.
+    pub triple: &'a str,
+    /// Parts of the standard library to build from source, as `-Z build-std` takes them.
+    pub std: &'a str,
+    /// More flags for the compiler; `-Dwarnings` is on.
+    pub flags: String,
+    /// Target directory; two compilers never share one.
+    pub directory: PathBuf,
+}
+
+impl Target<'_> {
+    /// Debian's cargo in `directory`.
+    pub fn cargo(&self, directory: &Path, subcommand: &str) -> Command {
+        let std = format!("build-std={}", self.std);
+        let mut cargo = Command::new(CARGO.shows);
+        cargo
+            .current_dir(directory)
+            .args([subcommand, "--release", "--locked", "--target", self.triple, "-Z", &std])
+            .env("RUSTC", RUSTC.shows)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_TARGET_DIR", &self.directory)
+            // Unlike RUSTFLAGS this adds to the linker flags of .cargo/config.toml.
+            .env(variable(self.triple, "RUSTFLAGS"), format!("-Dwarnings {}", self.flags))
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .env_remove("RUSTUP_TOOLCHAIN");
+        cargo
+    }
+}
+
+/// The environment variable that sets cargo's `key` for a target.
+pub fn variable(triple: &str, key: &str) -> String {
+    format!("CARGO_TARGET_{}_{key}", triple.to_uppercase().replace('-', "_"))
+}
+
+/// Debian's cargo for `board`, building `core` from source, in `directory`.
 pub fn cargo(board: &Board, directory: &Path, subcommand: &str) -> Result<Command> {
-    let target = &board.target;
-    let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
-    let mut cargo = Command::new("/usr/bin/cargo");
-    cargo
-        .current_dir(directory)
-        .args([subcommand, "--release", "--locked", "--target", target, "-Z", "build-std=core"])
-        .env("RUSTC", "/usr/bin/rustc")
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_TARGET_DIR", target_dir(board)?)
-        // Unlike RUSTFLAGS this adds to the linker flags of .cargo/config.toml.
-        .env(flags, format!("-Dwarnings -Ctarget-cpu={}", board.cpu))
-        .env("CIC_BOARD", &board.name)
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env_remove("RUSTUP_TOOLCHAIN");
+    let target = Target {
+        triple: &board.target,
+        std: "core",
+        flags: format!("-Ctarget-cpu={}", board.cpu),
+        directory: target_dir(board)?,
+    };
+    let mut cargo = target.cargo(directory, subcommand);
+    cargo.env("CIC_BOARD", &board.name);
     Ok(cargo)
 }
 
-/// One target directory a board: two compilers never share one, and neither do two memory maps.
-pub fn target_dir(board: &Board) -> Result<std::path::PathBuf> {
+/// One target directory a board: two memory maps never share one.
+pub fn target_dir(board: &Board) -> Result<PathBuf> {
     Ok(workspace::target_dir()?.join("fw").join(&board.name))
 }
 
@@ -80,7 +129,7 @@ fn install(missing: &[&str]) -> Result<()> {
     }
     command::run(Command::new("apt-get").arg("update"))?;
     let mut packages: Vec<String> = missing.iter().map(|&name| name.into()).collect();
-    packages.extend(sibling_at_our_version());
+    packages.extend(emulators_at_one_version(missing));
     command::run(
         Command::new("apt-get")
             .args(INSTALL)
@@ -91,15 +140,23 @@ fn install(missing: &[&str]) -> Result<()> {
     .with_context(|| format!("cannot install {}", packages.join(", ")))
 }
 
-/// QEMU's packages exclude each other across versions. Where `qemu-utils` came from another
-/// release, it moves to the version of the emulator that is about to be installed.
-fn sibling_at_our_version() -> Option<String> {
+/// QEMU's packages exclude each other across versions. Those that came from another release than the
+/// one about to be installed move to its version.
+fn emulators_at_one_version(missing: &[&str]) -> Vec<String> {
+    let Some(ours) = missing.iter().find(|name| EMULATORS.contains(name)) else { return vec![] };
+    let policy = command::capture(Command::new("apt-cache").args(["policy", ours]));
+    let policy = policy.unwrap_or_default();
+    let Some(candidate) = candidate(&policy) else { return vec![] };
+    let differs = |name: &&&str| installed(name).is_some_and(|version| version != candidate);
+    EMULATORS.iter().filter(differs).map(|name| format!("{name}={candidate}")).collect()
+}
+
+/// Version of an installed package.
+fn installed(package: &str) -> Option<String> {
     let format = "-f=${db:Status-Abbrev}${Version}";
-    let status = command::capture(Command::new("dpkg-query").args(["-W", format, SIBLING])).ok()?;
-    let installed = status.strip_prefix("ii ")?.trim();
-    let policy = command::capture(Command::new("apt-cache").args(["policy", EMULATOR])).ok()?;
-    let candidate = candidate(&policy)?;
-    (installed != candidate).then(|| format!("{SIBLING}={candidate}"))
+    let query = Command::new("dpkg-query").args(["-W", format, package]).output().ok()?;
+    let status = String::from_utf8(query.stdout).ok()?;
+    Some(status.strip_prefix("ii ")?.trim().to_owned())
 }
 
 fn candidate(policy: &str) -> Option<&str> {
@@ -117,8 +174,7 @@ fn install_line(packages: &[&str]) -> String {
 /// `--no-remove`: never at the price of another compiler that someone installed.
 const INSTALL: &[&str] = &["install", "-y", "--no-remove", "--no-install-recommends"];
 
-const EMULATOR: &str = "qemu-system-arm";
-const SIBLING: &str = "qemu-utils";
+const EMULATORS: &[&str] = &["qemu-system-arm", "qemu-user", "qemu-utils"];
 
 fn minor_version(version: &str) -> Option<u32> {
     version.strip_prefix("rustc 1.")?.split('.').next()?.parse().ok()
