@@ -36,6 +36,7 @@ extern crate std;
 
 mod error;
 mod float;
+mod float_layers;
 #[allow(unsafe_code)]
 pub mod kernels;
 mod outcome;
