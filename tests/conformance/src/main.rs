@@ -28,7 +28,9 @@ fn main() -> ExitCode {
         };
         let report = |mismatch: &_| println!("{mismatch:?}");
         has_failed |= tell("int8", run(isa, n_layers, large_every, seed, report));
-        has_failed |= tell("float", run_float(isa, n_layers, large_every, seed, report));
+        // Fewer: floats agree within a bound, not to the bit.
+        has_failed |=
+            tell("float", run_float(isa, n_layers.div_ceil(10), large_every, seed, report));
     }
     if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -21,11 +21,10 @@ use super::{Isa, Table};
 /// Whether this processor has an instruction set of this family. Bytes of a word are in little-endian
 /// order in all of them.
 pub(super) fn has(isa: Isa) -> bool {
-    let has_neon = cfg!(target_endian = "little") && has!("neon");
     match isa {
-        Isa::Neon => has_neon,
-        Isa::Dotprod => has_neon && has!("dotprod"),
-        Isa::I8mm => has_neon && has!("dotprod") && has!("i8mm"),
+        Isa::Neon => cfg!(target_endian = "little") && has!("neon"),
+        Isa::Dotprod => has(Isa::Neon) && has!("dotprod"),
+        Isa::I8mm => has(Isa::Dotprod) && has!("i8mm"),
         _ => false,
     }
 }

@@ -189,7 +189,7 @@ impl<P: Products> Vector for V16<P> {
     unsafe fn prefetch(at: *const u8) {
         // SAFETY: a hint; it neither faults nor changes memory or registers.
         unsafe {
-            asm!("prfm pldl1keep, [{}]", in(reg) at, options(nomem, nostack, preserves_flags));
+            asm!("prfm pldl1keep, [{}]", in(reg) at.addr(), options(nomem, nostack, preserves_flags));
         }
     }
 }
