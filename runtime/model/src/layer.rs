@@ -1,9 +1,14 @@
 //! Layers: shapes, activations, weights in their layout, and what follows the accumulation.
 
+use core::ops::Range;
+
 use crate::container::{Container, SectionKind};
 use crate::error::ModelError;
 use crate::quant::{LEVEL_MAX, MAX_INPUTS, Ratio, TABLE_LEN};
 use crate::vocabulary::{Activation, Dtype};
+
+/// Rows whose bounds are found together.
+pub(crate) const BOUNDS: usize = 64;
 
 /// Most segments of a layer.
 pub const MAX_SEGMENTS: usize = 4;
@@ -259,40 +264,64 @@ impl<'a> Layer<'a> {
 
     /// Whether every weight is in range (finite, or −127 ..= 127) and the padding is zero.
     pub(crate) fn has_sound_weights(&self) -> bool {
-        let (is_in_range, n_set) = match self.weights {
-            Weights::F32(weights) => (
-                weights.iter().all(|weight| weight.is_finite()),
-                weights.iter().filter(|&&weight| weight != 0.0).count(),
-            ),
-            Weights::F16(weights) => (
-                weights.iter().all(|&bits| half::f16::from_bits(bits).is_finite()),
-                weights.iter().filter(|&&bits| half::f16::from_bits(bits).to_f32() != 0.0).count(),
-            ),
-            Weights::S8(weights) => {
-                (!weights.contains(&i8::MIN), weights.iter().filter(|&&weight| weight != 0).count())
+        let is_in_range = match self.weights {
+            Weights::F32(weights) => weights.iter().all(|weight| weight.is_finite()),
+            Weights::F16(weights) => {
+                weights.iter().all(|&bits| half::f16::from_bits(bits).is_finite())
             }
+            Weights::S8(weights) => !weights.contains(&i8::MIN),
         };
         let (in_dim, out_dim) = (self.in_dim, self.out_dim());
-        if self.weights.len() == in_dim * out_dim {
-            return is_in_range;
-        }
-        let places = (0..out_dim).flat_map(|row| (0..in_dim).map(move |column| (row, column)));
-        let n_read = places.filter(|&(row, column)| self.weight(row, column) != 0.0).count();
-        is_in_range && n_read == n_set
+        let (block, panel) = (self.layout.block.max(1), self.layout.panel.max(1));
+        let columns = in_dim.next_multiple_of(block as usize);
+        let rows = out_dim.next_multiple_of(panel as usize);
+        let is_padded = |mut rows: Range<usize>, columns: Range<usize>| {
+            rows.all(|row| columns.clone().all(|column| self.weight(row, column) == 0.0))
+        };
+        is_in_range
+            && is_padded(0..out_dim, in_dim..columns)
+            && is_padded(out_dim..rows, 0..columns)
     }
 
-    /// `127 · Σ|w| + |bias|` of a row. Int8 only.
-    pub(crate) fn row_bound(&self, row: usize, epilogue: &S8Epilogue<'_>) -> i64 {
-        let Weights::S8(weights) = self.weights else { return 0 };
-        let sum: i64 = (0..self.in_dim)
-            .map(|column| {
-                weights
-                    .get(self.layout.index(row, column, self.in_dim))
-                    .map_or(0, |&weight| i64::from(weight).abs())
-            })
-            .sum();
-        let bias = epilogue.bias.get(row).map_or(0, |&bias| i64::from(bias).abs());
-        i64::from(LEVEL_MAX) * sum + bias
+    /// `127 · Σ|w| + |bias|` of the rows from `first` on, as many as there are places. Int8 only.
+    pub(crate) fn row_bounds(
+        &self,
+        first: usize,
+        epilogue: &S8Epilogue<'_>,
+        bounds: &mut [i64; BOUNDS],
+    ) {
+        let mut sums = [0_u32; BOUNDS];
+        if let Weights::S8(weights) = self.weights {
+            self.add_magnitudes(weights, first, &mut sums);
+        }
+        for ((bound, &sum), row) in bounds.iter_mut().zip(&sums).zip(first..) {
+            let bias = epilogue.bias.get(row).map_or(0, |&bias| i64::from(bias).abs());
+            *bound = i64::from(LEVEL_MAX) * i64::from(sum) + bias;
+        }
+    }
+
+    /// Adds |w| of all inputs, row by row; at most 128 · 131,071 each.
+    fn add_magnitudes(&self, weights: &[i8], first: usize, sums: &mut [u32; BOUNDS]) {
+        let (in_dim, out_dim) = (self.in_dim, self.out_dim());
+        let n_rows = out_dim.saturating_sub(first).min(BOUNDS);
+        let magnitude = |&weight: &i8| u32::from(weight.unsigned_abs());
+        if self.layout == Layout::gene_major(out_dim) {
+            // In the order of memory, all rows of a chunk at once.
+            for column in weights.chunks_exact(out_dim.max(1)) {
+                let column = column.get(first..first + n_rows).unwrap_or(&[]);
+                sums.iter_mut().zip(column).for_each(|(sum, weight)| *sum += magnitude(weight));
+            }
+            return;
+        }
+        if self.layout == Layout::rows(in_dim) {
+            let rows = weights.chunks_exact(in_dim.max(1)).skip(first);
+            sums.iter_mut().zip(rows).for_each(|(sum, row)| *sum = row.iter().map(magnitude).sum());
+            return;
+        }
+        for (sum, row) in sums.iter_mut().zip(first..out_dim) {
+            let at = |column| self.layout.index(row, column, in_dim);
+            *sum = (0..in_dim).filter_map(|column| weights.get(at(column))).map(magnitude).sum();
+        }
     }
 }
 

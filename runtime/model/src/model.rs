@@ -9,7 +9,7 @@ use crate::error::ModelError;
 use crate::genes::GenePanel;
 use crate::golden::Golden;
 use crate::labels::Labels;
-use crate::layer::{Epilogue, Layer, RECORD_WORDS, S8Epilogue};
+use crate::layer::{BOUNDS, Epilogue, Layer, RECORD_WORDS, S8Epilogue};
 use crate::profile::Profile;
 use crate::provenance::{Provenance, Rows};
 use crate::quant::{Ratio, requantize};
@@ -347,14 +347,19 @@ impl<'a> Model<'a> {
         };
         for (number, layer) in layers.iter().enumerate() {
             let Some(own) = epilogue(number, layer) else { continue };
-            for row in 0..layer.out_dim() {
-                let mut bound = layer.row_bound(row, &own);
-                if number > 0 && number + 1 == layers.len() {
-                    let Some(carrier) = layers.first() else { continue };
-                    bound += carried_bound(carrier, row, epilogue(0, carrier));
+            // What the stage's first layer carries past the others is added to its last.
+            let is_last = number > 0 && number + 1 == layers.len();
+            let carrier = layers.first().filter(|_| is_last);
+            for first_row in (0..layer.out_dim()).step_by(BOUNDS) {
+                let (mut bounds, mut carried) = ([0; BOUNDS], [0; BOUNDS]);
+                layer.row_bounds(first_row, &own, &mut bounds);
+                if let Some(carrier) = carrier {
+                    carried_bounds(carrier, first_row, epilogue(0, carrier), &mut carried);
                 }
-                if bound > i64::from(i32::MAX) {
-                    let (layer, row) = ((first + number) as u32, row as u32);
+                let sums = bounds.iter().zip(&carried).map(|(bound, carried)| bound + carried);
+                let n_rows = layer.out_dim() - first_row;
+                if let Some(at) = sums.take(n_rows).position(|sum| sum > i64::from(i32::MAX)) {
+                    let (layer, row) = ((first + number) as u32, (first_row + at) as u32);
                     return Err(ModelError::AccumulatorOverflow { layer, row });
                 }
             }
@@ -363,13 +368,25 @@ impl<'a> Model<'a> {
     }
 }
 
-/// Bound of what a carried row adds to output `row` of the stage.
-fn carried_bound(carrier: &Layer<'_>, row: usize, epilogue: Option<S8Epilogue<'_>>) -> i64 {
-    let Some(epilogue) = epilogue.filter(|_| row < carrier.carry()) else { return 0 };
-    let source = carrier.activated_dim() + row;
-    // A bound above 32 bits is refused for the carrier's own row.
-    let bound = carrier.row_bound(source, &epilogue).min(i64::from(i32::MAX));
-    requantize(bound, epilogue.ratio(source)) + 1
+/// Bounds of what carried rows add to the outputs of the stage from `first` on.
+fn carried_bounds(
+    carrier: &Layer<'_>,
+    first: usize,
+    epilogue: Option<S8Epilogue<'_>>,
+    carried: &mut [i64; BOUNDS],
+) {
+    let Some(epilogue) = epilogue else { return };
+    let source = carrier.activated_dim() + first;
+    let n_rows = carrier.carry().saturating_sub(first).min(BOUNDS);
+    carrier.row_bounds(source, &epilogue, carried);
+    for (n, bound) in carried.iter_mut().enumerate() {
+        // A bound above 32 bits is refused for the carrier's own row.
+        let ratio = epilogue.ratio(source + n);
+        *bound = match n < n_rows {
+            true => requantize((*bound).min(i64::from(i32::MAX)), ratio) + 1,
+            false => 0,
+        };
+    }
 }
 
 /// The fixed part of every model.

@@ -157,13 +157,13 @@ impl<'m> TileRunner<'m> {
         for first in (0..rows.n_rows()).step_by(Self::LEN) {
             let end = (first + Self::LEN).min(rows.n_rows());
             samples.clear();
-            for row in first..end {
+            for (row, &total) in (first..end).zip(&totals[first..end]) {
                 let (genes, values) = rows.row(row);
                 samples.push(if is_counts {
                     let counts = &self.counts[rows.indptr[row]..rows.indptr[row + 1]];
-                    Sample::Counts { genes, counts, total: Some(totals[row] as u32) }
+                    Sample::Counts { genes, counts, total: Some(total as u32) }
                 } else {
-                    Sample::Values { genes, values, total: Some(totals[row] as f32) }
+                    Sample::Values { genes, values, total: Some(total as f32) }
                 });
             }
             let tile = self
