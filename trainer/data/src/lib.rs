@@ -35,6 +35,7 @@ mod matrix_market;
 mod mex;
 mod mtx_blocks;
 mod obs;
+mod other_logarithm;
 mod sample_table;
 mod scale;
 pub mod simulate;
