@@ -47,7 +47,8 @@ pub struct QuantizeArgs {
     no_decoder: bool,
     /// For which processors the weights lie ready:
     /// microcontroller or host (vector registers; int8).
-    /// Every layout runs everywhere, with the same results
+    /// Every layout runs everywhere, with the same
+    /// results
     #[arg(
         long,
         value_name = "LAYOUT",

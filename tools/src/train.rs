@@ -39,8 +39,8 @@ pub struct TrainArgs {
     groups: Option<String>,
     /// What counts and linear values are divided by:
     /// panel, the sum over the panel's genes, or
-    /// all_measured, which typing needs too (from all
-    /// genes of its file, or --total-counts)
+    /// all_measured, which typing needs too: from all
+    /// genes of its file or --total-counts
     #[arg(
         long,
         value_name = "SUM",
