@@ -322,7 +322,7 @@ fn facts(
 
 fn file_sha256(path: &Path) -> Result<String, Failure> {
     let failed = |error: std::io::Error| {
-        Failure::Input(anyhow::Error::new(error).context(format!("{}", path.display())))
+        Failure::input(format!("{}: {error}{}", path.display(), Failure::advice(&error)))
     };
     let mut file = File::open(path).map_err(failed)?;
     let mut digest = Sha256::new();
