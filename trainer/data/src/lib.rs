@@ -16,6 +16,7 @@
 mod align;
 mod cell_blocks;
 mod cellranger;
+mod contradiction;
 mod csr_blocks;
 mod delimited;
 mod dense_blocks;

@@ -25,6 +25,7 @@ use std::sync::LazyLock;
 
 use cic_model::ValueKind;
 
+use crate::contradiction::{contradiction, is_integer, refuse_value};
 use crate::error::DataError;
 use crate::expression::{ExpressionMatrix, Names};
 use crate::h5_source::MAX_EXACT_COUNT;
@@ -276,9 +277,7 @@ impl ScaleEvidence {
             sum.0, sum.1
         ))
     }
-}
 
-impl ScaleEvidence {
     /// What, beginning with the first cell, says that the values are not linear.
     fn not_linear(&self) -> Option<String> {
         // One cell alone agrees with itself, and integers are no logarithms.
@@ -299,43 +298,6 @@ impl ScaleEvidence {
             )
         })
     }
-}
-
-/// Why a value is refused.
-fn refuse_value(
-    names: Names<'_>,
-    (row, column): (usize, usize),
-    value: f32,
-    declared: Option<ValueKind>,
-) -> DataError {
-    let (path, cell, gene) = (names.path.to_path_buf(), names.cell(row), names.gene(column));
-    match declared.and_then(|kind| contradiction(kind, value)) {
-        _ if !value.is_finite() => DataError::NotFinite { path, cell, gene, value },
-        Some((declared, reason)) if value >= 0.0 => {
-            DataError::ScaleMismatch { path, declared, cell, gene: Some(gene), reason }
-        }
-        _ => DataError::Negative { path, cell, gene, value },
-    }
-}
-
-/// What one value says against a kind.
-fn contradiction(kind: ValueKind, value: f32) -> Option<(ValueKind, String)> {
-    let reason = match kind {
-        ValueKind::Counts if !is_integer(value) => format!("has {value}, which is no integer"),
-        ValueKind::Counts if f64::from(value) > MAX_EXACT_COUNT => {
-            format!("has {value}, above 16777216 (2^24), the largest exact count")
-        }
-        ValueKind::Log1p | ValueKind::Log2Intensity if value > MAX_LOG1P => {
-            format!("has {value}, and no logarithm of expression exceeds {MAX_LOG1P}")
-        }
-        _ => return None,
-    };
-    Some((kind, reason))
-}
-
-/// Whether a value of zero or more is an integer: all are that have no bits left for a fraction.
-fn is_integer(value: f32) -> bool {
-    value >= 16_777_216.0 || value as u32 as f32 == value
 }
 
 pub(crate) fn extend((min, max): (f64, f64), other: (f64, f64)) -> (f64, f64) {
