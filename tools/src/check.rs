@@ -55,6 +55,7 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
             }))
         }
     };
+    let zeros = 1.0 - matrix.values.nnz() as f64 / (matrix.n_obs() as f64 * matrix.n_vars() as f64);
     let report = json!({
         "schema_version": 1,
         "format": matrix.source.format,
@@ -65,7 +66,7 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
         "value_kind": verdict.kind.name(),
         "evidence": verdict.evidence,
         "max": verdict.scale.max,
-        "zeros": verdict.scale.zeros,
+        "zeros": zeros,
         "sum_per_cell": quantiles(sums),
         "genes_per_cell": quantiles(genes),
         "n_empty_cells": n_empty,

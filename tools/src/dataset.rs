@@ -16,6 +16,7 @@ use clap::Args;
 
 use crate::console::tell;
 use crate::failure::Failure;
+use crate::same_scale::{GeneSums, check_log1p_sum};
 
 /// How to read the expression file.
 #[derive(Args, Clone, Debug)]
@@ -113,14 +114,16 @@ impl TotalArgs {
 pub(crate) struct Dataset {
     pub(crate) matrix: ExpressionMatrix,
     pub(crate) kind: ValueKind,
+    /// What every cell sums to after `exp(x) − 1`, where all agree.
+    pub(crate) log1p_sum: Option<f64>,
 }
 
 impl DataArgs {
     /// Reads the file and checks what its values are over every cell.
     pub(crate) fn read(&self) -> Result<Dataset, Failure> {
         let matrix = read_expression(&self.data, &self.options())?;
-        let kind = check_scale(&matrix, self.values.kind)?.kind;
-        Ok(Dataset { matrix, kind })
+        let verdict = check_scale(&matrix, self.values.kind)?;
+        Ok(Dataset { matrix, kind: verdict.kind, log1p_sum: verdict.scale.log1p_sum() })
     }
 
     /// The options, without the kind: whoever reads checks it.
@@ -136,11 +139,14 @@ impl DataArgs {
 
 impl Dataset {
     /// The cells in the order of a model's panel. Refused where the model was trained on another
-    /// kind of values or too few of its genes are there.
+    /// kind of values, on another scale, or too few of its genes are there.
     pub(crate) fn align(&self, model: &Model<'_>) -> Result<AlignedMatrix, Failure> {
-        check_kind(self.matrix.names(), self.kind, model)?;
+        let names = self.matrix.names();
+        check_kind(names, self.kind, model)?;
+        check_log1p_sum(names, self.log1p_sum, model)?;
         let cells = align(&self.matrix, model.genes())?;
-        check_coverage(self.matrix.names(), cells.overlap.n_present, model)?;
+        check_coverage(names, cells.overlap.n_present, model)?;
+        GeneSums::of(self.kind, &cells.values).check(names, &cells.present, model)?;
         Ok(cells)
     }
 }

@@ -59,10 +59,27 @@ impl Failure {
 
     /// A file that could not be written.
     pub fn output(path: &Path, error: io::Error) -> Self {
-        let is_full =
-            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        let error = anyhow::Error::new(error).context(format!("{}", path.display()));
-        if is_full { Self::Resources(error) } else { Self::Usage(error) }
+        let is_full = matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        );
+        let path = path.display();
+        match is_full {
+            true => Self::Resources(anyhow::anyhow!(
+                "{path}: {error}; make room and run the command again"
+            )),
+            false => Self::Usage(anyhow::Error::new(error).context(format!("{path}"))),
+        }
+    }
+
+    /// What to do about an input that the system does not give.
+    pub(crate) fn advice(error: &io::Error) -> &'static str {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "; is the path right?",
+            io::ErrorKind::IsADirectory => "; name a file in it",
+            io::ErrorKind::PermissionDenied => "; may you read it? (chmod +r, or ask its owner)",
+            _ => "",
+        }
     }
 
     /// The same failure, saying where it happened.
@@ -97,6 +114,9 @@ impl From<DataError> for Failure {
         match error {
             DataError::Io { ref source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Self::Resources(error.into())
+            }
+            DataError::Io { ref source, .. } => {
+                Self::input(format!("{error}{}", Self::advice(source)))
             }
             DataError::UnknownColumn { .. } | DataError::NotWritable { .. } => {
                 Self::Usage(error.into())

@@ -16,6 +16,7 @@ mod model_file;
 mod output;
 pub mod quantize;
 mod results;
+mod same_scale;
 pub mod train;
 pub mod type_cells;
 mod typing;

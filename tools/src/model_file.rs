@@ -9,7 +9,8 @@ use crate::failure::Failure;
 /// The bytes of a model file, aligned as a model needs them.
 pub(crate) fn read(path: &Path) -> Result<AlignedBytes, Failure> {
     let bytes = std::fs::read(path).map_err(|error| {
-        Failure::Model(anyhow::Error::new(error).context(format!("{}", path.display())))
+        let advice = Failure::advice(&error);
+        Failure::Model(anyhow::anyhow!("{}: {error}{advice}", path.display()))
     })?;
     Ok(AlignedBytes::new(&bytes))
 }

@@ -37,7 +37,9 @@ pub(crate) fn write(
 /// What a failure to write means for the program.
 pub(crate) fn failed(path: &Path, error: DataError) -> Failure {
     match error {
-        DataError::Io { source, .. } => Failure::output(path, source),
+        DataError::Io { source, .. } => {
+            Failure::output(path, source).context("not written, and nothing is left behind")
+        }
         error => Failure::from(error),
     }
 }

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cic_data::SplitPart;
-use cic_model::Activation;
 use cic_model::profile::Library;
 use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
+use cic_model::{Activation, ValueKind};
 use cic_trainer::onnx::{OnnxDescription, export_onnx};
 use cic_trainer::panel::PanelSize;
 use cic_trainer::parts::{Assigned, Parts};
@@ -22,6 +22,7 @@ use crate::console::tell;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
 use crate::output;
+use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
 
 /// Options of `cic train`.
 #[derive(Args, Clone, Debug)]
@@ -38,9 +39,8 @@ pub struct TrainArgs {
     groups: Option<String>,
     /// What counts and linear values are divided by:
     /// panel, the sum over the panel's genes, or
-    /// all_measured, which typing needs too (from all
-    /// genes of its file, or from
-    /// --total-counts)
+    /// all_measured, which typing needs too: from all
+    /// genes of its file or --total-counts
     #[arg(
         long,
         value_name = "SUM",
@@ -220,7 +220,7 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
     };
     let trained = train(&request, &mut control);
     progress.finish();
-    trained.map_err(|error| match (&error, &plan.checkpoint) {
+    let mut trained = trained.map_err(|error| match (&error, &plan.checkpoint) {
         (TrainError::Cancelled { epoch }, Some(path)) => Failure::Interrupted(anyhow::anyhow!(
             "interrupted after epoch {epoch}; the same command continues from {}",
             path.display()
@@ -229,7 +229,11 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
             "interrupted after epoch {epoch}; nothing was kept, for want of --checkpoint"
         )),
         _ => Failure::from(error),
-    })
+    })?;
+    if let Some(sum) = plan.dataset.log1p_sum.filter(|_| plan.dataset.kind == ValueKind::Log1p) {
+        trained.spec.provenance.insert(LOG1P_SUM.into(), log1p_sum_text(sum));
+    }
+    Ok(trained)
 }
 
 /// Refuses labels that leave nothing to tell apart.

@@ -28,8 +28,10 @@ pub struct TypeArgs {
     /// The model
     #[arg(long, short, value_name = "MODEL")]
     model: PathBuf,
-    /// Where the calls go: NAME.csv, NAME.h5ad (AnnData
-    /// with the data), or - for CSV on standard output
+    /// Where the calls go: NAME.csv, NAME.h5ad (AnnData:
+    /// obs, its columns by name, and X are kept; layers,
+    /// obsm, obsp, varm, varp, uns, raw and columns of
+    /// var are not), or - for CSV on standard output
     #[arg(long, short, value_name = "OUT", verbatim_doc_comment)]
     output: PathBuf,
     #[command(flatten)]
@@ -189,6 +191,16 @@ impl<'a> AnnDataSink<'a> {
             for (name, reason) in head.obs.unreadable() {
                 tell(format_args!("note: column {name:?} of obs is left out: {reason}"));
             }
+            // Those of an earlier typing are replaced.
+            let left = head.source.not_read.iter().map(String::as_str);
+            let left: Vec<&str> = left.filter(|name| !OWN_ARRAYS.contains(name)).collect();
+            if !left.is_empty() {
+                tell(format_args!(
+                    "note: not copied from {}: {}",
+                    args.data.data.display(),
+                    left.join(", ")
+                ));
+            }
         }
         let mut obsm = vec![("X_cic".to_string(), model.code_dim())];
         if model.n_leaves() > 0 {
@@ -241,6 +253,9 @@ impl CallSink for AnnDataSink<'_> {
         Ok(summary)
     }
 }
+
+/// What is written into `obsm`.
+const OWN_ARRAYS: [&str; 2] = ["obsm/X_cic", "obsm/cic_prob"];
 
 /// Where calls can go.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -308,7 +323,7 @@ fn facts(
 
 fn file_sha256(path: &Path) -> Result<String, Failure> {
     let failed = |error: std::io::Error| {
-        Failure::Input(anyhow::Error::new(error).context(format!("{}", path.display())))
+        Failure::input(format!("{}: {error}{}", path.display(), Failure::advice(&error)))
     };
     let mut file = File::open(path).map_err(failed)?;
     let mut digest = Sha256::new();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use cic_data::{
     BlockSize, CsrMatrix, DataError, ExpressionHead, ExpressionReader, PanelAlignment,
-    ScaleEvidence,
+    ScaleEvidence, ScaleVerdict,
 };
 use cic_model::{Model, ValueKind};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,6 +19,7 @@ use crate::dataset::{DataArgs, TotalArgs, check_coverage, check_kind, model_kind
 use crate::failure::Failure;
 use crate::in_order::{self, Results};
 use crate::results::{Calls, Prepared, Runner};
+use crate::same_scale::{GeneSums, check_log1p_sum};
 
 /// What is typed, and how.
 pub(crate) struct Typing<'a> {
@@ -142,16 +143,18 @@ impl Typing<'_> {
                     let n_rows = values.n_rows();
                     let evidence = ScaleEvidence::of(names, &values, first_row, declared)?;
                     let mut calls = Ok(Calls::default());
+                    let mut gene_sums = GeneSums::default();
                     // A file that will be refused is read to its end, for the whole reason.
                     if evidence.allows(expected) {
                         let mut rows = alignment.align(&values);
                         if let Some(totals) = totals {
                             rows.totals.copy_from_slice(&totals[first_row..first_row + n_rows]);
                         }
+                        gene_sums = GeneSums::of(expected, &rows.values);
                         calls = type_block(self.model, &mut runner, &rows.values, &rows.totals);
                     }
                     let values = S::TAKES_VALUES.then_some(values);
-                    Ok(TypedBlock { n_rows, values, evidence, calls })
+                    Ok(TypedBlock { n_rows, values, evidence, gene_sums, calls })
                 })
             }
         };
@@ -161,10 +164,12 @@ impl Typing<'_> {
             let mut sink = Stages::measure(&stages.write, || sink(opened))?;
             let progress = Progress::new(head.obs_names.len(), self.quiet);
             let mut evidence = ScaleEvidence::default();
+            let mut gene_sums = GeneSums::default();
             let (mut n_cells, mut fault) = (0, None);
             for block in results {
                 let block = block.flatten()?;
                 evidence.merge(&block.evidence);
+                gene_sums.merge(&block.gene_sums);
                 n_cells += block.n_rows;
                 progress.tell(n_cells);
                 match block.calls {
@@ -180,8 +185,10 @@ impl Typing<'_> {
             if n_cells != head.obs_names.len() {
                 return Err(Failure::internal("a part of the file was lost"));
             }
-            let kind = evidence.verdict(names, declared)?.kind;
+            let ScaleVerdict { kind, scale, .. } = evidence.verdict(names, declared)?;
             check_kind(names, kind, self.model)?;
+            check_log1p_sum(names, scale.log1p_sum(), self.model)?;
+            gene_sums.check(names, &alignment.present, self.model)?;
             match fault {
                 Some(failure) => Err(failure),
                 None => Stages::measure(&stages.write, || sink.finish(kind)),
@@ -202,6 +209,7 @@ struct TypedBlock {
     n_rows: usize,
     values: Option<CsrMatrix>,
     evidence: ScaleEvidence,
+    gene_sums: GeneSums,
     /// Values of the wrong kind can be what no session runs; the verdict on the file comes first.
     calls: Result<Calls, Failure>,
 }

@@ -8,6 +8,7 @@ mod model_faults;
 mod quantising;
 mod results;
 mod sandbox;
+mod scales;
 mod streaming;
 mod training;
 mod usage;

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::process::Stdio;
 
-use cic_data::{Column, ReadOptions, read_expression};
+use cic_data::{AnnDataOut, Column, ReadOptions, UnsValue, read_expression};
 
 use crate::sandbox::Sandbox;
 use crate::writers::{cells, write_h5ad, write_mex};
@@ -176,4 +176,35 @@ fn total_counts_matter_to_models_that_divide_by_them() {
     let (own, given) = (table("panel.cic", ""), table("panel.cic", totals));
     assert_eq!(own.stdout, given.stdout);
     assert!(given.stderr.contains("--total-counts changes nothing"), "{}", given.stderr);
+}
+
+#[test]
+fn anndata_names_what_it_does_not_keep_and_keeps_integers() {
+    let folder = Sandbox::new();
+    let matrix = cells(12);
+    let genes: Vec<String> = matrix.genes.iter().map(|gene| gene.id.clone()).collect();
+    let mut out = AnnDataOut {
+        obs_names: &matrix.obs_names,
+        obs: matrix.obs.clone(),
+        var_names: &genes,
+        x: Some(&matrix.values),
+        ..AnnDataOut::default()
+    };
+    out.obs.insert("n_umis", Column::I32((0..12).collect()));
+    cic_data::write_h5ad(&folder.path("plain.h5ad"), &out).unwrap();
+    out.var.insert("mt", Column::Bool(vec![Some(false); genes.len()]));
+    out.obsm.push(("X_pca".into(), vec![0.5; 24]));
+    out.uns.push(("title".into(), UnsValue::Text("cells".into())));
+    cic_data::write_h5ad(&folder.path("cells.h5ad"), &out).unwrap();
+
+    let run = folder.cic("type cells.h5ad -m model.cic -o out.h5ad").ok();
+    let note = "note: not copied from cells.h5ad: obsm/X_pca, uns, var/mt\n";
+    assert!(run.stderr.contains(note), "{}", run.stderr);
+    let after = read_expression(&folder.path("out.h5ad"), &ReadOptions::default()).unwrap();
+    assert_eq!(after.obs.column("n_umis").unwrap(), out.obs.column("n_umis").unwrap());
+
+    let run = folder.cic("type plain.h5ad -m model.cic -o out.h5ad").ok();
+    assert!(!run.stderr.contains("not copied"), "{}", run.stderr);
+    let run = folder.cic("type cells.h5ad -m model.cic -o - --quiet").ok();
+    assert_eq!(run.stderr, "");
 }

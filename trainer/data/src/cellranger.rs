@@ -44,7 +44,7 @@ pub(crate) fn open(source: &H5Source, size: BlockSize) -> Result<Opened, DataErr
         path: path.to_path_buf(),
         format: format.into(),
         matrix: group,
-        notes: Vec::new(),
+        ..Source::default()
     };
     let head = ExpressionHead { obs_names, genes, obs: ObsTable::default(), source };
     Ok(Opened { head, feature_types: types, blocks: Box::new(blocks) })

@@ -96,6 +96,7 @@ pub(crate) fn open(
         format: "text table".into(),
         matrix: "matrix".into(),
         notes: vec![format!("genes are the {side}, {how}")],
+        ..Source::default()
     };
     let head = ExpressionHead { obs_names, genes, obs: ObsTable::default(), source };
     let values = values.map_err(|fault| fault.named(head.names()))?;

@@ -416,6 +416,16 @@ pub enum DataError {
         /// What was seen.
         reason: String,
     },
+    /// The values are logarithms that no kind stands for.
+    #[error("{path}: the values are {what}; {advice}", path = path.display())]
+    OtherLogarithm {
+        /// The file.
+        path: PathBuf,
+        /// Which logarithms, and what shows it.
+        what: String,
+        /// How they become values of a kind.
+        advice: &'static str,
+    },
     /// What should be written does not fit together.
     #[error("cannot write {path}: {reason}", path = path.display())]
     NotWritable {

@@ -150,6 +150,9 @@ pub struct Source {
     pub matrix: String,
     /// What a user should know: features left out, an orientation that was detected.
     pub notes: Vec<String>,
+    /// What an AnnData file holds beside its cells, genes and the chosen matrix: `layers`,
+    /// `obsm/X_pca`, `var/highly_variable`.
+    pub not_read: Vec<String>,
 }
 
 /// How to read a file. The default reads `X` and detects what can be detected.

@@ -44,7 +44,8 @@ pub(crate) fn open(
         .collect();
     let format = if frame.is_legacy() { "AnnData .h5ad (old layout)" } else { "AnnData .h5ad" };
     let path = source.path().into();
-    let about = Source { path, format: format.into(), matrix: matrix.clone(), notes };
+    let not_read = not_read(source, &matrix, &var)?;
+    let about = Source { path, format: format.into(), matrix: matrix.clone(), notes, not_read };
     let head = ExpressionHead { obs_names, genes, obs, source: about };
     let blocks = open_matrix(source, &matrix, &head, size)?;
     Ok(Opened { head, feature_types: Vec::new(), blocks })
@@ -102,6 +103,42 @@ fn read_genes(source: &H5Source, var: &str) -> Result<Vec<Gene>, DataError> {
             Gene::new(id, text(&symbols, row).as_deref(), text(&ensembl, row).as_deref())
         })
         .collect())
+}
+
+/// What else the file holds. Members of `obsm` and columns of `var` are told apart from those that a
+/// written file has; of other groups the name says enough.
+fn not_read(source: &H5Source, matrix: &str, var: &str) -> Result<Vec<String>, DataError> {
+    // Something that cannot be looked into is not read either.
+    let members = |name: &str| match source.has_group(name) {
+        Ok(true) => source.members(name).unwrap_or_default(),
+        _ => vec![String::new()],
+    };
+    // `raw/X`, and the `raw.X` and `raw.var` of older files.
+    let top = |path: &str| path.split(['/', '.']).next().map(String::from);
+    let mut found = Vec::new();
+    for name in source.members("")? {
+        match name.as_str() {
+            "obs" => {}
+            "var" if var == "var" => {
+                let mut columns = Frame::open(source, var)?.column_names()?;
+                columns.retain(|name| {
+                    ![SYMBOL_COLUMNS, ENSEMBL_COLUMNS].concat().contains(&name.as_str())
+                });
+                found.extend(columns.iter().map(|column| format!("var/{column}")));
+            }
+            "layers" => {
+                if members("layers").iter().any(|layer| format!("layers/{layer}") != matrix) {
+                    found.push(name);
+                }
+            }
+            "obsm" if source.has_group("obsm").is_ok_and(|is_group| is_group) => {
+                found.extend(members("obsm").iter().map(|array| format!("obsm/{array}")));
+            }
+            _ if top(&name) == top(matrix) || members(&name).is_empty() => {}
+            _ => found.push(name),
+        }
+    }
+    Ok(found)
 }
 
 /// Opens a matrix in any of its encodings. Only one that is stored by gene is read here.

@@ -128,11 +128,14 @@ impl<'a> Frame<'a> {
                 (self.compound_column(records, *width, member)?, format!("uns/{name}_categories"))
             }
         };
-        match column {
-            Column::F64(codes) if self.source.node(&categories)?.is_some() => {
-                categorical(self.source, &self.join(name), &codes, &categories)
-            }
-            column => Ok(column),
+        let codes: Vec<f64> = match &column {
+            Column::I32(codes) => codes.iter().map(|&code| f64::from(code)).collect(),
+            Column::F64(codes) => codes.clone(),
+            _ => return Ok(column),
+        };
+        match self.source.node(&categories)? {
+            Some(_) => categorical(self.source, &self.join(name), &codes, &categories),
+            None => Ok(column),
         }
     }
 
@@ -178,6 +181,7 @@ impl<'a> Frame<'a> {
                     .collect::<Result<_, _>>()?;
                 Ok(match datatype {
                     DatatypeMessage::Enum { .. } => booleans(&numbers),
+                    DatatypeMessage::FixedPoint { .. } => integers(numbers),
                     _ => Column::F64(numbers),
                 })
             }
@@ -201,6 +205,7 @@ fn read_column(source: &H5Source, object: &str) -> Result<Column, DataError> {
                 Column::Text(source.strings(object)?.into_iter().map(Some).collect())
             }
             DatatypeMessage::Enum { .. } => booleans(&source.numbers(object)?),
+            DatatypeMessage::FixedPoint { .. } => integers(source.numbers(object)?),
             _ => Column::F64(source.numbers(object)?),
         });
     }
@@ -213,7 +218,11 @@ fn read_column(source: &H5Source, object: &str) -> Result<Column, DataError> {
             let mut values = read_column(source, &format!("{object}/values"))?;
             let mask = source.numbers(&format!("{object}/mask"))?;
             let missing = |row: usize| mask.get(row).is_some_and(|&masked| masked != 0.0);
+            if let (Column::I32(integers), true) = (&values, (0..values.len()).any(missing)) {
+                values = Column::F64(integers.iter().map(|&value| f64::from(value)).collect());
+            }
             match &mut values {
+                Column::I32(_) => {}
                 Column::F64(values) => set_where(values, missing, f64::NAN),
                 Column::Bool(values) => set_where(values, missing, None),
                 Column::Text(values) => set_where(values, missing, None),
@@ -259,6 +268,16 @@ fn categorical(
         })
         .collect::<Result<_, _>>()?;
     Ok(Column::Categorical { codes, categories })
+}
+
+/// A column of integers; larger ones than a column can hold become floating-point numbers.
+fn integers(numbers: Vec<f64>) -> Column {
+    // In range by the comparison.
+    let integer = |&number: &f64| (number as i32 as f64 == number).then_some(number as i32);
+    match numbers.iter().map(integer).collect() {
+        Some(integers) => Column::I32(integers),
+        None => Column::F64(numbers),
+    }
 }
 
 fn booleans(numbers: &[f64]) -> Column {

@@ -1,5 +1,6 @@
 //! Writing AnnData files (encoding `anndata` 0.1.0), at once or while the cells come.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rust_hdf5::{H5Dataset, H5File, H5Group, H5Type, Hdf5Error};
@@ -115,7 +116,9 @@ impl AnnDataWriter {
             return Err(DataError::NotWritable { path: path.to_path_buf(), reason });
         }
         let pending = PendingFile::create(path)?;
-        let (file, x, obsm) = begin(&pending, &plan).map_err(not_written(path))?;
+        let file = H5File::options().no_locking().create(pending.path());
+        let file = file.map_err(not_written(path))?;
+        let (x, obsm) = begin(&file, &plan).map_err(abandoned(path, &file))?;
         Ok(Self { path: path.to_path_buf(), plan, x, obsm, file, pending })
     }
 
@@ -127,7 +130,7 @@ impl AnnDataWriter {
         let Some(x) = &mut self.x else {
             return Err(self.refusal("no X was planned".into()));
         };
-        x.append(rows).map_err(not_written(&self.path))
+        x.append(rows).map_err(self.failed())
     }
 
     /// Writes rows of an array of `obsm` by its position in the plan, from `first_row` on.
@@ -145,7 +148,7 @@ impl AnnDataWriter {
             return Err(self.refusal(format!("obsm has no array {array}")));
         };
         let shape = [values.len() / width, *width];
-        dataset.write_slice(&[first_row, 0], &shape, values).map_err(not_written(&self.path))
+        dataset.write_slice(&[first_row, 0], &shape, values).map_err(self.failed())
     }
 
     /// Writes the tables of `out` (its `x` and `obsm` are not looked at) and gives the file its
@@ -179,11 +182,17 @@ impl AnnDataWriter {
             }
             write_dict(&root, "uns", &out.uns)?;
             drop((root, obsm));
-            // The commit flushes the file to the disk.
-            file.close_no_sync()
+            // Once closed, a file that cannot be written speaks for itself.
+            file.flush()
         })();
-        written.map_err(not_written(&path))?;
+        written.map_err(abandoned(&path, &file))?;
+        // The commit flushes the file to the disk.
+        file.close_no_sync().map_err(not_written(&path))?;
         pending.commit()
+    }
+
+    fn failed(&self) -> impl Fn(Hdf5Error) -> DataError + '_ {
+        abandoned(&self.path, &self.file)
     }
 
     fn refusal(&self, reason: String) -> DataError {
@@ -191,11 +200,7 @@ impl AnnDataWriter {
     }
 }
 
-fn begin(
-    pending: &PendingFile,
-    plan: &AnnDataPlan,
-) -> Result<(H5File, Option<CsrOut>, Vec<H5Dataset>), Hdf5Error> {
-    let file = H5File::options().no_locking().create(pending.path())?;
+fn begin(file: &H5File, plan: &AnnDataPlan) -> Result<(Option<CsrOut>, Vec<H5Dataset>), Hdf5Error> {
     let root = file.root_group();
     file.set_attr_string("encoding-type", "anndata")?;
     file.set_attr_string("encoding-version", "0.1.0")?;
@@ -207,7 +212,7 @@ fn begin(
         Ok(dataset)
     });
     let arrays = arrays.collect::<Result<_, Hdf5Error>>()?;
-    Ok((file, x.transpose()?, arrays))
+    Ok((x.transpose()?, arrays))
 }
 
 impl CsrOut {
@@ -248,7 +253,25 @@ fn growing<T: H5Type>(
 }
 
 fn not_written(path: &Path) -> impl Fn(Hdf5Error) -> DataError + '_ {
-    |error| DataError::NotWritable { path: path.to_path_buf(), reason: error.to_string() }
+    |error| {
+        let (path, reason) = (path.to_path_buf(), error.to_string());
+        // The library keeps what the system said to itself, except for its words.
+        let code = reason.rsplit_once("(os error ").and_then(|(_, code)| code.split(')').next());
+        match code.and_then(|code| code.parse().ok()) {
+            Some(code) => DataError::Io { path, source: io::Error::from_raw_os_error(code) },
+            None => DataError::NotWritable { path, reason },
+        }
+    }
+}
+
+/// The same for a file that will not be closed: the library would try to complete it when it is
+/// dropped, fail again, and say so itself on standard error. A handle that is never dropped keeps
+/// it from that.
+fn abandoned<'a>(path: &'a Path, file: &'a H5File) -> impl Fn(Hdf5Error) -> DataError + 'a {
+    |error| {
+        std::mem::forget(file.root_group());
+        not_written(path)(error)
+    }
 }
 
 fn check(path: &Path, out: &AnnDataOut<'_>) -> Result<(), DataError> {

@@ -16,6 +16,7 @@
 mod align;
 mod cell_blocks;
 mod cellranger;
+mod contradiction;
 mod csr_blocks;
 mod delimited;
 mod dense_blocks;
@@ -35,6 +36,7 @@ mod matrix_market;
 mod mex;
 mod mtx_blocks;
 mod obs;
+mod other_logarithm;
 mod sample_table;
 mod scale;
 pub mod simulate;

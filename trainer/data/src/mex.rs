@@ -81,7 +81,7 @@ fn open(
         path: asked.to_path_buf(),
         format: "10x matrix.mtx".into(),
         matrix: "matrix".into(),
-        notes: Vec::new(),
+        ..Source::default()
     };
     let head = ExpressionHead { obs_names, genes, obs: ObsTable::default(), source };
     let (n_genes, n_cells) = (head.genes.len(), head.obs_names.len());

@@ -20,11 +20,11 @@ pub enum Column {
     },
     /// Yes or no; `None` is missing.
     Bool(Vec<Option<bool>>),
-    /// Numbers of any width as read; NaN is missing.
+    /// Numbers as read; NaN is missing.
     F64(Vec<f64>),
     /// Numbers to be written in single precision; NaN is missing.
     F32(Vec<f32>),
-    /// Integers to be written as such.
+    /// Integers that fit 32 bits.
     I32(Vec<i32>),
 }
 

@@ -12,7 +12,11 @@
 //! A declared kind is checked against every cell. `log1p` and `log2_intensity` never have a cell
 //! of integers only (a logarithm of a rational number is not an integer) nor a value above 25;
 //! `linear_normalised` accepts everything that is not negative, except a matrix that rule 4 shows
-//! to be log1p.
+//! to be log1p, and fractional values that all lie below 32 in cells of different sums.
+//!
+//! Neither log1p nor linear_normalised, declared or not, are values whose cells agree only in the
+//! sums of `2^x − 1` (log2(1 + x)) or of `exp(exp(x) − 1) − 1` (a logarithm taken twice); a few
+//! cells of every part of the file are looked at for that.
 //!
 //! Negative values have been refused by the readers; here they are refused again for matrices that
 //! were built in memory.
@@ -21,10 +25,12 @@ use std::sync::LazyLock;
 
 use cic_model::ValueKind;
 
+use crate::contradiction::{contradiction, is_integer, refuse_value};
 use crate::error::DataError;
 use crate::expression::{ExpressionMatrix, Names};
 use crate::h5_source::MAX_EXACT_COUNT;
 use crate::matrix::CsrMatrix;
+use crate::other_logarithm::OtherLogarithm;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +50,7 @@ pub struct Scale {
     pub cells: usize,
     /// The largest value.
     pub max: f32,
-    /// Share of values that are zero, 0 to 1.
+    /// Share of values that are zero, 0 to 1, of the cells that have any.
     pub zeros: f64,
     /// Whether every value is an integer.
     pub integers: bool,
@@ -52,6 +58,15 @@ pub struct Scale {
     pub sum: (f64, f64),
     /// Smallest and largest sum of `exp(x) − 1` of a cell; infinite for large values.
     pub sum_expm1: (f64, f64),
+}
+
+impl Scale {
+    /// What every cell of fractional values sums to after `exp(x) − 1`, where all agree: what log1p
+    /// values were normalised to. One cell alone shows nothing.
+    pub fn log1p_sum(&self) -> Option<f64> {
+        let is_known = self.cells > 1 && !self.integers && is_constant(self.sum_expm1);
+        is_known.then(|| (self.sum_expm1.0 + self.sum_expm1.1) / 2.0)
+    }
 }
 
 /// Decides what the values are, or checks what they are declared to be, over every cell.
@@ -80,6 +95,7 @@ pub struct ScaleEvidence {
     integers: bool,
     sum: (f64, f64),
     sum_expm1: (f64, f64),
+    other_logarithm: OtherLogarithm,
 }
 
 impl Default for ScaleEvidence {
@@ -94,6 +110,7 @@ impl Default for ScaleEvidence {
             integers: true,
             sum: EMPTY_RANGE,
             sum_expm1: EMPTY_RANGE,
+            other_logarithm: OtherLogarithm::default(),
         }
     }
 }
@@ -155,6 +172,9 @@ impl ScaleEvidence {
                 });
             }
             evidence.integers &= integers;
+            if !integers {
+                evidence.other_logarithm.add(data);
+            }
             if !data.is_empty() {
                 evidence.cells += 1;
                 evidence.sum = extend(evidence.sum, (sum, sum));
@@ -174,6 +194,7 @@ impl ScaleEvidence {
         self.integers &= other.integers;
         self.sum = extend(self.sum, other.sum);
         self.sum_expm1 = extend(self.sum_expm1, other.sum_expm1);
+        self.other_logarithm.merge(&other.other_logarithm);
     }
 
     /// Whether a file with these cells can be of a kind that nobody declared.
@@ -198,24 +219,31 @@ impl ScaleEvidence {
             });
         }
         let Self { max, integers, sum, sum_expm1, .. } = *self;
-        let zeros = 1.0 - self.nnz as f64 / (self.n_rows as f64 * self.n_cols as f64);
+        let zeros = 1.0 - self.nnz as f64 / (self.cells as f64 * self.n_cols as f64);
         let scale = Scale { cells: self.cells, max, zeros, integers, sum, sum_expm1 };
         let verdict = |kind, evidence: String| Ok(ScaleVerdict { kind, evidence, scale });
         let unknown = |reason: String| Err(DataError::ScaleUnknown { path: path(), reason });
         // One cell alone agrees with itself and shows nothing.
         let is_constant = |range| scale.cells > 1 && is_constant(range);
         let looks_log1p = !integers && is_constant(sum_expm1);
+        let other_logarithm = || match self.other_logarithm.found() {
+            Some((what, advice)) if !integers && !looks_log1p => {
+                Err(DataError::OtherLogarithm { path: path(), what, advice })
+            }
+            _ => Ok(()),
+        };
         if let Some(kind) = declared {
-            if kind == ValueKind::LinearNormalised && looks_log1p {
+            if matches!(kind, ValueKind::Log1p | ValueKind::LinearNormalised) {
+                other_logarithm()?;
+            }
+            if let Some(reason) = self.not_linear().filter(|_| kind == ValueKind::LinearNormalised)
+            {
                 return Err(DataError::ScaleMismatch {
                     path: path(),
                     declared: kind,
                     cell: names.obs.first().cloned().unwrap_or_default(),
                     gene: None,
-                    reason: format!(
-                        "and all others sum to {:.0} after exp(x) - 1: the values are log1p",
-                        sum_expm1.0
-                    ),
+                    reason,
                 });
             }
             let evidence = format!("declared, and no cell of {} contradicts it", self.n_rows);
@@ -231,6 +259,7 @@ impl ScaleEvidence {
             let evidence = format!("no zeros, values up to {max}");
             return verdict(ValueKind::Log2Intensity, evidence);
         }
+        other_logarithm()?;
         if is_constant(sum) {
             let evidence = format!("every cell sums to {:.6}", sum.0);
             return verdict(ValueKind::LinearNormalised, evidence);
@@ -248,60 +277,46 @@ impl ScaleEvidence {
             sum.0, sum.1
         ))
     }
-}
 
-/// Why a value is refused.
-fn refuse_value(
-    names: Names<'_>,
-    (row, column): (usize, usize),
-    value: f32,
-    declared: Option<ValueKind>,
-) -> DataError {
-    let (path, cell, gene) = (names.path.to_path_buf(), names.cell(row), names.gene(column));
-    match declared.and_then(|kind| contradiction(kind, value)) {
-        _ if !value.is_finite() => DataError::NotFinite { path, cell, gene, value },
-        Some((declared, reason)) if value >= 0.0 => {
-            DataError::ScaleMismatch { path, declared, cell, gene: Some(gene), reason }
+    /// What, beginning with the first cell, says that the values are not linear.
+    fn not_linear(&self) -> Option<String> {
+        // One cell alone agrees with itself, and integers are no logarithms.
+        if self.cells < 2 || self.integers {
+            return None;
         }
-        _ => DataError::Negative { path, cell, gene, value },
+        if is_constant(self.sum_expm1) {
+            let sum = self.sum_expm1.0;
+            return Some(format!(
+                "and all others sum to {sum:.0} after exp(x) - 1: the values are log1p"
+            ));
+        }
+        (self.max <= MIN_LINEAR && !is_constant(self.sum)).then(|| {
+            format!(
+                "and all others have no value above {} and different sums: these look like \
+                 logarithms or roots (if they are linear, multiply all of them by 1000)",
+                self.max
+            )
+        })
     }
 }
 
-/// What one value says against a kind.
-fn contradiction(kind: ValueKind, value: f32) -> Option<(ValueKind, String)> {
-    let reason = match kind {
-        ValueKind::Counts if !is_integer(value) => format!("has {value}, which is no integer"),
-        ValueKind::Counts if f64::from(value) > MAX_EXACT_COUNT => {
-            format!("has {value}, above 16777216 (2^24), the largest exact count")
-        }
-        ValueKind::Log1p | ValueKind::Log2Intensity if value > MAX_LOG1P => {
-            format!("has {value}, and no logarithm of expression exceeds {MAX_LOG1P}")
-        }
-        _ => return None,
-    };
-    Some((kind, reason))
-}
-
-/// Whether a value of zero or more is an integer: all are that have no bits left for a fraction.
-fn is_integer(value: f32) -> bool {
-    value >= 16_777_216.0 || value as u32 as f32 == value
-}
-
-fn extend((min, max): (f64, f64), other: (f64, f64)) -> (f64, f64) {
+pub(crate) fn extend((min, max): (f64, f64), other: (f64, f64)) -> (f64, f64) {
     (min.min(other.0), max.max(other.1))
 }
 
-fn is_constant((min, max): (f64, f64)) -> bool {
+pub(crate) fn is_constant((min, max): (f64, f64)) -> bool {
     max.is_finite() && max - min <= CONSTANT * max
 }
 
-const EMPTY_RANGE: (f64, f64) = (f64::INFINITY, f64::NEG_INFINITY);
+pub(crate) const EMPTY_RANGE: (f64, f64) = (f64::INFINITY, f64::NEG_INFINITY);
 /// Normalised values that were stored with six digits still agree this well.
 const CONSTANT: f64 = 1e-3;
 /// Microarray scanners have 16 bits; 20 leaves room for background and averaging.
 const MAX_LOG2: f32 = 20.0;
 /// `ln(1 + 7e10)`: more than any target sum.
-const MAX_LOG1P: f32 = 25.0;
+pub(crate) const MAX_LOG1P: f32 = 25.0;
+/// Linear values have a longer tail than this; logarithms and fourth roots have not.
+const MIN_LINEAR: f32 = 32.0;
 /// `exp(x) − 1` of the integers up to [`MAX_LOG1P`]: most values are small counts.
 static EXPM1: LazyLock<[f64; 26]> =
     LazyLock::new(|| std::array::from_fn(|integer| (integer as f64).exp_m1()));
@@ -344,6 +359,9 @@ mod tests {
         assert_eq!(detected(&[&[0.0, 3.0, 1.0], &[5.0, 0.0, 0.0]]), ValueKind::Counts);
         assert_eq!(detected(&[&[0.0, 2.5, 7.5], &[5.5, 0.0, 4.5]]), ValueKind::LinearNormalised);
         assert_eq!(detected(&[&a, &b]), ValueKind::Log1p);
+        let sum = |rows: &[&[f32]]| check_scale(&matrix(rows), None).unwrap().scale.log1p_sum();
+        assert!((sum(&[&a, &b]).unwrap() - 1e4).abs() < 0.1);
+        assert_eq!((sum(&[&a]), sum(&[&[0.5, 2.5], &[1.5, 0.0]])), (None, None));
         assert_eq!(detected(&[&[0.0, 2.5, 3.5], &[5.5, 0.0, 1.5]]), ValueKind::Log1p);
         assert_eq!(detected(&[&[4.2, 9.5, 14.1], &[5.5, 6.1, 8.0]]), ValueKind::Log2Intensity);
         let fpkm = matrix(&[&[0.0, 250.5, 3.5], &[5.5, 0.0, 91.5]]);
@@ -364,6 +382,41 @@ mod tests {
     fn empty_cells_do_not_disturb_a_constant_sum() {
         let rows: [&[f32]; 3] = [&[0.0, 2.5, 7.5], &[0.0, 0.0, 0.0], &[5.5, 0.0, 4.5]];
         assert_eq!(detected(&rows), ValueKind::LinearNormalised);
+    }
+
+    #[test]
+    fn empty_cells_do_not_disturb_the_absence_of_zeros() {
+        let rows: [&[f32]; 3] = [&[4.2, 9.5, 14.1], &[0.0, 0.0, 0.0], &[5.5, 6.1, 8.0]];
+        assert_eq!(detected(&rows), ValueKind::Log2Intensity);
+    }
+
+    #[test]
+    fn other_logarithms_are_neither_log1p_nor_linear() {
+        let [a, b] = log1p_rows();
+        let refused = |undo: fn(f32) -> f32, declared| {
+            let rows = [&a, &b].map(|row| row.iter().map(|&value| undo(value)).collect::<Vec<_>>());
+            match check_scale(&matrix(&[&rows[0], &rows[1]]), declared) {
+                Err(DataError::OtherLogarithm { what, .. }) => what,
+                other => panic!("{other:?}"),
+            }
+        };
+        for declared in [None, Some(ValueKind::Log1p), Some(ValueKind::LinearNormalised)] {
+            let what = refused(|value| value / std::f32::consts::LN_2, declared);
+            assert!(what.starts_with("log2(1 + x)"), "{what}");
+            let what = refused(f32::ln_1p, declared);
+            assert!(what.starts_with("logarithms of logarithms"), "{what}");
+        }
+    }
+
+    #[test]
+    fn declared_linear_values_have_a_tail_or_a_constant_sum() {
+        let declared = |rows: &[&[f32]]| {
+            check_scale(&matrix(rows), Some(ValueKind::LinearNormalised)).map(|found| found.kind)
+        };
+        let roots = declared(&[&[0.0, 12.5, 3.5], &[5.5, 0.0, 1.5]]).unwrap_err().to_string();
+        assert!(roots.contains("logarithms or roots") && roots.contains("12.5"), "{roots}");
+        assert!(declared(&[&[0.0, 12.5, 7.5], &[15.5, 0.0, 4.5]]).is_ok());
+        assert!(declared(&[&[0.0, 92.5, 3.5], &[5.5, 0.0, 1.5]]).is_ok());
     }
 
     #[test]

@@ -105,6 +105,7 @@ impl Simulation {
                 format: "simulated counts".into(),
                 matrix: "counts".into(),
                 notes: vec![format!("no real cells: drawn with seed {}", self.seed)],
+                ..Source::default()
             },
         };
         SimulatedCells { matrix, labels, type_names }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use cic_data::{
-    CsrMatrix, DataError, ExpressionMatrix, MatrixChoice, ReadOptions, read_expression,
+    Column, CsrMatrix, DataError, ExpressionMatrix, MatrixChoice, ReadOptions, read_expression,
 };
 use cic_model::ValueKind;
 
@@ -89,6 +89,30 @@ fn genes_carry_symbol_and_ensembl_id() {
     assert_eq!(by_ensembl.genes[0].ensembl.as_deref(), Some("ENSG00000141510"));
     assert_eq!(by_ensembl.genes[5].id, "custom");
     assert_eq!(by_ensembl.genes[5].symbol.as_deref(), Some("NKG7"));
+}
+
+#[test]
+fn what_is_not_read_is_named() {
+    let not_read = |layer| {
+        let options = ReadOptions { layer, ..ReadOptions::default() };
+        read_expression(&fixture("raw_and_layers.h5ad"), &options).unwrap().source.not_read
+    };
+    for (choice, parts) in [
+        (MatrixChoice::X, "layers, raw"),
+        (MatrixChoice::Raw, "X, layers, var"),
+        (MatrixChoice::Layer("counts".into()), "X, raw"),
+    ] {
+        assert_eq!(not_read(choice).join(", "), parts);
+    }
+    assert!(read("columns.h5ad").source.not_read.is_empty());
+}
+
+#[test]
+fn integers_of_obs_stay_integers() {
+    let table = read("columns.h5ad").obs;
+    let column = table.column("nullable-integer").unwrap();
+    assert!(matches!(column, Column::F64(_)), "one is missing: {column:?}");
+    assert!(matches!(table.column("old").unwrap(), Column::Categorical { .. }));
 }
 
 #[test]
