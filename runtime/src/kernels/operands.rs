@@ -55,8 +55,7 @@ pub fn panel_of(out_dim: usize) -> usize {
 
 /// Bytes of a layer in panels.
 pub fn stored_len(in_dim: usize, out_dim: usize, panel: usize) -> Option<usize> {
-    let columns = in_dim.checked_next_multiple_of(4)?;
-    out_dim.checked_next_multiple_of(panel)?.checked_mul(columns)
+    Layout { block: 4, panel: u32::try_from(panel).ok()? }.stored_len(in_dim, out_dim)
 }
 
 /// Length of a row of sums that kernels may write, for so many outputs.
