@@ -1,4 +1,5 @@
-//! `cic-bench [DIMS [CODE_AT [ZEROS]]]`: time per cell of the runtime alone, by instruction set.
+//! `cic-bench [DIMS [CODE_AT [ZEROS [WORDS]]]]`: time per cell of the runtime alone, by instruction
+//! set; only of lines that hold all of the words, such as `amx,dense,32`.
 //! `cic-bench --limits`: what the processor can do, as JSON.
 
 use std::hint::black_box;
@@ -19,6 +20,8 @@ fn main() {
     let dims: Vec<usize> = dims.split(',').map(|n| n.parse().expect("numbers")).collect();
     let code_at = words.next().map_or(2, |n| n.parse().expect("a number"));
     let zeros: f64 = words.next().map_or(0.93, |n| n.parse().expect("a number"));
+    let only: Vec<String> =
+        words.next().iter().flat_map(|words| words.split(',')).map(Into::into).collect();
     let mut random = Random(7);
     let parameters = (0..Chain::n_parameters(&dims)).map(|_| random.uniform() - 0.5).collect();
     let chain = Chain { dims: dims.clone(), code_at, parameters };
@@ -56,12 +59,12 @@ fn main() {
         for (what, samples) in [("sparse", &sparse), ("dense", &dense)] {
             for tile in [1, 16, 32] {
                 for (how, session) in [("stored", &session), ("packed", &packed)] {
-                    let time = best_time(session, samples, tile);
-                    println!(
-                        "{:12} {what:6} tiles of {tile:2} {how}: {:8.3} us/cell",
-                        kernels.isa().name(),
-                        time * 1e6
-                    );
+                    let name =
+                        format!("{:12} {what:6} tiles of {tile:2} {how}", kernels.isa().name());
+                    if only.iter().all(|word| name.contains(word.as_str())) {
+                        let time = best_time(session, samples, tile);
+                        println!("{name}: {:8.3} us/cell", time * 1e6);
+                    }
                 }
             }
         }

@@ -5,7 +5,7 @@ use cic_model::profile::{Library, Profile, library_size};
 use cic_model::quant::ONE_Q30;
 
 use crate::error::RunError;
-use crate::kernels::Kernels;
+use crate::kernels::{Extent, Kernels};
 use crate::outcome::Depth;
 use crate::presence::Presence;
 
@@ -76,6 +76,25 @@ impl<'a> CheckedSample<'a> {
         presence: Option<&Presence<'_>>,
         kernels: &Kernels,
     ) -> Result<Self, RunError> {
+        let mut checked = Self::unmeasured(sample, profile, presence)?;
+        checked.depth = match *sample {
+            Sample::Counts { counts, .. } | Sample::DenseCounts { counts, .. } => {
+                kernels.measure_counts(counts)
+            }
+            Sample::Values { values, .. } | Sample::DenseValues { values, .. } => {
+                Self::depth_of(sample, profile, kernels.measure_values(values))?
+            }
+        };
+        Ok(checked)
+    }
+
+    /// Checks everything but the values themselves; the depth is still nothing. The levels of values
+    /// may be looked up before [`CheckedSample::depth_of`] has told whether they are any.
+    pub(crate) fn unmeasured(
+        sample: &Sample<'a>,
+        profile: &Profile<'a>,
+        presence: Option<&Presence<'_>>,
+    ) -> Result<Self, RunError> {
         let n_genes = profile.fill_values().len();
         let (genes, len) = match *sample {
             Sample::Counts { genes, counts, .. } => (Some(genes), counts.len()),
@@ -94,23 +113,27 @@ impl<'a> CheckedSample<'a> {
         if !profile.is_sparse() && len != n_present {
             return Err(RunError::GeneNotListed);
         }
-        let is_counts = profile.kind() == ValueKind::Counts;
-        let depth = match *sample {
-            Sample::Counts { counts, .. } | Sample::DenseCounts { counts, .. } if is_counts => {
-                kernels.measure_counts(counts)
-            }
-            Sample::Values { values, .. } | Sample::DenseValues { values, .. } if !is_counts => {
-                let (largest, n_genes) = kernels.measure_values(values);
-                // Finite and not negative, as bits: the rest is looked at more closely.
-                if largest >= f32::INFINITY.to_bits() {
-                    check_values(values, profile.is_sparse())?;
-                }
-                Depth { n_counts: 0, n_genes }
-            }
-            _ => return Err(RunError::WrongValueKind),
-        };
+        let is_counts = matches!(sample, Sample::Counts { .. } | Sample::DenseCounts { .. });
+        if is_counts != (profile.kind() == ValueKind::Counts) {
+            return Err(RunError::WrongValueKind);
+        }
         let share_q30 = presence.map_or(ONE_Q30, |presence| presence.share_q30());
-        Ok(Self { sample: *sample, profile: *profile, share_q30, depth })
+        Ok(Self { sample: *sample, profile: *profile, share_q30, depth: Depth::default() })
+    }
+
+    /// The depth of a sample whose values have this extent.
+    pub(crate) fn depth_of(
+        sample: &Sample<'_>,
+        profile: &Profile<'_>,
+        extent: Extent,
+    ) -> Result<Depth, RunError> {
+        if let Sample::Values { values, .. } | Sample::DenseValues { values, .. } = sample
+            && extent.largest_bits >= f32::INFINITY.to_bits()
+        {
+            // Something is negative or not finite; negative values are allowed in some kinds.
+            check_values(values, profile.is_sparse())?;
+        }
+        Ok(Depth { n_counts: 0, n_genes: extent.n_set })
     }
 
     pub(crate) fn sample(&self) -> Sample<'a> {

@@ -7,7 +7,7 @@
 //!         for every four inputs:
 //!             load the N registers of weights       consecutive in the panel
 //!             for each cell: repeat its four levels over a register, and add N products
-//!         add the N · M registers to the cells' sums
+//!         add the N · M registers to the bias or the cells' sums
 //! ```
 //!
 //! A single cell has no second use for a weight; there the loop runs over four times four inputs with
@@ -16,18 +16,20 @@
 use super::operands::{COLUMN, LevelRows, Panels, SumRows};
 use super::vector::Vector;
 
-/// `sums[m][r] += Σ_c levels[m][c] · w[r][first + c]`: `M` cells and `N` registers at a time. `N` is a
-/// divisor of 16 · 16 / WIDTH or a multiple of 64 / WIDTH.
+/// `sums[m][r] = start + Σ_c levels[m][c] · w[r][first + c]`, the start being `bias[r]` or the sum
+/// itself: `M` cells and `N` registers at a time. `N` is a divisor of 16 · 16 / WIDTH or a multiple of
+/// 64 / WIDTH.
 ///
 /// # Safety
 /// - The processor has the instruction set of `V`.
 /// - `first` is a multiple of 4, and `first + levels.width()` at most `panels.in_dim()`.
-/// - Sums have at least as many rows as levels, each [`super::sum_stride`] long.
+/// - Sums have at least as many rows as levels, each [`super::sum_stride`] long; so is the bias.
 #[inline(always)]
 pub(super) unsafe fn panels<V: Vector, const M: usize, const N: usize, const ONE: usize>(
     panels: &Panels<'_>,
     first: usize,
     levels: LevelRows<'_>,
+    bias: Option<&[i32]>,
     sums: &mut SumRows<'_>,
 ) {
     let groups = panels.in_dim().div_ceil(4);
@@ -38,9 +40,11 @@ pub(super) unsafe fn panels<V: Vector, const M: usize, const N: usize, const ONE
         n_groups: levels.width().div_ceil(4),
         width,
         sum_stride: sums.stride(),
+        start_stride: if bias.is_some() { 0 } else { sums.stride() },
         n_rows: levels.n_rows(),
     };
     let to = sums.data().as_mut_ptr();
+    let start = bias.map_or(to.cast_const(), <[i32]>::as_ptr);
     let mut out = 0;
     while out < panels.out_dim() {
         let panel = out / panels.panel();
@@ -55,10 +59,10 @@ pub(super) unsafe fn panels<V: Vector, const M: usize, const N: usize, const ONE
             let weights = panels.weights().as_ptr().cast::<u8>();
             let weights = weights.add(panel * groups * width + first / 4 * width + within * 4);
             if out + outputs <= end {
-                all_rows::<V, M, N>(&work, weights, to.add(out));
+                all_rows::<V, M, N>(&work, weights, start.add(out), to.add(out));
                 out += outputs;
             } else {
-                all_rows::<V, M, ONE>(&work, weights, to.add(out));
+                all_rows::<V, M, ONE>(&work, weights, start.add(out), to.add(out));
                 out += ONE * V::WIDTH / 4;
             }
         }
@@ -72,15 +76,18 @@ struct Work {
     /// Bytes of a group of four inputs.
     width: usize,
     sum_stride: usize,
+    /// From the start of one row's sums to the next: none where it is the bias of all.
+    start_stride: usize,
     n_rows: usize,
 }
 
 /// # Safety
-/// `weights` has `n_groups` groups of `N` registers, `to` as many sums in every row.
+/// `weights` has `n_groups` groups of `N` registers, `start` and `to` as many sums in every row.
 #[inline(always)]
 unsafe fn all_rows<V: Vector, const M: usize, const N: usize>(
     work: &Work,
     weights: *const u8,
+    start: *const i32,
     to: *mut i32,
 ) {
     let mut row = 0;
@@ -88,29 +95,33 @@ unsafe fn all_rows<V: Vector, const M: usize, const N: usize>(
     unsafe {
         while row + M <= work.n_rows {
             let levels = work.levels.add(row * work.level_stride);
-            tile::<V, M, N>(work, weights, levels, to.add(row * work.sum_stride));
+            let start = start.add(row * work.start_stride);
+            tile::<V, M, N>(work, weights, levels, start, to.add(row * work.sum_stride));
             row += M;
         }
         while M > 2 && row + 2 <= work.n_rows {
             let levels = work.levels.add(row * work.level_stride);
-            tile::<V, 2, N>(work, weights, levels, to.add(row * work.sum_stride));
+            let start = start.add(row * work.start_stride);
+            tile::<V, 2, N>(work, weights, levels, start, to.add(row * work.sum_stride));
             row += 2;
         }
         while row < work.n_rows {
             let levels = work.levels.add(row * work.level_stride);
-            single::<V, N>(work, weights, levels, to.add(row * work.sum_stride));
+            let start = start.add(row * work.start_stride);
+            single::<V, N>(work, weights, levels, start, to.add(row * work.sum_stride));
             row += 1;
         }
     }
 }
 
 /// # Safety
-/// As [`all_rows`], for the `M` rows at `levels` and `to`.
+/// As [`all_rows`], for the `M` rows at `levels`, `start` and `to`.
 #[inline(always)]
 unsafe fn tile<V: Vector, const M: usize, const N: usize>(
     work: &Work,
     weights: *const u8,
     levels: *const u8,
+    start: *const i32,
     to: *mut i32,
 ) {
     // SAFETY: group `g` of weights and of every row's levels is there by the contract.
@@ -128,19 +139,21 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(
         }
         for (m, acc) in acc.into_iter().enumerate() {
             for (n, acc) in acc.into_iter().enumerate() {
-                acc.add_to(to.add(m * work.sum_stride + n * V::WIDTH / 4));
+                let start = start.add(m * work.start_stride + n * V::WIDTH / 4);
+                acc.add_to(start, to.add(m * work.sum_stride + n * V::WIDTH / 4));
             }
         }
     }
 }
 
 /// # Safety
-/// As [`all_rows`], for the row at `levels` and `to`.
+/// As [`all_rows`], for the row at `levels`, `start` and `to`.
 #[inline(always)]
 unsafe fn single<V: Vector, const N: usize>(
     work: &Work,
     weights: *const u8,
     levels: *const u8,
+    start: *const i32,
     to: *mut i32,
 ) {
     // SAFETY: as in `tile`.
@@ -159,7 +172,8 @@ unsafe fn single<V: Vector, const N: usize>(
         }
         let [a, b, c, d] = acc;
         for n in 0..N {
-            a[n].add(b[n]).add(c[n].add(d[n])).add_to(to.add(n * V::WIDTH / 4));
+            let at = n * V::WIDTH / 4;
+            a[n].add(b[n]).add(c[n].add(d[n])).add_to(start.add(at), to.add(at));
         }
     }
 }

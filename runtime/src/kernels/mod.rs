@@ -14,7 +14,8 @@
 //! | `activate_s8` | levels of sums | |
 //! | `requantize_rows_i16`, `_i32` | codes and logits of sums | |
 //! | `code_levels` | the 7-bit code | |
-//! | `value_levels` | levels of values | |
+//! | `read_values` | levels of values, and their extent | |
+//! | `softmax_q16` | probabilities of logits | |
 //! | `measure_counts`, `measure_values` | depth and range of a sample | |
 //!
 //! Those of f32 and f16 models are in [`float`].
@@ -52,8 +53,10 @@ mod x86;
 
 pub use isa::Isa;
 pub use operands::{
-    LevelRows, Line, Panels, Ratios, SumRows, ValueLevels, panel_of, stored_len, sum_stride,
+    Extent, LevelRows, Line, Panels, Ratios, SumRows, ValueLevels, panel_of, stored_len, sum_stride,
 };
+
+use cic_model::quant::softmax_q16;
 
 use crate::outcome::Depth;
 
@@ -71,21 +74,22 @@ pub struct Kernels {
 /// - `sparse_s8`: as many levels as genes, and every gene's column of `sums.len()` weights lies in
 ///   the weights;
 /// - `panels_s8`: `first` is a multiple of 4, `first` and the width of the levels lie within the
-///   inputs, sums have a row for every row of levels and are as long as [`sum_stride`];
+///   inputs, sums have a row for every row of levels and are as long as [`sum_stride`], as is the bias;
 /// - `rows_s8`: `sums.len() · levels.len()` weights, at least one;
 /// - the others: inputs, ratios and outputs have the same length, tables 256 entries.
 #[allow(clippy::type_complexity, reason = "each type stands once; an alias would only hide it")]
 pub(crate) struct Table {
     sparse_s8: unsafe fn(&[i8], &[u32], &[u8], &mut [i32]),
-    panels_s8: unsafe fn(&Panels<'_>, usize, LevelRows<'_>, &mut SumRows<'_>),
+    panels_s8: unsafe fn(&Panels<'_>, usize, LevelRows<'_>, Option<&[i32]>, &mut SumRows<'_>),
     rows_s8: unsafe fn(&[i8], &[u8], &mut [i32]),
     activate_s8: unsafe fn(&[i32], Ratios<'_>, &[u8], &mut [u8]),
     requantize_rows_i16: unsafe fn(&[i32], Ratios<'_>, &mut [i16]),
     requantize_rows_i32: unsafe fn(&[i32], Ratios<'_>, &mut [i32]),
     code_levels: unsafe fn(&[i16], &[i32], Ratios<'_>, &mut [u8]),
-    value_levels: unsafe fn(&ValueLevels<'_>, &[f32], &mut [u8]),
+    read_values: unsafe fn(&ValueLevels<'_>, &[f32], &mut [u8]) -> Extent,
+    softmax_q16: unsafe fn(&[i32], u32, &mut [u32]),
     measure_counts: unsafe fn(&[u32]) -> Depth,
-    measure_values: unsafe fn(&[f32]) -> (u32, u32),
+    measure_values: unsafe fn(&[f32]) -> Extent,
 }
 
 impl Kernels {
@@ -149,24 +153,27 @@ impl Kernels {
     }
 
     /// See [`reference::panels_s8`]: adds the products of inputs `first .. first + width` of every
-    /// row of levels. `first` is a multiple of 4. Rows of sums are at least [`sum_stride`] long; what
-    /// lies in them past `out_dim` may change.
+    /// row of levels, to the bias where there is one, else to the sums. `first` is a multiple of 4.
+    /// Rows of sums and the bias are at least [`sum_stride`] long; what lies in sums past `out_dim` may
+    /// change.
     pub fn panels_s8(
         &self,
         panels: &Panels<'_>,
         first: usize,
         levels: LevelRows<'_>,
+        bias: Option<&[i32]>,
         sums: &mut SumRows<'_>,
     ) {
         let fits = first.is_multiple_of(4)
             && first.checked_add(levels.width()).is_some_and(|end| end <= panels.in_dim())
             && sums.stride() >= sum_stride(panels.out_dim())
+            && bias.is_none_or(|bias| bias.len() >= sum_stride(panels.out_dim()))
             && sums.n_rows() >= levels.n_rows();
         if !fits {
-            return reference::panels_s8(panels, first, levels, sums);
+            return reference::panels_s8(panels, first, levels, bias, sums);
         }
         // SAFETY: the instruction set is there, and the shapes were checked above.
-        unsafe { (self.table.panels_s8)(panels, first, levels, sums) }
+        unsafe { (self.table.panels_s8)(panels, first, levels, bias, sums) }
     }
 
     /// See [`reference::rows_s8`].
@@ -221,13 +228,22 @@ impl Kernels {
         unsafe { (self.table.code_levels)(codes, offsets, ratios, levels) }
     }
 
-    /// See [`reference::value_levels`]. The shorter of values and levels counts.
-    pub fn value_levels(&self, rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) {
+    /// See [`reference::read_values`]. The shorter of values and levels counts.
+    pub fn read_values(&self, rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
         if values.len() != levels.len() || rule.line().is_none() {
-            return reference::value_levels(rule, values, levels);
+            return reference::read_values(rule, values, levels);
         }
         // SAFETY: the instruction set is there, and the lengths were checked above.
-        unsafe { (self.table.value_levels)(rule, values, levels) }
+        unsafe { (self.table.read_values)(rule, values, levels) }
+    }
+
+    /// See [`cic_model::quant::softmax_q16`]. The shorter of logits and probabilities counts.
+    pub fn softmax_q16(&self, logits: &[i32], inv_temperature_q16: u32, probabilities: &mut [u32]) {
+        if logits.len() != probabilities.len() {
+            return softmax_q16(logits, inv_temperature_q16, probabilities);
+        }
+        // SAFETY: the instruction set is there, and the lengths were checked above.
+        unsafe { (self.table.softmax_q16)(logits, inv_temperature_q16, probabilities) }
     }
 }
 
@@ -239,7 +255,7 @@ impl Kernels {
     }
 
     /// See [`reference::measure_values`].
-    pub fn measure_values(&self, values: &[f32]) -> (u32, u32) {
+    pub fn measure_values(&self, values: &[f32]) -> Extent {
         // SAFETY: the instruction set is there.
         unsafe { (self.table.measure_values)(values) }
     }
@@ -259,7 +275,8 @@ static SCALAR: Table = Table {
     requantize_rows_i16: reference::requantize_rows_i16,
     requantize_rows_i32: reference::requantize_rows_i32,
     code_levels: reference::code_levels,
-    value_levels: reference::value_levels,
+    read_values: reference::read_values,
+    softmax_q16,
     measure_counts: reference::measure_counts,
     measure_values: reference::measure_values,
 };

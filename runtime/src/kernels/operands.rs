@@ -232,6 +232,28 @@ impl<'a> Ratios<'a> {
     }
 }
 
+/// What must be known of values before they may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// The largest bits. Floats that are not negative are in the order of their bits; negative and
+    /// infinite ones and NaN are from those of infinity on.
+    pub largest_bits: u32,
+    /// How many are not zero.
+    pub n_set: u32,
+}
+
+impl Extent {
+    /// Of both together.
+    #[inline]
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            largest_bits: self.largest_bits.max(other.largest_bits),
+            n_set: self.n_set + other.n_set,
+        }
+    }
+}
+
 /// How the values of one sample become levels: thresholds, and a straight line near them that vector
 /// code starts from.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use cic_model::quant::{code_level, requantize_i16, requantize_i32, table_index};
 
 use crate::outcome::Depth;
 
-use super::{LevelRows, Panels, Ratios, SumRows, ValueLevels};
+use super::{Extent, LevelRows, Panels, Ratios, SumRows, ValueLevels};
 
 /// `sums[r] += Σ_i levels[i] · weights[genes[i]][r]`, weights gene-major `[n_genes × sums.len()]`.
 pub fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
@@ -19,11 +19,23 @@ pub fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32])
     }
 }
 
-/// `sums[m][r] += Σ_c levels[m][c] · w[r][first + c]`
-pub fn panels_s8(panels: &Panels<'_>, first: usize, levels: LevelRows<'_>, sums: &mut SumRows<'_>) {
+/// `sums[m][r] = start + Σ_c levels[m][c] · w[r][first + c]`, the start being `bias[r]` where there is one,
+/// else `sums[m][r]`.
+pub fn panels_s8(
+    panels: &Panels<'_>,
+    first: usize,
+    levels: LevelRows<'_>,
+    bias: Option<&[i32]>,
+    sums: &mut SumRows<'_>,
+) {
     let layout = Layout { block: 4, panel: panels.panel() as u32 };
     for row in 0..levels.n_rows() {
         let input = levels.row(row);
+        if let Some(bias) = bias {
+            for (sum, &bias) in sums.row_mut(row).iter_mut().zip(bias).take(panels.out_dim()) {
+                *sum = bias;
+            }
+        }
         for (out, sum) in sums.row_mut(row).iter_mut().take(panels.out_dim()).enumerate() {
             for (column, &level) in input.iter().enumerate() {
                 let at = layout.index(out, first + column, panels.in_dim());
@@ -71,11 +83,12 @@ pub fn code_levels(codes: &[i16], offsets: &[i32], ratios: Ratios<'_>, levels: &
     }
 }
 
-/// `levels[i] = #{k : values[i] · factor ≥ t_k}`
-pub fn value_levels(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) {
+/// `levels[i] = #{k : values[i] · factor ≥ t_k}`, and [`measure_values`].
+pub fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
     for (&value, level) in values.iter().zip(levels) {
         *level = rule.level(value);
     }
+    measure_values(values)
 }
 
 /// Sum of the counts, and how many are above zero.
@@ -87,12 +100,12 @@ pub fn measure_counts(counts: &[u32]) -> Depth {
     }
 }
 
-/// The largest bits of the values, and how many are not zero. Floats that are not negative are in
-/// the order of their bits; negative, infinite ones and NaN are above those.
+/// The largest bits of the values, and how many are not zero.
 #[inline(always)]
-pub fn measure_values(values: &[f32]) -> (u32, u32) {
-    values.iter().fold((0, 0), |(largest, n_set): (u32, u32), value| {
-        (largest.max(value.to_bits()), n_set + u32::from(*value != 0.0))
+pub fn measure_values(values: &[f32]) -> Extent {
+    values.iter().fold(Extent::default(), |extent, value| Extent {
+        largest_bits: extent.largest_bits.max(value.to_bits()),
+        n_set: extent.n_set + u32::from(*value != 0.0),
     })
 }
 

@@ -170,14 +170,16 @@ unsafe fn put<V: Vector>(acc: [V; 4], sums: &mut [i32]) {
     unsafe {
         if sums.len() == V::WIDTH {
             for (n, acc) in acc.into_iter().enumerate() {
-                acc.add_to(sums.as_mut_ptr().add(n * lanes));
+                let to = sums.as_mut_ptr().add(n * lanes);
+                acc.add_to(to, to);
             }
             return;
         }
         let mut whole = [0; 64];
         whole[..sums.len()].copy_from_slice(sums);
         for (n, acc) in acc.into_iter().enumerate() {
-            acc.add_to(whole.as_mut_ptr().add(n * lanes));
+            let to = whole.as_mut_ptr().add(n * lanes);
+            acc.add_to(to, to);
         }
         sums.copy_from_slice(&whole[..sums.len()]);
     }

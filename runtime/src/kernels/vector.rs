@@ -27,11 +27,11 @@ pub(super) trait Vector: Copy {
     /// See the trait; `len < WIDTH` bytes can be read at `from`.
     unsafe fn load_partial(from: *const u8, len: usize) -> Self;
 
-    /// The sums in `to`, plus these.
+    /// Writes to `to` the sums in `start`, which may be the same place, plus these.
     ///
     /// # Safety
-    /// See the trait; `WIDTH` bytes can be read and written at `to`.
-    unsafe fn add_to(self, to: *mut i32);
+    /// See the trait; `WIDTH` bytes can be read at `start` and written at `to`.
+    unsafe fn add_to(self, start: *const i32, to: *mut i32);
 
     /// Four bytes, repeated.
     ///

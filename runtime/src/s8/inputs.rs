@@ -1,10 +1,12 @@
 //! From the values of a sample to the sums of the first layer.
 
+use core::ops::Range;
+
 use cic_model::layer::{Layer, Weights};
 use cic_model::profile::{CountLevels, GeneScale, Profile};
 
 use crate::error::RunError;
-use crate::kernels::{Kernels, Line, ValueLevels};
+use crate::kernels::{Extent, Kernels, Line, ValueLevels};
 use crate::sample::{CheckedSample, Sample};
 
 /// Inputs that become levels, on the stack, before their products are added. Firmware has little
@@ -31,9 +33,15 @@ impl<'a> ValueRule<'a> {
     }
 
     /// Levels of the values of at most [`BLOCK`] listed genes.
-    fn listed(&self, kernels: &Kernels, genes: &[u32], values: &[f32], levels: &mut [u8]) {
+    fn listed(
+        &self,
+        kernels: &Kernels,
+        genes: &[u32],
+        values: &[f32],
+        levels: &mut [u8],
+    ) -> Extent {
         if self.offsets.is_empty() {
-            return kernels.value_levels(&self.levels, values, levels);
+            return kernels.read_values(&self.levels, values, levels);
         }
         let mut compared = [0.0; BLOCK];
         for ((compared, &gene), &value) in compared.iter_mut().zip(genes).zip(values) {
@@ -42,13 +50,14 @@ impl<'a> ValueRule<'a> {
                 *compared = GeneScale { offset, gain }.apply(value);
             }
         }
-        kernels.value_levels(&self.levels, compared.get(..values.len()).unwrap_or(&[]), levels);
+        kernels.read_values(&self.levels, compared.get(..values.len()).unwrap_or(&[]), levels);
+        kernels.measure_values(values)
     }
 
     /// Levels of the values of consecutive genes from `first` on.
-    fn range(&self, kernels: &Kernels, first: usize, values: &[f32], levels: &mut [u8]) {
+    fn range(&self, kernels: &Kernels, first: usize, values: &[f32], levels: &mut [u8]) -> Extent {
         if self.offsets.is_empty() {
-            return kernels.value_levels(&self.levels, values, levels);
+            return kernels.read_values(&self.levels, values, levels);
         }
         let scales = |part: &'a [f32]| part.get(first..).unwrap_or(&[]);
         let mut scales = scales(self.offsets).iter().zip(scales(self.gains));
@@ -60,42 +69,52 @@ impl<'a> ValueRule<'a> {
                 *compared = GeneScale { offset, gain }.apply(*value);
             }
             let compared = compared.get(..values.len()).unwrap_or(&[]);
-            kernels.value_levels(&self.levels, compared, levels);
+            kernels.read_values(&self.levels, compared, levels);
+        }
+        kernels.measure_values(values)
+    }
+}
+
+/// What the rule of a sample is made from besides its profile: library size, or bits of the factor.
+/// `None` where the sample has no library to divide by.
+pub(super) fn scaling(sample: &CheckedSample<'_>) -> Result<Option<u32>, RunError> {
+    Ok(match sample.sample() {
+        Sample::Counts { .. } | Sample::DenseCounts { .. } => sample.count_library()?,
+        Sample::Values { .. } | Sample::DenseValues { .. } => sample.factor()?.map(f32::to_bits),
+    })
+}
+
+impl<'a> Rule<'a> {
+    /// The rule of a sample, from its [`scaling`].
+    pub(super) fn of(
+        sample: &Sample<'_>,
+        profile: &Profile<'a>,
+        line: Option<Line>,
+        scaling: u32,
+    ) -> Self {
+        match sample {
+            Sample::Counts { .. } | Sample::DenseCounts { .. } => {
+                Self::Counts(CountLevels::new(profile, scaling))
+            }
+            Sample::Values { .. } | Sample::DenseValues { .. } => {
+                Self::Values(ValueRule::new(profile, line, f32::from_bits(scaling)))
+            }
         }
     }
 }
 
-impl<'a> Rule<'a> {
-    /// `None` where the sample has no library to divide by.
-    pub(super) fn of(
-        sample: &CheckedSample<'_>,
-        profile: &Profile<'a>,
-        line: Option<Line>,
-    ) -> Result<Option<Self>, RunError> {
-        Ok(match sample.sample() {
-            Sample::Counts { .. } | Sample::DenseCounts { .. } => {
-                let library = sample.count_library()?;
-                library.map(|library| Self::Counts(CountLevels::new(profile, library)))
-            }
-            Sample::Values { .. } | Sample::DenseValues { .. } => {
-                let factor = sample.factor()?;
-                factor.map(|factor| Self::Values(ValueRule::new(profile, line, factor)))
-            }
-        })
-    }
-}
-
 /// Adds the products of a sample to the sums of a gene-major layer, or of one whose layout no
-/// kernel knows.
+/// kernel knows. Tells the extent of values.
 pub(super) fn add_products(
     kernels: &Kernels,
     layer: &Layer<'_>,
-    sample: &CheckedSample<'_>,
+    sample: &Sample<'_>,
     rule: &mut Rule<'_>,
     sums: &mut [i32],
-) {
+) -> Extent {
     let mut levels = [0; BLOCK];
-    match (sample.sample(), rule) {
+    let mut extent = Extent::default();
+    match (*sample, rule) {
         (Sample::Counts { genes, counts, .. }, Rule::Counts(rule)) => {
             for (genes, counts) in genes.chunks(BLOCK).zip(counts.chunks(BLOCK)) {
                 let levels = levels.get_mut(..genes.len()).unwrap_or(&mut []);
@@ -106,7 +125,7 @@ pub(super) fn add_products(
         (Sample::Values { genes, values, .. }, Rule::Values(rule)) => {
             for (genes, values) in genes.chunks(BLOCK).zip(values.chunks(BLOCK)) {
                 let levels = levels.get_mut(..genes.len()).unwrap_or(&mut []);
-                rule.listed(kernels, genes, values, levels);
+                extent = extent.and(rule.listed(kernels, genes, values, levels));
                 add_block(kernels, layer, genes, levels, sums);
             }
         }
@@ -120,55 +139,87 @@ pub(super) fn add_products(
         (Sample::DenseValues { values, .. }, Rule::Values(rule)) => {
             for (n, values) in values.chunks(BLOCK).enumerate() {
                 let levels = levels.get_mut(..values.len()).unwrap_or(&mut []);
-                rule.range(kernels, n * BLOCK, values, levels);
+                extent = extent.and(rule.range(kernels, n * BLOCK, values, levels));
                 add_range(kernels, layer, n * BLOCK, levels, sums);
             }
         }
         _ => {}
     }
+    extent
 }
 
-/// Lays the levels of a sample out, `[n_genes]` and zeros after it.
+/// Lays the levels of a part of the inputs out, and zeros after them. `n_laid_out` counts the listed inputs
+/// of the parts so far. Tells the extent of values.
 pub(super) fn lay_out(
     kernels: &Kernels,
-    sample: &CheckedSample<'_>,
+    sample: &Sample<'_>,
     rule: &mut Rule<'_>,
+    part: Range<usize>,
+    n_laid_out: &mut u32,
     inputs: &mut [u8],
-) {
-    match (sample.sample(), rule) {
+) -> Extent {
+    let (first, len) = (part.start, part.len());
+    match (*sample, rule) {
         (Sample::DenseCounts { counts, .. }, Rule::Counts(rule)) => {
-            let (inputs, padding) = inputs.split_at_mut_checked(counts.len()).unwrap_or_default();
-            count_levels(rule, counts, inputs);
+            let (inputs, padding) = inputs.split_at_mut_checked(len).unwrap_or_default();
+            count_levels(rule, counts.get(part).unwrap_or(&[]), inputs);
             padding.fill(0);
+            Extent::default()
         }
         (Sample::DenseValues { values, .. }, Rule::Values(rule)) => {
-            let (inputs, padding) = inputs.split_at_mut_checked(values.len()).unwrap_or_default();
-            rule.range(kernels, 0, values, inputs);
+            let (inputs, padding) = inputs.split_at_mut_checked(len).unwrap_or_default();
             padding.fill(0);
+            rule.range(kernels, first, values.get(part).unwrap_or(&[]), inputs)
         }
         (Sample::Counts { genes, counts, .. }, Rule::Counts(rule)) => {
             inputs.fill(0);
-            for (&gene, &count) in genes.iter().zip(counts) {
-                if let Some(level) = inputs.get_mut(gene as usize) {
+            let listed = listed_in(genes, &part, n_laid_out);
+            let genes = genes.get(listed.clone()).unwrap_or(&[]);
+            for (&gene, &count) in genes.iter().zip(counts.get(listed).unwrap_or(&[])) {
+                if let Some(level) = inputs.get_mut((gene as usize).wrapping_sub(first)) {
                     *level = if count == 0 { 0 } else { rule.level(count) };
                 }
             }
+            Extent::default()
         }
         (Sample::Values { genes, values, .. }, Rule::Values(rule)) => {
             inputs.fill(0);
+            let listed = listed_in(genes, &part, n_laid_out);
+            let genes = genes.get(listed.clone()).unwrap_or(&[]).chunks(BLOCK);
+            let values = values.get(listed).unwrap_or(&[]).chunks(BLOCK);
             let mut levels = [0; BLOCK];
-            for (genes, values) in genes.chunks(BLOCK).zip(values.chunks(BLOCK)) {
+            genes.zip(values).fold(Extent::default(), |extent, (genes, values)| {
                 let levels = levels.get_mut(..genes.len()).unwrap_or(&mut []);
-                rule.listed(kernels, genes, values, levels);
+                let more = rule.listed(kernels, genes, values, levels);
                 for (&gene, &level) in genes.iter().zip(levels.iter()) {
-                    if let Some(place) = inputs.get_mut(gene as usize) {
+                    if let Some(place) = inputs.get_mut((gene as usize).wrapping_sub(first)) {
                         *place = level;
                     }
                 }
-            }
+                extent.and(more)
+            })
         }
-        _ => {}
+        _ => Extent::default(),
     }
+}
+
+/// Positions of the listed genes of a part, after those of the parts before. Genes increase.
+fn listed_in(genes: &[u32], part: &Range<usize>, n_laid_out: &mut u32) -> Range<usize> {
+    let begin = *n_laid_out as usize;
+    let rest = genes.get(begin..).unwrap_or(&[]);
+    let is_inside = |gene: &u32| (*gene as usize) < part.end;
+    // Where the last one is inside, all are; else a few at a time, as it is a few that are.
+    let n = match rest.last().is_none_or(is_inside) {
+        true => rest.len(),
+        false => {
+            let eights = rest.chunks_exact(8).take_while(|eight| is_inside(&eight[7])).count();
+            let rest = rest.get(8 * eights..).unwrap_or(&[]);
+            8 * eights + rest.iter().take_while(|&gene| is_inside(gene)).count()
+        }
+    };
+    // As many genes as a panel has, below 2³².
+    *n_laid_out = (begin + n) as u32;
+    begin..begin + n
 }
 
 fn count_levels(rule: &mut CountLevels<'_>, counts: &[u32], levels: &mut [u8]) {

@@ -6,9 +6,13 @@ use cic_model::{Model, StageKind};
 use crate::kernels::sum_stride;
 
 use super::operand::Operand;
+use super::verdict::Words;
 
 /// Outputs of a layer that are summed and requantised together, where no panel is wider.
 const NARROWEST_CHUNK: usize = 16;
+
+/// Bytes of a cache line. Panels and rows of sums are whole ones.
+pub(super) const LINE: usize = 64;
 
 /// Lengths that follow from the model: what one cell needs.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +21,8 @@ pub(super) struct Shape {
     pub(super) sum_stride: usize,
     /// Levels between layers, padded to a multiple of 4.
     pub(super) level_stride: usize,
-    /// Levels of the inputs, padded to a multiple of 4; 0 where inputs are never laid out.
+    /// Levels of the inputs that are laid out together, padded to a multiple of 4; 0 where they never
+    /// are.
     pub(super) input_stride: usize,
     pub(super) code_dim: usize,
     /// The 7-bit code, padded to a multiple of 4.
@@ -53,19 +58,26 @@ impl Shape {
 
     /// Words of 4 bytes for so many cells.
     pub(super) fn words(&self, n_rows: usize) -> usize {
-        self.parts(n_rows).into_iter().sum()
+        let words: usize = self.parts(n_rows).into_iter().sum();
+        if self.is_aligned() { words + LINE / 4 - 1 } else { words }
+    }
+
+    /// Whether rows begin where cache lines do: where inputs are laid out in parts.
+    fn is_aligned(&self) -> bool {
+        self.input_stride > 0 && self.input_stride.is_multiple_of(LINE)
     }
 
     /// Words of the parts, in their order.
-    fn parts(&self, n_rows: usize) -> [usize; 11] {
+    fn parts(&self, n_rows: usize) -> [usize; 12] {
         [
-            n_rows * VERDICT_WORDS,
+            if self.input_stride == 0 { self.chunk } else { self.chunk.max(self.sum_stride) },
             n_rows * self.input_stride / 4,
             n_rows * self.sum_stride,
-            n_rows * self.level_stride / 4,
-            n_rows * self.level_stride / 4,
             n_rows * self.chunk,
             n_rows * self.chunk,
+            n_rows * self.level_stride / 4,
+            n_rows * self.level_stride / 4,
+            n_rows * size_of::<Words>() / 4,
             (n_rows * self.code_dim).div_ceil(2),
             n_rows * self.code_stride / 4,
             n_rows * self.n_leaves,
@@ -74,13 +86,11 @@ impl Shape {
     }
 }
 
-/// Words that tell what became of a cell: its counts (two), its genes, and its
-/// reason and whether it has numbers.
-pub(super) const VERDICT_WORDS: usize = 4;
-
-/// The scratch, divided. Every part holds one row per cell.
+/// The scratch, divided. Every part but the bias holds one row per cell.
 pub(super) struct Memory<'s> {
-    pub(super) verdicts: &'s mut [u32],
+    pub(super) verdicts: &'s mut [Words],
+    /// One row, padded for kernels.
+    pub(super) bias: &'s mut [i32],
     pub(super) inputs: &'s mut [u8],
     pub(super) sums: &'s mut [i32],
     pub(super) levels: [&'s mut [u8]; 2],
@@ -95,15 +105,18 @@ pub(super) struct Memory<'s> {
 impl<'s> Memory<'s> {
     /// `None` where the scratch is too short.
     pub(super) fn divide(shape: &Shape, n_rows: usize, scratch: &'s mut [u32]) -> Option<Self> {
-        let mut rest = scratch;
-        let mut parts: [&'s mut [u32]; 11] = Default::default();
+        let start = if shape.is_aligned() { scratch.as_ptr().align_offset(LINE) } else { 0 };
+        let mut rest = scratch.get_mut(start..)?;
+        let mut parts: [&'s mut [u32]; 12] = Default::default();
         for (part, words) in parts.iter_mut().zip(shape.parts(n_rows)) {
             let (head, tail) = rest.split_at_mut_checked(words)?;
             (*part, rest) = (head, tail);
         }
-        let [verdicts, inputs, sums, a, b, chunk, carried, code, code_levels, logits, last] = parts;
+        let [bias, inputs, sums, chunk, carried, a, b, verdicts, code, code_levels, logits, last] =
+            parts;
         Some(Self {
-            verdicts,
+            verdicts: verdicts.as_chunks_mut().0,
+            bias: bytemuck::must_cast_slice_mut(bias),
             inputs: bytemuck::must_cast_slice_mut(inputs),
             sums: bytemuck::must_cast_slice_mut(sums),
             levels: [bytemuck::must_cast_slice_mut(a), bytemuck::must_cast_slice_mut(b)],

@@ -4,25 +4,26 @@ mod inputs;
 mod memory;
 mod operand;
 mod stage;
+mod verdict;
 
 use core::ops::Range;
 
 use cic_model::layer::{Epilogue, Layer, S8Epilogue};
-use cic_model::profile::Profile;
-use cic_model::quant::softmax_q16;
+use cic_model::profile::{Library, Profile};
 use cic_model::rules::RejectReason;
 use cic_model::{Dtype, Model, StageKind};
 
 use crate::error::RunError;
-use crate::kernels::{Kernels, LevelRows, Line, Ratios, SumRows, panel_of};
+use crate::kernels::{Kernels, LevelRows, Line, Panels, Ratios, SumRows, panel_of};
 use crate::outcome::{Depth, Outcome, S8Numbers};
 use crate::presence::{Presence, measure};
 use crate::sample::{CheckedSample, Sample};
 
 use inputs::Rule;
-use memory::{Memory, Shape, VERDICT_WORDS, row, row_mut};
+use memory::{LINE, Memory, Shape, row, row_mut};
 use operand::Operand;
 use stage::{Carry, Chunk, Inputs, Step, Work};
+use verdict::Words;
 
 /// Runs an int8 model. Holds no memory of its own beyond references, and may be copied to use the
 /// same model from several places.
@@ -33,6 +34,9 @@ pub struct S8Session<'m> {
     first: S8Epilogue<'m>,
     kernels: Kernels,
     line: Option<Line>,
+    /// Whether values are checked while their levels are looked up, and not before: those that lie on a
+    /// line and are not divided by anything.
+    reads_once: bool,
     /// All layers that are not stored in panels, in panels; or nothing.
     packed: &'m [i8],
     shape: Shape,
@@ -42,7 +46,7 @@ pub struct S8Session<'m> {
 #[derive(Clone, Copy, Debug)]
 pub struct S8Tile<'s> {
     shape: Shape,
-    verdicts: &'s [u32],
+    verdicts: &'s [Words],
     code: &'s [i16],
     code_levels: &'s [u8],
     code_scales: &'s [f32],
@@ -81,12 +85,14 @@ impl<'m> S8Session<'m> {
         let layer = model.stage(StageKind::Encoder).first();
         // Kernels for rows and panels read levels that are laid out.
         let input_stride = match layer.map(Operand::stored) {
-            Some(Operand::Panels(_) | Operand::Rows(_)) => model.n_genes().next_multiple_of(4),
+            Some(Operand::Panels(_)) => part_len(model),
+            Some(Operand::Rows(_)) => model.n_genes().next_multiple_of(4),
             _ => 0,
         };
         let shape = Shape::of(model, input_stride);
         let line = Line::of(&profile);
-        Ok(Self { model, profile, first, kernels, line, packed: &[], shape })
+        let reads_once = line.is_some() && profile.library() == Library::None;
+        Ok(Self { model, profile, first, kernels, line, reads_once, packed: &[], shape })
     }
 
     /// The model.
@@ -117,7 +123,10 @@ impl<'m> S8Session<'m> {
 
     /// Bytes that [`S8Session::with_packed`] needs.
     pub fn packed_len(&self) -> usize {
-        self.layers().map(|layer| operand::packed_len(layer)).sum()
+        match self.layers().map(|layer| operand::packed_len(layer)).sum() {
+            0 => 0,
+            len => len + LINE - 1,
+        }
     }
 
     /// The same session with its weights also in the layout that suits many cells at a time, in
@@ -128,19 +137,21 @@ impl<'m> S8Session<'m> {
         'm: 'p,
     {
         check_len(memory.len(), self.packed_len())?;
-        let mut rest = &mut *memory;
+        // From the first whole cache line on, and as many weights as lines in every layer: no load of a
+        // kernel then touches two.
+        let start = memory.as_ptr().align_offset(LINE).min(memory.len());
+        let mut rest = memory.get_mut(start..).unwrap_or(&mut []);
         for layer in self.layers() {
             let len = operand::packed_len(layer).min(rest.len());
             let (head, tail) = rest.split_at_mut(len);
             operand::pack(layer, head);
             rest = tail;
         }
-        let input_stride = self.model.n_genes().next_multiple_of(4);
+        let input_stride = self.shape.input_stride.max(part_len(self.model));
         let widest = self.layers().map(|layer| panel_of(layer.out_dim())).max();
         let chunk = self.shape.chunk.max(widest.unwrap_or(0));
         let shape = Shape { input_stride, chunk, ..self.shape };
-        let Self { model, profile, first, kernels, line, .. } = self;
-        Ok(S8Session { model, profile, first, kernels, line, packed: memory, shape })
+        Ok(S8Session { packed: memory.get(start..).unwrap_or(&[]), shape, ..self })
     }
 
     /// Entries of the `correction` of [`S8Session::presence`].
@@ -256,6 +267,7 @@ impl<'m> S8Session<'m> {
         let mut work = Work {
             levels: memory.levels,
             level_stride: self.shape.level_stride,
+            bias: memory.bias,
             chunk: Chunk { sums: memory.chunk, stride: self.shape.chunk },
             carried: Chunk { sums: memory.carried, stride: self.shape.chunk },
         };
@@ -275,46 +287,163 @@ impl<'m> S8Session<'m> {
         memory: &mut Memory<'_>,
     ) -> Result<(), TileError> {
         let Some(layer) = self.model.stage(StageKind::Encoder).first() else { return Ok(()) };
-        let operand = self.first_operand(layer, samples);
-        let out_dim = layer.out_dim();
-        for (n, sample) in samples.iter().enumerate() {
-            let sums = row_mut(memory.sums, n, self.shape.sum_stride);
-            let inputs = row_mut(memory.inputs, n, self.shape.input_stride);
-            let verdict = row_mut(memory.verdicts, n, VERDICT_WORDS);
-            self.start(presence, sums);
-            let sums = sums.get_mut(..out_dim).unwrap_or(&mut []);
-            self.read(layer, operand, sample, presence, sums, inputs, verdict)
+        for (n, (sample, verdict)) in samples.iter().zip(memory.verdicts.iter_mut()).enumerate() {
+            self.check(sample, presence, verdict)
                 .map_err(|error| TileError { sample: n, error })?;
         }
-        let (n_rows, width) = (samples.len(), layer.in_dim());
-        match operand {
-            Operand::Panels(panels) => {
-                let (levels, stride) = (&*memory.inputs, self.shape.input_stride);
-                // Parts of the inputs that stay in the nearest memory while all panels pass.
-                for first in (0..width).step_by(PART) {
-                    let levels = levels.get(first..).unwrap_or(&[]);
-                    let part = PART.min(width - first);
-                    let levels = LevelRows::new_checked(levels, stride, part, n_rows);
-                    let sums = SumRows::new_checked(memory.sums, self.shape.sum_stride, n_rows);
-                    if let (Some(levels), Some(mut sums)) = (levels, sums) {
-                        self.kernels.panels_s8(&panels, first, levels, &mut sums);
-                    }
-                }
+        match self.first_operand(layer, samples) {
+            Operand::Panels(panels) => self.sum_panels(&panels, samples, presence, memory),
+            Operand::Rows(weights) => self.sum_rows(weights, samples, presence, memory),
+            Operand::GeneMajor | Operand::Other => {
+                self.sum_listed(layer, samples, presence, memory);
             }
-            Operand::Rows(weights) => {
-                for n in 0..n_rows {
-                    let levels = row(memory.inputs, n, self.shape.input_stride);
-                    let levels = levels.get(..width).unwrap_or(&[]);
-                    let sums = row_mut(memory.sums, n, self.shape.sum_stride);
-                    let sums = sums.get_mut(..out_dim).unwrap_or(&mut []);
-                    self.kernels.rows_s8(weights, levels, sums);
-                }
+        }
+        if self.reads_once {
+            for (n, (sample, verdict)) in samples.iter().zip(memory.verdicts.iter_mut()).enumerate()
+            {
+                self.judge(sample, verdict).map_err(|error| TileError { sample: n, error })?;
             }
-            Operand::GeneMajor | Operand::Other => {}
         }
         Ok(())
     }
 
+    /// Checks one sample; its depth too, where that is not found on the way.
+    fn check(
+        &self,
+        sample: &Sample<'_>,
+        presence: Option<&Presence<'_>>,
+        verdict: &mut Words,
+    ) -> Result<(), RunError> {
+        *verdict = Words::default();
+        if let Some(presence) = presence {
+            check_len(presence.correction.len(), self.correction_len())?;
+        }
+        // The sample may live shorter than the model; both are only read.
+        let profile: Profile<'_> = self.profile;
+        if self.reads_once {
+            return CheckedSample::unmeasured(sample, &profile, presence).map(|_| ());
+        }
+        let sample = CheckedSample::new_checked(sample, &profile, presence, &self.kernels)?;
+        let depth = sample.depth();
+        let scaling = inputs::scaling(&sample)?;
+        let reject = self.model.rules().check_depth(depth.n_counts, depth.n_genes);
+        verdict::set(verdict, depth, reject, scaling.is_some());
+        *verdict::scaling(verdict) = scaling.unwrap_or(0);
+        Ok(())
+    }
+    /// Judges the depth of a sample whose values were read.
+    fn judge(&self, sample: &Sample<'_>, verdict: &mut Words) -> Result<(), RunError> {
+        let extent = verdict::extent(verdict);
+        let profile: Profile<'_> = self.profile;
+        let depth = CheckedSample::depth_of(sample, &profile, extent)?;
+        let reject = self.model.rules().check_depth(depth.n_counts, depth.n_genes);
+        verdict::set(verdict, depth, reject, true);
+        Ok(())
+    }
+
+    /// Sums over listed inputs.
+    fn sum_listed(
+        &self,
+        layer: &Layer<'_>,
+        samples: &[Sample<'_>],
+        presence: Option<&Presence<'_>>,
+        memory: &mut Memory<'_>,
+    ) {
+        let profile: Profile<'_> = self.profile;
+        for (n, (sample, verdict)) in samples.iter().zip(memory.verdicts.iter_mut()).enumerate() {
+            let sums = row_mut(memory.sums, n, self.shape.sum_stride);
+            let sums = sums.get_mut(..layer.out_dim()).unwrap_or(&mut []);
+            self.start(presence, sums);
+            if let Some(mut rule) = self.rule(sample, &profile, verdict) {
+                let extent = inputs::add_products(&self.kernels, layer, sample, &mut rule, sums);
+                if self.reads_once {
+                    verdict::add_extent(verdict, extent);
+                }
+            }
+        }
+    }
+
+    /// Sums over all inputs, weights in rows.
+    fn sum_rows(
+        &self,
+        weights: &[i8],
+        samples: &[Sample<'_>],
+        presence: Option<&Presence<'_>>,
+        memory: &mut Memory<'_>,
+    ) {
+        let (width, out_dim) = (self.model.n_genes(), self.correction_len());
+        self.lay_out(samples, 0..width, memory);
+        for n in 0..samples.len() {
+            let sums = row_mut(memory.sums, n, self.shape.sum_stride);
+            let sums = sums.get_mut(..out_dim).unwrap_or(&mut []);
+            self.start(presence, sums);
+            let levels = row(memory.inputs, n, self.shape.input_stride);
+            self.kernels.rows_s8(weights, levels.get(..width).unwrap_or(&[]), sums);
+        }
+    }
+
+    /// Sums over all inputs, weights in panels: parts of the inputs that stay in the nearest memory
+    /// while all panels pass.
+    fn sum_panels(
+        &self,
+        panels: &Panels<'_>,
+        samples: &[Sample<'_>],
+        presence: Option<&Presence<'_>>,
+        memory: &mut Memory<'_>,
+    ) {
+        let (n_rows, in_dim) = (samples.len(), panels.in_dim());
+        let Shape { input_stride, sum_stride, .. } = self.shape;
+        self.start(presence, memory.bias);
+        for first in (0..in_dim).step_by(PART) {
+            let part = first..in_dim.min(first + PART);
+            let width = part.len();
+            self.lay_out(samples, part, memory);
+            let levels = LevelRows::new_checked(memory.inputs, input_stride, width, n_rows);
+            let sums = SumRows::new_checked(memory.sums, sum_stride, n_rows);
+            if let (Some(levels), Some(mut sums)) = (levels, sums) {
+                let bias = (first == 0).then_some(&*memory.bias);
+                self.kernels.panels_s8(panels, first, levels, bias, &mut sums);
+            }
+        }
+    }
+
+    /// Lays the levels of a part of the inputs out, for every cell.
+    fn lay_out(&self, samples: &[Sample<'_>], part: Range<usize>, memory: &mut Memory<'_>) {
+        let profile: Profile<'_> = self.profile;
+        let stride = self.shape.input_stride;
+        for (n, (sample, verdict)) in samples.iter().zip(memory.verdicts.iter_mut()).enumerate() {
+            let inputs = row_mut(memory.inputs, n, stride);
+            let padded = part.len().next_multiple_of(4).min(inputs.len());
+            let inputs = inputs.get_mut(..padded).unwrap_or(&mut []);
+            let Some(mut rule) = self.rule(sample, &profile, verdict) else {
+                inputs.fill(0);
+                continue;
+            };
+            let mut n_laid_out = *verdict::n_laid_out(verdict);
+            let part = part.clone();
+            let kernels = &self.kernels;
+            let extent = inputs::lay_out(kernels, sample, &mut rule, part, &mut n_laid_out, inputs);
+            *verdict::n_laid_out(verdict) = n_laid_out;
+            if self.reads_once {
+                verdict::add_extent(verdict, extent);
+            }
+        }
+    }
+
+    /// How the values of a sample become levels; `None` where it has no numbers.
+    fn rule<'p>(
+        &self,
+        sample: &Sample<'_>,
+        profile: &Profile<'p>,
+        verdict: &mut Words,
+    ) -> Option<Rule<'p>> {
+        if self.reads_once {
+            return Some(Rule::of(sample, profile, self.line, 1.0_f32.to_bits()));
+        }
+        let (.., has_numbers) = verdict::get(verdict);
+        let scaling = *verdict::scaling(verdict);
+        has_numbers.then(|| Rule::of(sample, profile, self.line, scaling))
+    }
     /// How the first layer is summed for these samples: over listed inputs or over all.
     fn first_operand(&self, layer: &Layer<'m>, samples: &[Sample<'_>]) -> Operand<'m> {
         let stored = Operand::stored(layer);
@@ -340,54 +469,6 @@ impl<'m> S8Session<'m> {
                 *sum = sum.wrapping_add(correction as i32);
             }
         }
-    }
-
-    /// Checks one sample and either adds its products or lays out its levels.
-    #[allow(clippy::too_many_arguments)]
-    fn read(
-        &self,
-        layer: &Layer<'_>,
-        operand: Operand<'_>,
-        sample: &Sample<'_>,
-        presence: Option<&Presence<'_>>,
-        sums: &mut [i32],
-        inputs: &mut [u8],
-        verdict: &mut [u32],
-    ) -> Result<(), RunError> {
-        if let Some(presence) = presence {
-            check_len(presence.correction.len(), sums.len())?;
-        }
-        // The sample may live shorter than the model; both are only read.
-        let profile: Profile<'_> = self.profile;
-        let sample = CheckedSample::new_checked(sample, &profile, presence, &self.kernels)?;
-        let depth = sample.depth();
-        let mut reject = self.model.rules().check_depth(depth.n_counts, depth.n_genes);
-        // What holds nothing has no code, also where nothing has to be divided by.
-        let rule = Rule::of(&sample, &profile, self.line)?.filter(|_| depth.n_genes > 0);
-        let has_numbers = rule.is_some();
-        let is_laid_out = matches!(operand, Operand::Panels(_) | Operand::Rows(_));
-        match rule {
-            Some(mut rule) if is_laid_out => {
-                inputs::lay_out(&self.kernels, &sample, &mut rule, inputs);
-            }
-            Some(mut rule) => {
-                inputs::add_products(&self.kernels, layer, &sample, &mut rule, sums);
-            }
-            None => {
-                inputs.fill(0);
-                reject = reject.or(Some(match depth.n_genes {
-                    0 => RejectReason::Empty,
-                    _ => RejectReason::LibraryTooLarge,
-                }));
-            }
-        }
-        if let [low, high, n_genes, flags] = verdict {
-            *low = depth.n_counts as u32;
-            *high = (depth.n_counts >> 32) as u32;
-            *n_genes = depth.n_genes;
-            *flags = reject.map_or(0, RejectReason::code) | u32::from(has_numbers) << 8;
-        }
-        Ok(())
     }
 
     /// From the sums of the first layer to the code.
@@ -430,6 +511,7 @@ impl<'m> S8Session<'m> {
             let mut work = Work {
                 levels: [a, b],
                 level_stride: shape.level_stride,
+                bias: memory.bias,
                 chunk: Chunk { sums: memory.chunk, stride: self.shape.chunk },
                 carried: Chunk { sums: memory.carried, stride: self.shape.chunk },
             };
@@ -460,6 +542,7 @@ impl<'m> S8Session<'m> {
         let mut work = Work {
             levels: [a, b],
             level_stride: shape.level_stride,
+            bias: memory.bias,
             chunk: Chunk { sums: memory.chunk, stride: self.shape.chunk },
             carried: Chunk { sums: memory.carried, stride: self.shape.chunk },
         };
@@ -473,13 +556,12 @@ impl<'m> S8Session<'m> {
         for cell in 0..n_rows {
             let logits = row(memory.logits, cell, shape.n_leaves);
             let probabilities = row_mut(memory.probabilities, cell, shape.n_leaves);
-            softmax_q16(logits, rules.inv_temperature_q16, probabilities);
+            self.kernels.softmax_q16(logits, rules.inv_temperature_q16, probabilities);
             let confidence = probabilities.iter().copied().max().unwrap_or(u32::MAX);
-            if let [_, _, _, flags] = row_mut(memory.verdicts, cell, VERDICT_WORDS)
-                && *flags == HAS_NUMBERS
-                && confidence < rules.min_confidence_q16
+            if confidence < rules.min_confidence_q16
+                && let Some(verdict) = memory.verdicts.get_mut(cell)
             {
-                *flags |= RejectReason::LowConfidence.code();
+                verdict::reject_unsure(verdict);
             }
         }
     }
@@ -523,11 +605,11 @@ impl<'m> S8Session<'m> {
 impl<'s> S8Tile<'s> {
     /// What became of a cell of the tile; that of an empty cell past its end.
     pub fn outcome(&self, cell: usize) -> Outcome<S8Numbers<'s>> {
-        let verdict = row(self.verdicts, cell, VERDICT_WORDS);
-        let &[low, high, n_genes, flags] = verdict else {
+        let Some(verdict) = self.verdicts.get(cell) else {
             let (depth, reject) = (Depth::default(), Some(RejectReason::Empty));
             return Outcome { depth, reject, numbers: None };
         };
+        let (depth, reject, has_numbers) = verdict::get(verdict);
         let numbers = S8Numbers {
             code: row(self.code, cell, self.shape.code_dim),
             code_levels: row(self.code_levels, cell, self.shape.code_stride)
@@ -537,19 +619,18 @@ impl<'s> S8Tile<'s> {
             logits: row(self.logits, cell, self.shape.n_leaves),
             probabilities: row(self.probabilities, cell, self.shape.n_leaves),
         };
-        Outcome {
-            depth: Depth { n_counts: u64::from(high) << 32 | u64::from(low), n_genes },
-            reject: RejectReason::from_code(flags & 0xff),
-            numbers: (flags & HAS_NUMBERS != 0).then_some(numbers),
-        }
+        Outcome { depth, reject, numbers: has_numbers.then_some(numbers) }
     }
 }
 
 /// Inputs whose levels are multiplied with all panels before the next: 32 cells of them are 32 KiB.
 const PART: usize = 1024;
 
-/// Flag of a verdict.
-const HAS_NUMBERS: u32 = 1 << 8;
+/// Levels that are laid out together for a cell.
+fn part_len(model: &Model<'_>) -> usize {
+    // An odd number of lines, so that rows do not compete for the same places of a cache.
+    (model.n_genes().min(PART).div_ceil(LINE) | 1) * LINE
+}
 
 fn check_len(found: usize, needed: usize) -> Result<(), RunError> {
     if found == needed { Ok(()) } else { Err(RunError::LengthMismatch { needed, found }) }

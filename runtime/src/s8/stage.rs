@@ -51,6 +51,8 @@ pub(super) enum Carry<'c, 'm> {
 pub(super) struct Work<'w> {
     pub(super) levels: [&'w mut [u8]; 2],
     pub(super) level_stride: usize,
+    /// One row, as long as a chunk.
+    pub(super) bias: &'w mut [i32],
     pub(super) chunk: Chunk<'w>,
     pub(super) carried: Chunk<'w>,
 }
@@ -88,13 +90,14 @@ pub(super) fn run<'m>(
             &first,
             inputs,
             &Carry::None,
+            work.bias,
             &mut work.chunk,
             &mut work.carried,
             put,
         );
     }
     let [a, _] = &mut work.levels;
-    hidden(kernels, &first, inputs, &mut work.chunk, a, work.level_stride);
+    hidden(kernels, &first, inputs, work.bias, &mut work.chunk, a, work.level_stride);
     let carry = match first.layer.carry() {
         0 => Carry::None,
         _ => Carry::Layer { step: first, inputs },
@@ -122,11 +125,12 @@ pub(super) fn rest<'m>(
         let inputs = Inputs { levels: from, stride, width, n_rows };
         if steps.peek().is_none() {
             if let Some(put) = put.take() {
-                last(kernels, &step, inputs, carry, &mut work.chunk, &mut work.carried, put);
+                let (chunk, carried) = (&mut work.chunk, &mut work.carried);
+                last(kernels, &step, inputs, carry, work.bias, chunk, carried, put);
             }
             return;
         }
-        hidden(kernels, &step, inputs, &mut work.chunk, to, stride);
+        hidden(kernels, &step, inputs, work.bias, &mut work.chunk, to, stride);
         width = step.layer.activated_dim();
         core::mem::swap(&mut from, &mut to);
     }
@@ -137,13 +141,14 @@ fn hidden(
     kernels: &Kernels,
     step: &Step<'_>,
     inputs: Inputs<'_>,
+    bias: &mut [i32],
     chunk: &mut Chunk<'_>,
     to: &mut [u8],
     stride: usize,
 ) {
     let width = step.layer.activated_dim();
     for outputs in chunks(step, 0..width, chunk.stride) {
-        sums(kernels, step, outputs.clone(), inputs, chunk);
+        sums(kernels, step, outputs.clone(), inputs, bias, chunk);
         for cell in 0..inputs.n_rows {
             let sums = chunk.cell(cell).get(..outputs.len()).unwrap_or(&[]);
             activate(kernels, step, outputs.clone(), sums, row_mut(to, cell, stride));
@@ -189,13 +194,14 @@ fn last(
     step: &Step<'_>,
     inputs: Inputs<'_>,
     carry: &Carry<'_, '_>,
+    bias: &mut [i32],
     chunk: &mut Chunk<'_>,
     carried: &mut Chunk<'_>,
     mut put: impl Put,
 ) {
     for outputs in chunks(step, 0..step.layer.activated_dim(), chunk.stride) {
-        sums(kernels, step, outputs.clone(), inputs, chunk);
-        add_carried(kernels, carry, outputs.clone(), inputs.n_rows, chunk, carried);
+        sums(kernels, step, outputs.clone(), inputs, bias, chunk);
+        add_carried(kernels, carry, outputs.clone(), inputs.n_rows, bias, chunk, carried);
         let ratios = Ratios::of(&step.epilogue, outputs.start, outputs.len());
         for cell in 0..inputs.n_rows {
             let sums = chunk.cell(cell).get(..outputs.len()).unwrap_or(&[]);
@@ -210,6 +216,7 @@ fn add_carried(
     carry: &Carry<'_, '_>,
     outputs: Range<usize>,
     n_rows: usize,
+    bias: &mut [i32],
     chunk: &mut Chunk<'_>,
     carried: &mut Chunk<'_>,
 ) {
@@ -233,7 +240,7 @@ fn add_carried(
         Carry::Layer { step, inputs } => {
             let first = step.layer.activated_dim();
             let rows = first + outputs.start..first + outputs.end;
-            sums(kernels, step, rows.clone(), *inputs, carried);
+            sums(kernels, step, rows.clone(), *inputs, bias, carried);
             for cell in 0..n_rows {
                 let to = carried.cell(cell).get_mut(..rows.len()).unwrap_or(&mut []);
                 for (sum, row) in to.iter_mut().zip(rows.clone()) {
@@ -259,31 +266,38 @@ fn chunks(
     outputs.step_by(len).map(move |start| start..(start + len).min(end))
 }
 
-/// Bias and products of the outputs of a chunk, for every cell.
+/// Bias and products of the outputs of a chunk, for every cell. `padded` has room for the bias of a chunk.
 fn sums(
     kernels: &Kernels,
     step: &Step<'_>,
     outputs: Range<usize>,
     inputs: Inputs<'_>,
+    padded: &mut [i32],
     chunk: &mut Chunk<'_>,
 ) {
     let bias = step.epilogue.bias.get(outputs.clone()).unwrap_or(&[]);
+    let in_dim = step.layer.in_dim();
+    if let Operand::Panels(panels) = step.operand
+        && outputs.start.is_multiple_of(panels.panel())
+    {
+        for (padded, &bias) in padded.iter_mut().zip(bias) {
+            *padded = bias;
+        }
+        let Inputs { levels, stride, width, n_rows } = inputs;
+        let levels = LevelRows::new_checked(levels, stride, width, n_rows);
+        let sums = SumRows::new_checked(chunk.sums, chunk.stride, n_rows);
+        let panels = one_panel(&panels, outputs);
+        if let (Some(panels), Some(levels), Some(mut sums)) = (panels, levels, sums) {
+            kernels.panels_s8(&panels, 0, levels, Some(padded), &mut sums);
+        }
+        return;
+    }
     for cell in 0..inputs.n_rows {
         for (sum, &bias) in chunk.cell(cell).iter_mut().zip(bias) {
             *sum = bias;
         }
     }
-    let in_dim = step.layer.in_dim();
     match step.operand {
-        Operand::Panels(panels) if outputs.start.is_multiple_of(panels.panel()) => {
-            let Inputs { levels, stride, width, n_rows } = inputs;
-            let levels = LevelRows::new_checked(levels, stride, width, n_rows);
-            let sums = SumRows::new_checked(chunk.sums, chunk.stride, n_rows);
-            let panels = one_panel(&panels, outputs);
-            if let (Some(panels), Some(levels), Some(mut sums)) = (panels, levels, sums) {
-                kernels.panels_s8(&panels, 0, levels, &mut sums);
-            }
-        }
         Operand::Rows(weights) => {
             let range = outputs.start * in_dim..outputs.end * in_dim;
             let weights = weights.get(range).unwrap_or(&[]);

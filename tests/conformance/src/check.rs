@@ -2,6 +2,7 @@
 
 use core::fmt::Debug;
 
+use cic_model::quant::softmax_q16;
 use cic_runtime::kernels::{
     Isa, Kernels, LevelRows, Line, Panels, Ratios, SumRows, ValueLevels, reference,
 };
@@ -66,8 +67,10 @@ fn panels(
     let levels = LevelRows::new_checked(&bytes, layer.level_stride, width, n_rows).expect("fits");
     let (mut found, mut expected) = (layer.sums.clone(), layer.sums.clone());
     let rows = |sums| SumRows::new_checked(sums, layer.sum_stride, n_rows).expect("fits");
-    kernels.panels_s8(&panels, first, levels, &mut rows(&mut found));
-    reference::panels_s8(&panels, first, levels, &mut rows(&mut expected));
+    // From the sums of each cell, and from one row of them for all.
+    let bias = (width % 3 == 0).then(|| &layer.sums[layer.sums.len() - layer.sum_stride..]);
+    kernels.panels_s8(&panels, first, levels, bias, &mut rows(&mut found));
+    reference::panels_s8(&panels, first, levels, bias, &mut rows(&mut expected));
     // What lies past the outputs, up to a multiple of 16, is nobody's; nothing else may change.
     let nobodys = out_dim..out_dim.next_multiple_of(16);
     for sums in [&mut found, &mut expected] {
@@ -104,7 +107,17 @@ fn epilogues(kernels: &Kernels, against: &Against<'_>) -> Result<(), Mismatch> {
     let (mut found, mut expected) = (vec![0; n], vec![0; n]);
     kernels.requantize_rows_i32(sums, ratios, &mut found);
     reference::requantize_rows_i32(sums, ratios, &mut expected);
-    against.reference("requantize_rows_i32", &found, &expected)
+    against.reference("requantize_rows_i32", &found, &expected)?;
+
+    // Sums serve as logits, a multiplier as the temperature.
+    let inv_temperature = layer.multipliers.first().map_or(1, |&multiplier| multiplier as u32);
+    let (mut found, mut expected) = (vec![0; n], vec![0; n]);
+    for inv_temperature in [inv_temperature, 1 << 16, 3, u32::MAX] {
+        kernels.softmax_q16(sums, inv_temperature, &mut found);
+        softmax_q16(sums, inv_temperature, &mut expected);
+        against.reference("softmax_q16", &found, &expected)?;
+    }
+    Ok(())
 }
 
 fn values(kernels: &Kernels, against: &Against<'_>) -> Result<(), Mismatch> {
@@ -113,9 +126,14 @@ fn values(kernels: &Kernels, against: &Against<'_>) -> Result<(), Mismatch> {
     let line = Line::through(&thresholds, layer.scale, layer.offset).expect("it is straight");
     let rule = ValueLevels::with_thresholds(&thresholds, Some(line));
     let (mut found, mut expected) = (vec![0; values.len()], vec![0; values.len()]);
-    kernels.value_levels(&rule, values, &mut found);
-    reference::value_levels(&rule, values, &mut expected);
-    against.reference("value_levels", &found, &expected)
+    let extents = [
+        kernels.read_values(&rule, values, &mut found),
+        reference::read_values(&rule, values, &mut expected),
+    ];
+    against.reference("read_values", &found, &expected)?;
+    against.reference("read_values", &extents[..1], &extents[1..])?;
+    let extents = [kernels.measure_values(values), reference::measure_values(values)];
+    against.reference("measure_values", &extents[..1], &extents[1..])
 }
 
 struct Against<'a> {

@@ -20,10 +20,11 @@ pub(super) fn panels_s8(
     panels: &Panels<'_>,
     first: usize,
     levels: LevelRows<'_>,
+    bias: Option<&[i32]>,
     sums: &mut SumRows<'_>,
 ) {
     // SAFETY: as above.
-    unsafe { dense::panels::<V16<Sdot>, 6, 4, 4>(panels, first, levels, sums) }
+    unsafe { dense::panels::<V16<Sdot>, 6, 4, 4>(panels, first, levels, bias, sums) }
 }
 
 #[target_feature(enable = "neon,dotprod")]

@@ -24,7 +24,13 @@ use super::dotprod;
 pub(crate) static TABLE: Table = Table { panels_s8, ..dotprod::TABLE };
 
 #[target_feature(enable = "neon,dotprod,i8mm")]
-fn panels_s8(panels: &Panels<'_>, first: usize, levels: LevelRows<'_>, sums: &mut SumRows<'_>) {
+fn panels_s8(
+    panels: &Panels<'_>,
+    first: usize,
+    levels: LevelRows<'_>,
+    bias: Option<&[i32]>,
+    sums: &mut SumRows<'_>,
+) {
     let (level_stride, sum_stride) = (levels.stride(), sums.stride());
     let paired = levels.n_rows() / 2 * 2;
     let work = Work {
@@ -33,9 +39,11 @@ fn panels_s8(panels: &Panels<'_>, first: usize, levels: LevelRows<'_>, sums: &mu
         n_groups: levels.width().div_ceil(4),
         width: panels.panel() * 4,
         sum_stride,
+        start_stride: if bias.is_some() { 0 } else { sum_stride },
         n_rows: paired,
     };
     let to = sums.data().as_mut_ptr();
+    let start = bias.map_or(to.cast_const(), <[i32]>::as_ptr);
     let groups = panels.in_dim().div_ceil(4);
     let per_panel = panels.panel() / COLUMN;
     for column in 0..panels.out_dim().div_ceil(COLUMN) {
@@ -46,7 +54,8 @@ fn panels_s8(panels: &Panels<'_>, first: usize, levels: LevelRows<'_>, sums: &mu
         // n_groups` at most are read; 16 outputs of the column lie in every row of sums.
         unsafe {
             let weights = panels.weights().as_ptr().cast::<i8>().wrapping_add(at);
-            work.column(weights, to.wrapping_add(column * COLUMN));
+            let at = column * COLUMN;
+            work.column(weights, start.wrapping_add(at), to.wrapping_add(at));
         }
     }
     let (level_at, sum_at) = (paired * level_stride, paired * sum_stride);
@@ -55,7 +64,7 @@ fn panels_s8(panels: &Panels<'_>, first: usize, levels: LevelRows<'_>, sums: &mu
         && let Some(to) = sums.data().get_mut(sum_at..)
         && let Some(mut to) = SumRows::new_checked(to, sum_stride, 1)
     {
-        dotprod::panels_s8(panels, first, last, &mut to);
+        dotprod::panels_s8(panels, first, last, bias, &mut to);
     }
 }
 
@@ -66,25 +75,27 @@ struct Work {
     /// Bytes of a group of four inputs.
     width: usize,
     sum_stride: usize,
+    /// From the start of one row's sums to the next: none where it is the bias of all.
+    start_stride: usize,
     /// Even.
     n_rows: usize,
 }
 
 impl Work {
     /// # Safety
-    /// The processor has the instruction set. `weights` has `n_groups` groups of four registers, `to`
-    /// 16 sums in every row.
+    /// The processor has the instruction set. `weights` has `n_groups` groups of four registers,
+    /// `start` and `to` 16 sums in every row.
     #[inline(always)]
-    unsafe fn column(&self, weights: *const i8, to: *mut i32) {
+    unsafe fn column(&self, weights: *const i8, start: *const i32, to: *mut i32) {
         let mut row = 0;
         // SAFETY: rows below `n_rows` lie in levels and sums.
         unsafe {
             while row + 4 <= self.n_rows {
-                self.tile::<2>(weights, row, to);
+                self.tile::<2>(weights, row, start, to);
                 row += 4;
             }
             if row < self.n_rows {
-                self.tile::<1>(weights, row, to);
+                self.tile::<1>(weights, row, start, to);
             }
         }
     }
@@ -94,8 +105,15 @@ impl Work {
     /// # Safety
     /// As [`Work::column`]; the rows are there.
     #[inline(always)]
-    unsafe fn tile<const P: usize>(&self, weights: *const i8, row: usize, to: *mut i32) {
+    unsafe fn tile<const P: usize>(
+        &self,
+        weights: *const i8,
+        row: usize,
+        start: *const i32,
+        to: *mut i32,
+    ) {
         let levels = self.levels.wrapping_add(row * self.level_stride).cast::<i8>();
+        let start = start.wrapping_add(row * self.start_stride);
         let to = to.wrapping_add(row * self.sum_stride);
         // SAFETY: group `g` of weights and of every row's levels is there by the contract.
         unsafe {
@@ -136,10 +154,11 @@ impl Work {
                 for (n, [left, right]) in acc.into_iter().enumerate() {
                     let left = vreinterpretq_s64_s32(left);
                     let right = vreinterpretq_s64_s32(right);
+                    let start = start.add(2 * p * self.start_stride + 4 * n);
                     let to = to.add(2 * p * self.sum_stride + 4 * n);
-                    add_to(to, vreinterpretq_s32_s64(vzip1q_s64(left, right)));
-                    let below = to.add(self.sum_stride);
-                    add_to(below, vreinterpretq_s32_s64(vzip2q_s64(left, right)));
+                    add_to(start, to, vreinterpretq_s32_s64(vzip1q_s64(left, right)));
+                    let (start, to) = (start.add(self.start_stride), to.add(self.sum_stride));
+                    add_to(start, to, vreinterpretq_s32_s64(vzip2q_s64(left, right)));
                 }
             }
         }
@@ -189,9 +208,9 @@ unsafe fn mmla(mut sums: int32x4_t, levels: int8x16_t, weights: int8x16_t) -> in
 }
 
 /// # Safety
-/// Four sums can be read and written at `to`.
+/// Four sums can be read at `start` and written at `to`.
 #[inline(always)]
-unsafe fn add_to(to: *mut i32, sums: int32x4_t) {
+unsafe fn add_to(start: *const i32, to: *mut i32, sums: int32x4_t) {
     // SAFETY: the caller's.
-    unsafe { vst1q_s32(to, vaddq_s32(vld1q_s32(to), sums)) }
+    unsafe { vst1q_s32(to, vaddq_s32(vld1q_s32(start), sums)) }
 }

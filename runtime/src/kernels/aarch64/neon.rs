@@ -8,6 +8,8 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 use core::marker::PhantomData;
 
+use cic_model::quant::softmax_q16;
+
 use super::super::vector::Vector;
 use super::super::{LevelRows, Panels, SumRows, Table, dense, reference, sparse};
 use super::requantize128;
@@ -20,7 +22,8 @@ pub(crate) static TABLE: Table = Table {
     requantize_rows_i16: requantize128::rows_i16,
     requantize_rows_i32: requantize128::rows_i32,
     code_levels: reference::code_levels,
-    value_levels: requantize128::value_levels,
+    read_values: requantize128::read_values,
+    softmax_q16,
     measure_counts: reference::measure_counts,
     measure_values: reference::measure_values,
 };
@@ -32,9 +35,15 @@ fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
 }
 
 #[target_feature(enable = "neon")]
-fn panels_s8(panels: &Panels<'_>, first: usize, levels: LevelRows<'_>, sums: &mut SumRows<'_>) {
+fn panels_s8(
+    panels: &Panels<'_>,
+    first: usize,
+    levels: LevelRows<'_>,
+    bias: Option<&[i32]>,
+    sums: &mut SumRows<'_>,
+) {
     // SAFETY: as above.
-    unsafe { dense::panels::<V16<Widen>, 2, 4, 4>(panels, first, levels, sums) }
+    unsafe { dense::panels::<V16<Widen>, 2, 4, 4>(panels, first, levels, bias, sums) }
 }
 
 #[target_feature(enable = "neon")]
@@ -141,9 +150,9 @@ impl<P: Products> Vector for V16<P> {
     }
 
     #[inline(always)]
-    unsafe fn add_to(self, to: *mut i32) {
+    unsafe fn add_to(self, start: *const i32, to: *mut i32) {
         // SAFETY: see the impl.
-        unsafe { vst1q_s32(to, vaddq_s32(vld1q_s32(to), self.0)) }
+        unsafe { vst1q_s32(to, vaddq_s32(vld1q_s32(start), self.0)) }
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@
 
 use core::arch::aarch64::*;
 
-use super::super::{Line, Ratios, ValueLevels, reference};
+use super::super::{Extent, Line, Ratios, ValueLevels, reference};
 
 /// See [`reference::activate_s8`].
 #[target_feature(enable = "neon")]
@@ -95,12 +95,12 @@ fn requantize_four(sums: int32x4_t, multipliers: int32x4_t, shifts: int32x4_t) -
     vcombine_s32(vqmovn_s64(low), vqmovn_s64(high))
 }
 
-/// See [`reference::value_levels`] and [`Line`]: the position on the line, rounded down, where it is far
+/// See [`reference::read_values`] and [`Line`]: the position on the line, rounded down, where it is far
 /// from a whole number; the thresholds themselves where it is near one.
 #[target_feature(enable = "neon")]
-pub(super) fn value_levels(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) {
+pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
     let Some(line) = rule.line() else {
-        return reference::value_levels(rule, values, levels);
+        return reference::read_values(rule, values, levels);
     };
     let (fours, rest) = values.as_chunks::<4>();
     for (values, levels) in fours.iter().zip(levels.as_chunks_mut::<4>().0) {
@@ -129,5 +129,6 @@ pub(super) fn value_levels(rule: &ValueLevels<'_>, values: &[f32], levels: &mut 
         }
     }
     let done = 4 * fours.len();
-    reference::value_levels(rule, rest, &mut levels[done..]);
+    reference::read_values(rule, rest, &mut levels[done..]);
+    reference::measure_values(values)
 }

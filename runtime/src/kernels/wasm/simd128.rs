@@ -5,6 +5,8 @@
 
 use core::arch::wasm32::*;
 
+use cic_model::quant::softmax_q16;
+
 use super::super::vector::Vector;
 use super::super::{LevelRows, Panels, SumRows, Table, dense, reference, sparse};
 
@@ -16,7 +18,8 @@ pub(crate) static TABLE: Table = Table {
     requantize_rows_i16: reference::requantize_rows_i16,
     requantize_rows_i32: reference::requantize_rows_i32,
     code_levels: reference::code_levels,
-    value_levels: reference::value_levels,
+    read_values: reference::read_values,
+    softmax_q16,
     measure_counts: reference::measure_counts,
     measure_values: reference::measure_values,
 };
@@ -34,10 +37,11 @@ unsafe fn panels_s8(
     panels: &Panels<'_>,
     first: usize,
     levels: LevelRows<'_>,
+    bias: Option<&[i32]>,
     sums: &mut SumRows<'_>,
 ) {
     // SAFETY: as above.
-    unsafe { dense::panels::<V16, 2, 4, 4>(panels, first, levels, sums) }
+    unsafe { dense::panels::<V16, 2, 4, 4>(panels, first, levels, bias, sums) }
 }
 
 /// # Safety
@@ -94,9 +98,9 @@ impl Vector for V16 {
     }
 
     #[inline(always)]
-    unsafe fn add_to(self, to: *mut i32) {
+    unsafe fn add_to(self, start: *const i32, to: *mut i32) {
         // SAFETY: see the impl.
-        unsafe { v128_store(to.cast(), i32x4_add(v128_load(to.cast()), self.0)) }
+        unsafe { v128_store(to.cast(), i32x4_add(v128_load(start.cast()), self.0)) }
     }
 
     #[inline(always)]

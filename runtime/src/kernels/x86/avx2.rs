@@ -3,11 +3,13 @@
 
 use core::arch::x86_64::*;
 
+use cic_model::quant::softmax_q16;
+
 use crate::outcome::Depth;
 
 use super::super::vector::Vector;
 use super::super::{
-    LevelRows, Panels, Ratios, SumRows, Table, ValueLevels, dense, reference, sparse,
+    Extent, LevelRows, Panels, Ratios, SumRows, Table, ValueLevels, dense, reference, sparse,
 };
 use super::requantize256;
 
@@ -19,7 +21,8 @@ pub(crate) static TABLE: Table = Table {
     requantize_rows_i16,
     requantize_rows_i32,
     code_levels: reference::code_levels,
-    value_levels,
+    read_values,
+    softmax_q16,
     measure_counts,
     measure_values,
 };
@@ -31,9 +34,15 @@ fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn panels_s8(panels: &Panels<'_>, first: usize, levels: LevelRows<'_>, sums: &mut SumRows<'_>) {
+fn panels_s8(
+    panels: &Panels<'_>,
+    first: usize,
+    levels: LevelRows<'_>,
+    bias: Option<&[i32]>,
+    sums: &mut SumRows<'_>,
+) {
     // SAFETY: as above.
-    unsafe { dense::panels::<V32<Madd>, 2, 4, 2>(panels, first, levels, sums) }
+    unsafe { dense::panels::<V32<Madd>, 2, 4, 2>(panels, first, levels, bias, sums) }
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -58,8 +67,8 @@ pub(super) fn requantize_rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i
 }
 
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn value_levels(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) {
-    requantize256::value_levels(rule, values, levels);
+pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
+    requantize256::read_values(rule, values, levels)
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -68,7 +77,7 @@ fn measure_counts(counts: &[u32]) -> Depth {
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn measure_values(values: &[f32]) -> (u32, u32) {
+fn measure_values(values: &[f32]) -> Extent {
     reference::measure_values(values)
 }
 
@@ -133,10 +142,10 @@ impl<P: Products> Vector for V32<P> {
     }
 
     #[inline(always)]
-    unsafe fn add_to(self, to: *mut i32) {
+    unsafe fn add_to(self, start: *const i32, to: *mut i32) {
         // SAFETY: see the impl.
         unsafe {
-            let sum = _mm256_add_epi32(_mm256_loadu_si256(to.cast()), self.0);
+            let sum = _mm256_add_epi32(_mm256_loadu_si256(start.cast()), self.0);
             _mm256_storeu_si256(to.cast(), sum);
         }
     }

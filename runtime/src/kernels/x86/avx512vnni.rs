@@ -6,30 +6,26 @@
 
 use core::arch::x86_64::*;
 
-use cic_model::quant::table_index;
-
-use crate::outcome::Depth;
-
 use super::super::vector::Vector;
-use super::super::{
-    LevelRows, Line, Panels, Ratios, SumRows, Table, ValueLevels, dense, reference, sparse,
-};
+use super::super::{LevelRows, Panels, SumRows, Table, dense, sparse};
+use super::requantize512;
 
 pub(crate) static TABLE: Table = Table {
     sparse_s8,
     panels_s8,
     rows_s8,
-    activate_s8,
-    requantize_rows_i16,
-    requantize_rows_i32,
-    code_levels,
-    value_levels,
-    measure_counts,
-    measure_values,
+    activate_s8: requantize512::activate_s8,
+    requantize_rows_i16: requantize512::rows_i16,
+    requantize_rows_i32: requantize512::rows_i32,
+    code_levels: requantize512::code_levels,
+    read_values: requantize512::read_values,
+    softmax_q16: requantize512::softmax_q16,
+    measure_counts: requantize512::measure_counts,
+    measure_values: requantize512::measure_values,
 };
 
 /// With the byte permutations of VBMI.
-pub(crate) static TABLE_VBMI: Table = Table { activate_s8: activate_vbmi, ..TABLE };
+pub(crate) static TABLE_VBMI: Table = Table { activate_s8: requantize512::activate_vbmi, ..TABLE };
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
@@ -42,34 +38,17 @@ pub(super) fn panels_s8(
     panels: &Panels<'_>,
     first: usize,
     levels: LevelRows<'_>,
+    bias: Option<&[i32]>,
     sums: &mut SumRows<'_>,
 ) {
     // SAFETY: as above.
-    unsafe { dense::panels::<V64, 4, 4, 1>(panels, first, levels, sums) }
+    unsafe { dense::panels::<V64, 4, 4, 1>(panels, first, levels, bias, sums) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn rows_s8(weights: &[i8], levels: &[u8], sums: &mut [i32]) {
     // SAFETY: as above.
     unsafe { dense::rows::<V64>(weights, levels, sums) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn measure_counts(counts: &[u32]) -> Depth {
-    reference::measure_counts(counts)
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn measure_values(values: &[f32]) -> (u32, u32) {
-    let (mut largest, mut n_set) = (_mm512_setzero_si512(), 0);
-    for values in values.chunks(16) {
-        let mask = u16::MAX >> (16 - values.len());
-        // SAFETY: the mask leaves out what is past the end.
-        let values = unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) };
-        largest = _mm512_max_epu32(largest, _mm512_castps_si512(values));
-        n_set += _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(values, _mm512_setzero_ps()).count_ones();
-    }
-    (_mm512_reduce_max_epu32(largest), n_set)
 }
 
 #[derive(Clone, Copy)]
@@ -99,10 +78,10 @@ impl Vector for V64 {
     }
 
     #[inline(always)]
-    unsafe fn add_to(self, to: *mut i32) {
+    unsafe fn add_to(self, start: *const i32, to: *mut i32) {
         // SAFETY: see the impl.
         unsafe {
-            let sum = _mm512_add_epi32(_mm512_loadu_si512(to.cast()), self.0);
+            let sum = _mm512_add_epi32(_mm512_loadu_si512(start.cast()), self.0);
             _mm512_storeu_si512(to.cast(), sum);
         }
     }
@@ -178,225 +157,5 @@ impl Vector for V64 {
     unsafe fn prefetch(at: *const u8) {
         // SAFETY: see the impl.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn activate_s8(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
-    let Ok(table) = <&[u8; 256]>::try_from(table) else { return };
-    indices(sums, &ratios, levels);
-    for level in levels {
-        *level = table[usize::from(*level)];
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn activate_vbmi(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
-    let Ok(table) = <&[u8; 256]>::try_from(table) else { return };
-    indices(sums, &ratios, levels);
-    // SAFETY: the table has four registers.
-    let [a, b, c, d] = unsafe {
-        [0, 64, 128, 192].map(|at| _mm512_loadu_si512(table.as_ptr().wrapping_add(at).cast()))
-    };
-    for levels in levels.chunks_mut(64) {
-        let mask = u64::MAX >> (64 - levels.len());
-        // SAFETY: the mask leaves out what is past the end.
-        let index = unsafe { _mm512_maskz_loadu_epi8(mask, levels.as_ptr().cast()) };
-        let low = _mm512_permutex2var_epi8(a, index, b);
-        let high = _mm512_permutex2var_epi8(c, index, d);
-        let found = _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low, high);
-        // SAFETY: as above.
-        unsafe { _mm512_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask, found) };
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn requantize_rows_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
-    for (n, (sums, out)) in sums.chunks(16).zip(out.chunks_mut(16)).enumerate() {
-        let rounded = requantize(sums, &ratios, 16 * n).clamp(i16::MIN.into(), i16::MAX.into());
-        let mask = u16::MAX >> (16 - out.len());
-        // SAFETY: the mask leaves out what is past the end.
-        unsafe {
-            let halves = _mm512_cvtepi32_epi16(rounded);
-            _mm256_mask_storeu_epi16(out.as_mut_ptr(), mask, halves);
-        }
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn requantize_rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
-    for (n, (sums, out)) in sums.chunks(16).zip(out.chunks_mut(16)).enumerate() {
-        let rounded = requantize(sums, &ratios, 16 * n).clamp(i32::MIN.into(), i32::MAX.into());
-        let mask = u16::MAX >> (16 - out.len());
-        // SAFETY: the mask leaves out what is past the end.
-        unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, rounded) };
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn code_levels(codes: &[i16], offsets: &[i32], ratios: Ratios<'_>, levels: &mut [u8]) {
-    let (multipliers, shifts) = (ratios.multipliers(), ratios.shifts());
-    for (n, levels) in levels.chunks_mut(8).enumerate() {
-        let mask = u8::MAX >> (8 - levels.len());
-        let at = 8 * n;
-        // SAFETY: `levels` is as long as the others, and the mask leaves out what is past the end.
-        let (codes, offsets, multipliers, shifts) = unsafe {
-            (
-                _mm_maskz_loadu_epi16(mask, codes[at..].as_ptr()),
-                _mm256_maskz_loadu_epi32(mask, offsets[at..].as_ptr()),
-                _mm256_maskz_loadu_epi32(mask, multipliers[at..].as_ptr()),
-                _mm_maskz_loadu_epi8(mask.into(), shifts[at..].as_ptr().cast()),
-            )
-        };
-        // Code and offset together may need 33 bits, hence all in 64.
-        let sums = _mm512_add_epi64(_mm512_cvtepi16_epi64(codes), _mm512_cvtepi32_epi64(offsets));
-        let shifts = _mm512_cvtepu8_epi64(shifts);
-        let half = _mm512_srli_epi64::<1>(_mm512_sllv_epi64(_mm512_set1_epi64(1), shifts));
-        let product = _mm512_mullo_epi64(sums, _mm512_cvtepi32_epi64(multipliers));
-        let rounded = _mm512_srav_epi64(_mm512_add_epi64(product, half), shifts);
-        let level = _mm512_min_epi64(rounded, _mm512_set1_epi64(127));
-        let level = _mm512_cvtepi64_epi8(_mm512_max_epi64(level, _mm512_setzero_si512()));
-        // SAFETY: the mask leaves out what is past the end.
-        unsafe { _mm_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask.into(), level) };
-    }
-}
-
-/// The index of every sum in its activation table.
-///
-/// A product in single precision is off by at most 128 · 3 · 2⁻²⁴ within the table's range. Where it
-/// is further than that from a tie it rounds to the same whole number as the exact one; where it is
-/// not, the exact one decides.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn indices(sums: &[i32], ratios: &Ratios<'_>, out: &mut [u8]) {
-    for (n, (sums, out)) in sums.chunks(16).zip(out.chunks_mut(16)).enumerate() {
-        let mask = u16::MAX >> (16 - sums.len());
-        let (products, is_near_tie) = products(sums, ratios, 16 * n, mask);
-        let index = _mm_xor_si128(
-            _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(products)),
-            _mm_set1_epi8(i8::MIN),
-        );
-        match <&mut [u8; 16]>::try_from(&mut *out) {
-            // SAFETY: 16 bytes.
-            Ok(out) => unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), index) },
-            // SAFETY: the mask leaves out what is past the end.
-            Err(_) => unsafe { _mm_mask_storeu_epi8(out.as_mut_ptr().cast(), mask, index) },
-        }
-        let mut near = u32::from(is_near_tie);
-        while near != 0 {
-            let lane = near.trailing_zeros() as usize;
-            out[lane] = table_index(sums[lane], ratios.get(16 * n + lane));
-            near &= near - 1;
-        }
-    }
-}
-
-/// Up to 16 sums by their ratios, limited to −128 ..= 127, and which of them are near a tie.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn products(sums: &[i32], ratios: &Ratios<'_>, first: usize, mask: u16) -> (__m512, u16) {
-    let multipliers = &ratios.multipliers()[first..first + sums.len()];
-    let shifts = &ratios.shifts()[first..first + sums.len()];
-    // SAFETY: the mask leaves out what is past the end.
-    let (sums, multipliers, shifts) = unsafe {
-        (
-            _mm512_maskz_loadu_epi32(mask, sums.as_ptr()),
-            _mm512_maskz_loadu_epi32(mask, multipliers.as_ptr()),
-            _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, shifts.as_ptr().cast())),
-        )
-    };
-    // 2^−shift, shift 0 ..= 62.
-    let power = _mm512_slli_epi32::<23>(_mm512_sub_epi32(_mm512_set1_epi32(127), shifts));
-    let ratio = _mm512_mul_ps(_mm512_cvtepi32_ps(multipliers), _mm512_castsi512_ps(power));
-    let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), ratio);
-    let product = _mm512_min_ps(product, _mm512_set1_ps(127.0));
-    let product = _mm512_max_ps(product, _mm512_set1_ps(-128.0));
-    let distance = _mm512_abs_ps(_mm512_reduce_ps::<0>(product));
-    let limit = _mm512_set1_ps(0.5 - 1.0 / 1024.0);
-    (product, _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(mask, distance, limit))
-}
-
-/// Requantised sums of 64 bits, even and odd ones.
-struct Rounded {
-    even: __m512i,
-    odd: __m512i,
-}
-
-/// Up to 16 sums and the ratios from `first` on: `(sum · multiplier + half) >> shift`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn requantize(sums: &[i32], ratios: &Ratios<'_>, first: usize) -> Rounded {
-    let mask = u16::MAX >> (16 - sums.len());
-    let multipliers = &ratios.multipliers()[first..first + sums.len()];
-    let shifts = &ratios.shifts()[first..first + sums.len()];
-    // SAFETY: the mask leaves out what is past the end.
-    let (sums, multipliers, shifts) = unsafe {
-        (
-            _mm512_maskz_loadu_epi32(mask, sums.as_ptr()),
-            _mm512_maskz_loadu_epi32(mask, multipliers.as_ptr()),
-            _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, shifts.as_ptr().cast())),
-        )
-    };
-    Rounded {
-        even: requantize_eight(sums, multipliers, _mm512_maskz_mov_epi32(0x5555, shifts)),
-        odd: requantize_eight(
-            _mm512_srli_epi64::<32>(sums),
-            _mm512_srli_epi64::<32>(multipliers),
-            _mm512_srli_epi64::<32>(shifts),
-        ),
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn requantize_eight(sums: __m512i, multipliers: __m512i, shifts: __m512i) -> __m512i {
-    let half = _mm512_srli_epi64::<1>(_mm512_sllv_epi64(_mm512_set1_epi64(1), shifts));
-    let product = _mm512_add_epi64(_mm512_mul_epi32(sums, multipliers), half);
-    _mm512_srav_epi64(product, shifts)
-}
-
-impl Rounded {
-    /// In the order of the sums, limited to what 32 bits hold.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    fn clamp(self, least: i64, most: i64) -> __m512i {
-        let (least, most) = (_mm512_set1_epi64(least), _mm512_set1_epi64(most));
-        let even = _mm512_max_epi64(_mm512_min_epi64(self.even, most), least);
-        let odd = _mm512_max_epi64(_mm512_min_epi64(self.odd, most), least);
-        _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64::<32>(odd))
-    }
-}
-
-/// See [`Line`]: the position on the line, rounded down, where it is far from a whole number; the
-/// thresholds themselves where it is near one.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn value_levels(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) {
-    let Some(line) = rule.line() else {
-        return reference::value_levels(rule, values, levels);
-    };
-    let (slope, intercept) = (_mm512_set1_ps(line.slope), _mm512_set1_ps(line.intercept));
-    for (values, levels) in values.chunks(16).zip(levels.chunks_mut(16)) {
-        let mask = u16::MAX >> (16 - values.len());
-        // SAFETY: the mask leaves out what is past the end.
-        let loaded = unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) };
-        let position = _mm512_fmadd_ps(loaded, slope, intercept);
-        // Positions outside become some that are far from a whole number, with level 0 or 127.
-        let position = _mm512_min_ps(position, _mm512_set1_ps(127.5));
-        let position = _mm512_max_ps(position, _mm512_set1_ps(0.5));
-        let whole = _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(position));
-        match <&mut [u8; 16]>::try_from(&mut *levels) {
-            // SAFETY: 16 bytes.
-            Ok(levels) => unsafe { _mm_storeu_si128(levels.as_mut_ptr().cast(), whole) },
-            // SAFETY: the mask leaves out what is past the end.
-            Err(_) => unsafe { _mm_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask, whole) },
-        }
-        let distance = _mm512_abs_ps(_mm512_reduce_ps::<0>(position));
-        let slack = _mm512_set1_ps(2.0 * Line::SLACK);
-        let mut near = u32::from(_mm512_mask_cmp_ps_mask::<_CMP_LT_OQ>(mask, distance, slack));
-        while near != 0 {
-            let lane = near.trailing_zeros() as usize;
-            levels[lane] = rule.level(values[lane]);
-            near &= near - 1;
-        }
     }
 }

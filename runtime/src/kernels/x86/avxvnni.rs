@@ -14,9 +14,15 @@ fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
 }
 
 #[target_feature(enable = "avx2,fma,avxvnni")]
-fn panels_s8(panels: &Panels<'_>, first: usize, levels: LevelRows<'_>, sums: &mut SumRows<'_>) {
+fn panels_s8(
+    panels: &Panels<'_>,
+    first: usize,
+    levels: LevelRows<'_>,
+    bias: Option<&[i32]>,
+    sums: &mut SumRows<'_>,
+) {
     // SAFETY: as above.
-    unsafe { dense::panels::<V32<Vnni>, 2, 4, 2>(panels, first, levels, sums) }
+    unsafe { dense::panels::<V32<Vnni>, 2, 4, 2>(panels, first, levels, bias, sums) }
 }
 
 #[target_feature(enable = "avx2,fma,avxvnni")]

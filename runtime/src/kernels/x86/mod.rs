@@ -16,6 +16,7 @@ mod avx2;
 mod avx512vnni;
 mod avxvnni;
 mod requantize256;
+mod requantize512;
 mod sse41;
 
 use super::{Isa, Table};

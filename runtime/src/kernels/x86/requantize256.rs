@@ -5,7 +5,7 @@
 
 use core::arch::x86_64::*;
 
-use super::super::{Line, Ratios, ValueLevels, reference};
+use super::super::{Extent, Line, Ratios, ValueLevels, reference};
 
 /// See [`reference::activate_s8`].
 #[target_feature(enable = "avx2,fma")]
@@ -113,12 +113,12 @@ fn clamp(values: __m256i, least: i64, most: i64) -> __m256i {
     _mm256_blendv_epi8(values, least, _mm256_cmpgt_epi64(least, values))
 }
 
-/// See [`reference::value_levels`] and [`Line`]: the position on the line, rounded down, where it is far
+/// See [`reference::read_values`] and [`Line`]: the position on the line, rounded down, where it is far
 /// from a whole number; the thresholds themselves where it is near one.
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn value_levels(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) {
+pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
     let Some(line) = rule.line() else {
-        return reference::value_levels(rule, values, levels);
+        return reference::read_values(rule, values, levels);
     };
     let (slope, intercept) = (_mm256_set1_ps(line.slope), _mm256_set1_ps(line.intercept));
     let slack = 2.0 * Line::SLACK;
@@ -146,5 +146,6 @@ pub(super) fn value_levels(rule: &ValueLevels<'_>, values: &[f32], levels: &mut 
         }
     }
     let done = 8 * eights.len();
-    reference::value_levels(rule, rest, &mut levels[done..]);
+    reference::read_values(rule, rest, &mut levels[done..]);
+    reference::measure_values(values)
 }

@@ -3,10 +3,12 @@
 
 use core::arch::x86_64::*;
 
+use cic_model::quant::softmax_q16;
+
 use crate::outcome::Depth;
 
 use super::super::vector::Vector;
-use super::super::{LevelRows, Panels, SumRows, Table, dense, reference, sparse};
+use super::super::{Extent, LevelRows, Panels, SumRows, Table, dense, reference, sparse};
 
 pub(crate) static TABLE: Table = Table {
     sparse_s8,
@@ -16,7 +18,8 @@ pub(crate) static TABLE: Table = Table {
     requantize_rows_i16: reference::requantize_rows_i16,
     requantize_rows_i32: reference::requantize_rows_i32,
     code_levels: reference::code_levels,
-    value_levels: reference::value_levels,
+    read_values: reference::read_values,
+    softmax_q16,
     measure_counts,
     measure_values,
 };
@@ -28,9 +31,15 @@ fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
 }
 
 #[target_feature(enable = "sse4.1")]
-fn panels_s8(panels: &Panels<'_>, first: usize, levels: LevelRows<'_>, sums: &mut SumRows<'_>) {
+fn panels_s8(
+    panels: &Panels<'_>,
+    first: usize,
+    levels: LevelRows<'_>,
+    bias: Option<&[i32]>,
+    sums: &mut SumRows<'_>,
+) {
     // SAFETY: as above.
-    unsafe { dense::panels::<V16, 2, 4, 4>(panels, first, levels, sums) }
+    unsafe { dense::panels::<V16, 2, 4, 4>(panels, first, levels, bias, sums) }
 }
 
 #[target_feature(enable = "sse4.1")]
@@ -45,7 +54,7 @@ fn measure_counts(counts: &[u32]) -> Depth {
 }
 
 #[target_feature(enable = "sse4.1")]
-fn measure_values(values: &[f32]) -> (u32, u32) {
+fn measure_values(values: &[f32]) -> Extent {
     reference::measure_values(values)
 }
 
@@ -79,10 +88,10 @@ impl Vector for V16 {
     }
 
     #[inline(always)]
-    unsafe fn add_to(self, to: *mut i32) {
+    unsafe fn add_to(self, start: *const i32, to: *mut i32) {
         // SAFETY: see the impl.
         unsafe {
-            let sum = _mm_add_epi32(_mm_loadu_si128(to.cast()), self.0);
+            let sum = _mm_add_epi32(_mm_loadu_si128(start.cast()), self.0);
             _mm_storeu_si128(to.cast(), sum);
         }
     }

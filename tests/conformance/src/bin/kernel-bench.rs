@@ -238,7 +238,7 @@ impl Data {
                 let (Some(panels), Some(levels), Some(mut sums)) = (panels, levels, sums) else {
                     return;
                 };
-                kernels.panels_s8(&panels, 0, levels, &mut sums);
+                kernels.panels_s8(&panels, 0, levels, None, &mut sums);
             }),
         );
         let mut sums = vec![0.0; n * out_dim];

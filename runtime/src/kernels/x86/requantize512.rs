@@ -1,0 +1,430 @@
+//! What surrounds the sums, in registers of 64 bytes: requantisation, activation, levels of values,
+//! probabilities.
+
+use core::arch::x86_64::*;
+
+use cic_model::quant::{EXP_FRACTION_Q16, EXP_INTEGER_Q31, table_index};
+
+use crate::outcome::Depth;
+
+use super::super::{Extent, Line, Ratios, ValueLevels, reference};
+
+/// See [`reference::activate_s8`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn activate_s8(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
+    let Ok(table) = <&[u8; 256]>::try_from(table) else { return };
+    indices(sums, &ratios, levels);
+    for level in levels {
+        *level = table[usize::from(*level)];
+    }
+}
+
+/// See [`reference::activate_s8`]: 64 sums at a time are looked up in the table as in one of four registers.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) fn activate_vbmi(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
+    let Ok(entries) = <&[u8; 256]>::try_from(table) else { return };
+    // SAFETY: the table has four registers.
+    let entries = unsafe {
+        [0, 64, 128, 192].map(|at| _mm512_loadu_si512(entries.as_ptr().wrapping_add(at).cast()))
+    };
+    let (whole, rest) = sums.as_chunks::<64>();
+    for ((n, sums), levels) in whole.iter().enumerate().zip(levels.as_chunks_mut::<64>().0) {
+        let (mut indices, near) = indices_of_64(sums, &ratios, 64 * n);
+        if near != 0 {
+            let mut bytes = [0; 64];
+            // SAFETY: 64 bytes.
+            unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), indices) };
+            correct(sums, &ratios, 64 * n, near, &mut bytes);
+            // SAFETY: as above.
+            indices = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
+        }
+        // SAFETY: 64 bytes.
+        unsafe { _mm512_storeu_si512(levels.as_mut_ptr().cast(), look_up(entries, indices)) };
+    }
+    if rest.is_empty() {
+        return;
+    }
+    let done = 64 * whole.len();
+    let levels = &mut levels[done..];
+    indices(rest, &ratios.from(done), levels);
+    let mask = u64::MAX >> (64 - levels.len());
+    // SAFETY: the mask leaves out what is past the end.
+    unsafe {
+        let indices = _mm512_maskz_loadu_epi8(mask, levels.as_ptr().cast());
+        _mm512_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask, look_up(entries, indices));
+    }
+}
+
+/// Entries of a table in four registers.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn look_up([a, b, c, d]: [__m512i; 4], indices: __m512i) -> __m512i {
+    let low = _mm512_permutex2var_epi8(a, indices, b);
+    let high = _mm512_permutex2var_epi8(c, indices, d);
+    _mm512_mask_blend_epi8(_mm512_movepi8_mask(indices), low, high)
+}
+
+/// The indices of 64 sums, see [`indices`], and which of them are near a tie.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn indices_of_64(sums: &[i32; 64], ratios: &Ratios<'_>, first: usize) -> (__m512i, u64) {
+    let [a, b, c, d] = [0, 16, 32, 48].map(|at| (at, first + at));
+    let (a, near_a) = products(&sums[a.0..a.0 + 16], ratios, a.1, u16::MAX);
+    let (b, near_b) = products(&sums[b.0..b.0 + 16], ratios, b.1, u16::MAX);
+    let (c, near_c) = products(&sums[c.0..c.0 + 16], ratios, c.1, u16::MAX);
+    let (d, near_d) = products(&sums[d.0..d.0 + 16], ratios, d.1, u16::MAX);
+    // Narrowing limits to -128 ..= 127, and brings four sums of each in turn.
+    let ab = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+    let cd = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    let bytes = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(ab, cd));
+    let near = u64::from(near_a)
+        | u64::from(near_b) << 16
+        | u64::from(near_c) << 32
+        | u64::from(near_d) << 48;
+    (_mm512_xor_si512(bytes, _mm512_set1_epi8(i8::MIN)), near)
+}
+
+/// Replaces the indices near a tie by exact ones.
+#[cold]
+fn correct(sums: &[i32], ratios: &Ratios<'_>, first: usize, mut near: u64, indices: &mut [u8]) {
+    while near != 0 {
+        let lane = near.trailing_zeros() as usize;
+        indices[lane] = table_index(sums[lane], ratios.get(first + lane));
+        near &= near - 1;
+    }
+}
+
+/// See [`reference::requantize_rows_i16`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn rows_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
+    for (n, (sums, out)) in sums.chunks(16).zip(out.chunks_mut(16)).enumerate() {
+        let rounded = requantize(sums, &ratios, 16 * n).clamp(i16::MIN.into(), i16::MAX.into());
+        let mask = u16::MAX >> (16 - out.len());
+        // SAFETY: the mask leaves out what is past the end.
+        unsafe {
+            let halves = _mm512_cvtepi32_epi16(rounded);
+            _mm256_mask_storeu_epi16(out.as_mut_ptr(), mask, halves);
+        }
+    }
+}
+
+/// See [`reference::requantize_rows_i32`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
+    for (n, (sums, out)) in sums.chunks(16).zip(out.chunks_mut(16)).enumerate() {
+        let rounded = requantize(sums, &ratios, 16 * n).clamp(i32::MIN.into(), i32::MAX.into());
+        let mask = u16::MAX >> (16 - out.len());
+        // SAFETY: the mask leaves out what is past the end.
+        unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, rounded) };
+    }
+}
+
+/// See [`reference::code_levels`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn code_levels(codes: &[i16], offsets: &[i32], ratios: Ratios<'_>, levels: &mut [u8]) {
+    let (multipliers, shifts) = (ratios.multipliers(), ratios.shifts());
+    for (n, levels) in levels.chunks_mut(8).enumerate() {
+        let mask = u8::MAX >> (8 - levels.len());
+        let at = 8 * n;
+        // SAFETY: `levels` is as long as the others, and the mask leaves out what is past the end.
+        let (codes, offsets, multipliers, shifts) = unsafe {
+            (
+                _mm_maskz_loadu_epi16(mask, codes[at..].as_ptr()),
+                _mm256_maskz_loadu_epi32(mask, offsets[at..].as_ptr()),
+                _mm256_maskz_loadu_epi32(mask, multipliers[at..].as_ptr()),
+                _mm_maskz_loadu_epi8(mask.into(), shifts[at..].as_ptr().cast()),
+            )
+        };
+        // Code and offset together may need 33 bits, hence all in 64.
+        let sums = _mm512_add_epi64(_mm512_cvtepi16_epi64(codes), _mm512_cvtepi32_epi64(offsets));
+        let shifts = _mm512_cvtepu8_epi64(shifts);
+        let half = _mm512_srli_epi64::<1>(_mm512_sllv_epi64(_mm512_set1_epi64(1), shifts));
+        let product = _mm512_mullo_epi64(sums, _mm512_cvtepi32_epi64(multipliers));
+        let rounded = _mm512_srav_epi64(_mm512_add_epi64(product, half), shifts);
+        let level = _mm512_min_epi64(rounded, _mm512_set1_epi64(127));
+        let level = _mm512_cvtepi64_epi8(_mm512_max_epi64(level, _mm512_setzero_si512()));
+        // SAFETY: the mask leaves out what is past the end.
+        unsafe { _mm_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask.into(), level) };
+    }
+}
+
+/// The index of every sum in its activation table.
+///
+/// A product in single precision is off by at most 128 · 3 · 2⁻²⁴ within the table's range. Where it
+/// is further than that from a tie it rounds to the same whole number as the exact one; where it is
+/// not, the exact one decides.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn indices(sums: &[i32], ratios: &Ratios<'_>, out: &mut [u8]) {
+    for (n, (sums, out)) in sums.chunks(16).zip(out.chunks_mut(16)).enumerate() {
+        let mask = u16::MAX >> (16 - sums.len());
+        let (products, is_near_tie) = products(sums, ratios, 16 * n, mask);
+        let index = _mm_xor_si128(
+            _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(products)),
+            _mm_set1_epi8(i8::MIN),
+        );
+        match <&mut [u8; 16]>::try_from(&mut *out) {
+            // SAFETY: 16 bytes.
+            Ok(out) => unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), index) },
+            // SAFETY: the mask leaves out what is past the end.
+            Err(_) => unsafe { _mm_mask_storeu_epi8(out.as_mut_ptr().cast(), mask, index) },
+        }
+        if is_near_tie != 0 {
+            correct(sums, ratios, 16 * n, is_near_tie.into(), out);
+        }
+    }
+}
+
+/// Up to 16 sums by their ratios, limited to 127 above, and which of them are near a tie. Below −128 some
+/// may be called near that are far.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn products(sums: &[i32], ratios: &Ratios<'_>, first: usize, mask: u16) -> (__m512, u16) {
+    let multipliers = &ratios.multipliers()[first..first + sums.len()];
+    let shifts = &ratios.shifts()[first..first + sums.len()];
+    // SAFETY: the mask leaves out what is past the end.
+    let (sums, multipliers, shifts) = unsafe {
+        (
+            _mm512_maskz_loadu_epi32(mask, sums.as_ptr()),
+            _mm512_maskz_loadu_epi32(mask, multipliers.as_ptr()),
+            _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, shifts.as_ptr().cast())),
+        )
+    };
+    // 2^−shift, shift 0 ..= 62.
+    let power = _mm512_slli_epi32::<23>(_mm512_sub_epi32(_mm512_set1_epi32(127), shifts));
+    let ratio = _mm512_mul_ps(_mm512_cvtepi32_ps(multipliers), _mm512_castsi512_ps(power));
+    let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), ratio);
+    let product = _mm512_min_ps(product, _mm512_set1_ps(127.0));
+    let distance = _mm512_abs_ps(_mm512_reduce_ps::<0>(product));
+    let limit = _mm512_set1_ps(0.5 - 1.0 / 1024.0);
+    (product, _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(mask, distance, limit))
+}
+
+/// Requantised sums of 64 bits, even and odd ones.
+struct Rounded {
+    even: __m512i,
+    odd: __m512i,
+}
+
+/// Up to 16 sums and the ratios from `first` on: `(sum · multiplier + half) >> shift`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn requantize(sums: &[i32], ratios: &Ratios<'_>, first: usize) -> Rounded {
+    let mask = u16::MAX >> (16 - sums.len());
+    let multipliers = &ratios.multipliers()[first..first + sums.len()];
+    let shifts = &ratios.shifts()[first..first + sums.len()];
+    // SAFETY: the mask leaves out what is past the end.
+    let (sums, multipliers, shifts) = unsafe {
+        (
+            _mm512_maskz_loadu_epi32(mask, sums.as_ptr()),
+            _mm512_maskz_loadu_epi32(mask, multipliers.as_ptr()),
+            _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, shifts.as_ptr().cast())),
+        )
+    };
+    Rounded {
+        even: requantize_eight(sums, multipliers, _mm512_maskz_mov_epi32(0x5555, shifts)),
+        odd: requantize_eight(
+            _mm512_srli_epi64::<32>(sums),
+            _mm512_srli_epi64::<32>(multipliers),
+            _mm512_srli_epi64::<32>(shifts),
+        ),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn requantize_eight(sums: __m512i, multipliers: __m512i, shifts: __m512i) -> __m512i {
+    let half = _mm512_srli_epi64::<1>(_mm512_sllv_epi64(_mm512_set1_epi64(1), shifts));
+    let product = _mm512_add_epi64(_mm512_mul_epi32(sums, multipliers), half);
+    _mm512_srav_epi64(product, shifts)
+}
+
+impl Rounded {
+    /// In the order of the sums, limited to what 32 bits hold.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn clamp(self, least: i64, most: i64) -> __m512i {
+        let (least, most) = (_mm512_set1_epi64(least), _mm512_set1_epi64(most));
+        let even = _mm512_max_epi64(_mm512_min_epi64(self.even, most), least);
+        let odd = _mm512_max_epi64(_mm512_min_epi64(self.odd, most), least);
+        _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64::<32>(odd))
+    }
+}
+
+/// See [`reference::read_values`] and [`Line`]: the position on the line, rounded down, where it is far
+/// from a whole number; the thresholds themselves where it is near one.
+///
+/// Positions are in steps of 1/512 of a level, of 16 bits: a level is what is above the lower 9, and
+/// these tell how near the next whole number is. What lies outside the levels is put half-way into the
+/// first or the last one, which is far from both ends.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
+    const STEPS: f32 = 512.0;
+    // Two steps around a whole number: twice the slack to either side.
+    const _: () = assert!(2.0 * Line::SLACK * STEPS == 1.0);
+    let Some(line) = rule.line() else {
+        return reference::read_values(rule, values, levels);
+    };
+    // Products with powers of two are exact.
+    let slope = _mm512_set1_ps(line.slope * STEPS);
+    let intercept = _mm512_set1_ps(line.intercept * STEPS);
+    let (least, most) = (_mm512_set1_ps(0.5 * STEPS), _mm512_set1_ps(127.5 * STEPS));
+    let mut measured = Measured::new();
+    for (values, levels) in values.chunks(32).zip(levels.chunks_mut(32)) {
+        let mask = u32::MAX >> (32 - values.len());
+        // SAFETY: the mask leaves out what is past the end.
+        let halves = unsafe {
+            [
+                _mm512_maskz_loadu_ps(mask as u16, values.as_ptr()),
+                _mm512_maskz_loadu_ps((mask >> 16) as u16, values.as_ptr().wrapping_add(16)),
+            ]
+        };
+        let [a, b] = halves;
+        measured.add(a);
+        measured.add(b);
+        let a = _mm512_fmadd_ps(a, slope, intercept);
+        let b = _mm512_fmadd_ps(b, slope, intercept);
+        let a = _mm512_cvttps_epi32(_mm512_max_ps(_mm512_min_ps(a, most), least));
+        let b = _mm512_cvttps_epi32(_mm512_max_ps(_mm512_min_ps(b, most), least));
+        let position = _mm512_permutexvar_epi64(
+            _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7),
+            _mm512_packus_epi32(a, b),
+        );
+        let whole = _mm512_cvtepi16_epi8(_mm512_srli_epi16::<9>(position));
+        match <&mut [u8; 32]>::try_from(&mut *levels) {
+            // SAFETY: 32 bytes.
+            Ok(levels) => unsafe { _mm256_storeu_si256(levels.as_mut_ptr().cast(), whole) },
+            // SAFETY: the mask leaves out what is past the end.
+            Err(_) => unsafe { _mm256_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask, whole) },
+        }
+        let step = _mm512_add_epi16(position, _mm512_set1_epi16(1));
+        let step = _mm512_and_si512(step, _mm512_set1_epi16(511));
+        let mut near = mask & _mm512_cmple_epu16_mask(step, _mm512_set1_epi16(1));
+        while near != 0 {
+            let lane = near.trailing_zeros() as usize;
+            levels[lane] = rule.level(values[lane]);
+            near &= near - 1;
+        }
+    }
+    measured.extent()
+}
+
+/// See [`reference::measure_counts`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn measure_counts(counts: &[u32]) -> Depth {
+    reference::measure_counts(counts)
+}
+
+/// See [`reference::measure_values`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn measure_values(values: &[f32]) -> Extent {
+    let mut measured = Measured::new();
+    for values in values.chunks(16) {
+        let mask = u16::MAX >> (16 - values.len());
+        // SAFETY: the mask leaves out what is past the end.
+        measured.add(unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) });
+    }
+    measured.extent()
+}
+
+/// The extent of values so far.
+struct Measured {
+    largest: __m512i,
+    n_set: u32,
+}
+
+impl Measured {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn new() -> Self {
+        Self { largest: _mm512_setzero_si512(), n_set: 0 }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn add(&mut self, values: __m512) {
+        self.largest = _mm512_max_epu32(self.largest, _mm512_castps_si512(values));
+        self.n_set += _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(values, _mm512_setzero_ps()).count_ones();
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn extent(self) -> Extent {
+        Extent { largest_bits: _mm512_reduce_max_epu32(self.largest), n_set: self.n_set }
+    }
+}
+
+/// See [`cic_model::quant::softmax_q16`], eight classes at a time in 64 bits.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn softmax_q16(logits: &[i32], inv_temperature_q16: u32, probabilities: &mut [u32]) {
+    let mut max = _mm512_set1_epi32(i32::MIN);
+    for logits in logits.chunks(16) {
+        let mask = u16::MAX >> (16 - logits.len());
+        // SAFETY: the mask leaves out what is past the end.
+        max = unsafe {
+            _mm512_mask_max_epi32(max, mask, max, _mm512_maskz_loadu_epi32(mask, logits.as_ptr()))
+        };
+    }
+    let max = _mm512_set1_epi64(_mm512_reduce_max_epi32(max).into());
+    let inv_temperature = _mm512_set1_epi64(inv_temperature_q16.into());
+    let mut sum = _mm512_setzero_si512();
+    for (logits, probabilities) in logits.chunks(8).zip(probabilities.chunks_mut(8)) {
+        let mask = u8::MAX >> (8 - probabilities.len());
+        // SAFETY: the mask leaves out what is past the end.
+        let logits = unsafe { _mm256_maskz_loadu_epi32(mask, logits.as_ptr()) };
+        let distance = _mm512_sub_epi64(max, _mm512_cvtepi32_epi64(logits));
+        let exponential = _mm512_maskz_mov_epi64(mask, exp_neg_q31(distance, inv_temperature));
+        sum = _mm512_add_epi64(sum, exponential);
+        // SAFETY: as above.
+        unsafe {
+            let words = _mm512_cvtepi64_epi32(exponential);
+            _mm256_mask_storeu_epi32(probabilities.as_mut_ptr().cast(), mask, words);
+        }
+    }
+    let sum = (_mm512_reduce_add_epi64(sum) as u64).max(1 << 31);
+    let reciprocal = _mm512_set1_epi64(((1 << 47) / sum) as i64);
+    let sum = _mm512_set1_epi64(sum as i64);
+    for probabilities in probabilities.chunks_mut(8) {
+        let mask = u8::MAX >> (8 - probabilities.len());
+        // SAFETY: as above.
+        let words = unsafe { _mm256_maskz_loadu_epi32(mask, probabilities.as_ptr().cast()) };
+        let exponential = _mm512_cvtepu32_epi64(words);
+        let quotient = _mm512_srli_epi64::<31>(_mm512_mul_epu32(exponential, reciprocal));
+        let rest = _mm512_sub_epi64(
+            _mm512_slli_epi64::<16>(exponential),
+            _mm512_mullo_epi64(quotient, sum),
+        );
+        let is_short = _mm512_cmpge_epu64_mask(rest, sum);
+        let quotient = _mm512_mask_add_epi64(quotient, is_short, quotient, _mm512_set1_epi64(1));
+        // SAFETY: as above.
+        unsafe {
+            let words = _mm512_cvtepi64_epi32(quotient);
+            _mm256_mask_storeu_epi32(probabilities.as_mut_ptr().cast(), mask, words);
+        }
+    }
+}
+
+/// `exp(−distance · inv_temperature)` in Q31. Both factors are below 2³².
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn exp_neg_q31(distance: __m512i, inv_temperature: __m512i) -> __m512i {
+    let distance_q16 = _mm512_srli_epi64::<16>(_mm512_mul_epu32(distance, inv_temperature));
+    let distance_q8 =
+        _mm512_srli_epi64::<8>(_mm512_add_epi64(distance_q16, _mm512_set1_epi64(128)));
+    let is_near = _mm512_cmplt_epu64_mask(distance_q8, _mm512_set1_epi64(16 << 8));
+    let distance_q8 = _mm512_maskz_mov_epi64(is_near, distance_q8);
+    let place = _mm512_and_si512(distance_q8, _mm512_set1_epi64(255));
+    // SAFETY: 16 entries, and places below 256 in a table of as many.
+    let (integers, fraction) = unsafe {
+        (
+            _mm512_loadu_si512(EXP_INTEGER_Q31.as_ptr().cast()),
+            _mm512_i64gather_epi32::<4>(place, EXP_FRACTION_Q16.as_ptr().cast()),
+        )
+    };
+    // Of the 16 words the even ones are asked for; the odd ones find entry 0 and are not multiplied.
+    let integer = _mm512_permutexvar_epi32(_mm512_srli_epi64::<8>(distance_q8), integers);
+    let product = _mm512_mul_epu32(integer, _mm512_cvtepu32_epi64(fraction));
+    let rounded = _mm512_add_epi64(product, _mm512_set1_epi64(1 << 15));
+    _mm512_maskz_mov_epi64(is_near, _mm512_srli_epi64::<16>(rounded))
+}
