@@ -309,6 +309,7 @@ impl From<BatchError> for Status {
             BatchError::Shape => Self::BadShape,
             BatchError::Model(_) => Self::NotOpened,
             BatchError::Run(_) => Self::Refused,
+            BatchError::Threads => Self::Internal,
         }
     }
 }

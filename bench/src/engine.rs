@@ -5,12 +5,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use cic_model::{AlignedBytes, Model, ModelError};
+use cic_runtime::threads::Workers;
 use cic_runtime::{Numbers, Outcome, RunError, S8Numbers, S8Session, Sample};
 
 use crate::Chain;
-
-/// Cells that run together.
-pub const TILE: usize = 32;
 
 /// An int8 model that is ready to run. Model and packed weights stay until the process ends, as the
 /// session borrows them; a benchmark makes one per shape.
@@ -19,6 +17,8 @@ pub struct Engine {
     bytes: &'static [u8],
     session: S8Session<'static>,
     scratch: Vec<u32>,
+    /// Made when first asked for.
+    workers: Option<Workers>,
 }
 
 /// Inputs of a batch, of the same genes as the model.
@@ -66,6 +66,8 @@ pub enum BatchError {
     Model(ModelError),
     /// The runtime refused a row.
     Run(RunError),
+    /// Threads could not be started.
+    Threads,
 }
 
 impl Engine {
@@ -76,8 +78,8 @@ impl Engine {
         let session = S8Session::new(model, 0)?;
         let packed = vec![0; session.packed_len()].leak();
         let session = session.with_packed(packed)?;
-        let scratch = vec![0; session.tile_scratch_len(TILE).div_ceil(4)];
-        Ok(Self { bytes, session, scratch })
+        let scratch = vec![0; session.tile_scratch_len(session.tile_len()).div_ceil(4)];
+        Ok(Self { bytes, session, scratch, workers: None })
     }
 
     /// Bytes of the model.
@@ -97,7 +99,16 @@ impl Engine {
         threads: usize,
         outputs: &mut Outputs<'_>,
     ) -> Result<(), BatchError> {
-        run_rows(&self.session, rows, threads, &mut self.scratch, outputs)
+        if threads <= 1 {
+            return run_rows(&self.session, rows, &mut self.scratch, outputs);
+        }
+        let workers = match self.workers.take().filter(|workers| workers.len() == threads) {
+            Some(workers) => workers,
+            None => Workers::new(threads, &self.session).map_err(|_| BatchError::Threads)?,
+        };
+        let result = run_on_threads(&self.session, rows, &workers, outputs);
+        self.workers = Some(workers);
+        result
     }
 
     /// Time from the bytes of the model to the result of the first row of a batch.
@@ -126,16 +137,13 @@ impl Engine {
     }
 }
 
-/// Runs rows on a session: a single one alone, more in tiles. `threads` is how many threads may
-/// take part; the runtime uses one.
+/// Runs rows on a session: a single one alone, more in tiles.
 pub fn run_rows(
     session: &S8Session<'_>,
     rows: Rows<'_>,
-    threads: usize,
     scratch: &mut [u32],
     outputs: &mut Outputs<'_>,
 ) -> Result<(), BatchError> {
-    let _ = threads;
     let n_genes = session.model().n_genes();
     let n_rows = rows.len(n_genes).ok_or(BatchError::Shape)?;
     if n_rows == 1 {
@@ -143,20 +151,42 @@ pub fn run_rows(
         let outcome = session.run(&sample, None, scratch).map_err(BatchError::Run)?;
         return outputs.put(0, &outcome, session);
     }
-    for first in (0..n_rows).step_by(TILE) {
-        let n = TILE.min(n_rows - first);
-        let mut samples = [Sample::DenseValues { values: &[], total: None }; TILE];
-        for (row, sample) in (first..first + n).zip(&mut samples) {
-            *sample = rows.sample(row, n_genes).ok_or(BatchError::Shape)?;
-        }
+    let samples = rows.samples(n_genes)?;
+    for (n, samples) in samples.chunks(session.tile_len()).enumerate() {
         let tile = session
-            .run_tile(&samples[..n], None, scratch)
+            .run_tile(samples, None, scratch)
             .map_err(|error| BatchError::Run(error.error))?;
-        for cell in 0..n {
-            outputs.put(first + cell, &tile.outcome(cell), session)?;
+        for cell in 0..samples.len() {
+            outputs.put(n * session.tile_len() + cell, &tile.outcome(cell), session)?;
         }
     }
     Ok(())
+}
+
+/// Runs rows on several threads. Codes are not asked for.
+fn run_on_threads(
+    session: &S8Session<'_>,
+    rows: Rows<'_>,
+    workers: &Workers,
+    outputs: &mut Outputs<'_>,
+) -> Result<(), BatchError> {
+    let samples = rows.samples(session.model().n_genes())?;
+    let n_classes = session.model().n_leaves();
+    if outputs.probabilities.len() != samples.len() * n_classes || !outputs.codes.is_empty() {
+        return Err(BatchError::Shape);
+    }
+    let store = |outcome: &Outcome<S8Numbers<'_>>, out: &mut [f32]| put(outcome, out);
+    workers
+        .run(session, &samples, None, outputs.probabilities, n_classes, store)
+        .map_err(|error| BatchError::Run(error.error))
+}
+
+/// Writes the probabilities of one row; zeros for a cell without numbers, which is an empty one.
+fn put(outcome: &Outcome<S8Numbers<'_>>, probabilities: &mut [f32]) {
+    let Some(numbers) = &outcome.numbers else { return probabilities.fill(0.0) };
+    for (to, &probability) in probabilities.iter_mut().zip(numbers.probabilities) {
+        *to = probability as f32 / 65_536.0;
+    }
 }
 
 impl<'a> Rows<'a> {
@@ -172,6 +202,11 @@ impl<'a> Rows<'a> {
                 fits.then(|| indptr.len() - 1)
             }
         }
+    }
+
+    fn samples(&self, n_genes: usize) -> Result<Vec<Sample<'a>>, BatchError> {
+        let n_rows = self.len(n_genes).ok_or(BatchError::Shape)?;
+        (0..n_rows).map(|row| self.sample(row, n_genes).ok_or(BatchError::Shape)).collect()
     }
 
     fn sample(&self, row: usize, n_genes: usize) -> Option<Sample<'a>> {
@@ -190,7 +225,7 @@ impl<'a> Rows<'a> {
 }
 
 impl Outputs<'_> {
-    /// Writes one row; zeros for a cell without numbers, which is an empty one.
+    /// Writes one row.
     fn put(
         &mut self,
         row: usize,
@@ -202,13 +237,8 @@ impl Outputs<'_> {
             .probabilities
             .get_mut(row * n_classes..(row + 1) * n_classes)
             .ok_or(BatchError::Shape)?;
-        let Some(numbers) = &outcome.numbers else {
-            probabilities.fill(0.0);
-            return Ok(());
-        };
-        for (to, &probability) in probabilities.iter_mut().zip(numbers.probabilities) {
-            *to = probability as f32 / 65_536.0;
-        }
+        put(outcome, probabilities);
+        let Some(numbers) = &outcome.numbers else { return Ok(()) };
         if !self.codes.is_empty() {
             let width = session.model().code_dim();
             let code = self.codes.get_mut(row * width..(row + 1) * width);
@@ -227,6 +257,7 @@ impl fmt::Display for BatchError {
             Self::Shape => write!(f, "lengths of inputs or outputs do not fit the model"),
             Self::Model(error) => error.fmt(f),
             Self::Run(error) => error.fmt(f),
+            Self::Threads => write!(f, "threads could not be started"),
         }
     }
 }

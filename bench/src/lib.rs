@@ -6,4 +6,4 @@ mod engine;
 pub mod limits;
 
 pub use case::Chain;
-pub use engine::{BatchError, Engine, Opening, Outputs, Rows, TILE, run_rows};
+pub use engine::{BatchError, Engine, Opening, Outputs, Rows, run_rows};

@@ -57,7 +57,7 @@ fn main() {
         let mut memory = vec![0; session.packed_len()];
         let packed = session.with_packed(&mut memory).expect("packed");
         for (what, samples) in [("sparse", &sparse), ("dense", &dense)] {
-            for tile in [1, 16, 32] {
+            for tile in [1, 16, 32, 128] {
                 for (how, session) in [("stored", &session), ("packed", &packed)] {
                     let name =
                         format!("{:12} {what:6} tiles of {tile:2} {how}", kernels.isa().name());

@@ -13,14 +13,12 @@ use crate::presence::Presence;
 use crate::s8::{S8Session, TileError};
 use crate::sample::Sample;
 
-/// Cells of a tile.
-pub const TILE: usize = 32;
-
 /// Threads with scratch of their own.
 #[derive(Debug)]
 pub struct Workers {
     pool: rayon::ThreadPool,
     scratch: Vec<Mutex<Vec<u32>>>,
+    tile_len: usize,
 }
 
 impl Workers {
@@ -30,10 +28,11 @@ impl Workers {
         session: &S8Session<'_>,
     ) -> Result<Self, rayon::ThreadPoolBuildError> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build()?;
-        let words = session.tile_scratch_len(TILE) / 4;
+        let tile_len = session.tile_len();
+        let words = session.tile_scratch_len(tile_len) / 4;
         let scratch =
             (0..pool.current_num_threads()).map(|_| Mutex::new(std::vec![0; words])).collect();
-        Ok(Self { pool, scratch })
+        Ok(Self { pool, scratch, tile_len })
     }
 
     /// Number of threads.
@@ -73,13 +72,16 @@ impl Workers {
             }
             Ok(())
         };
+        // Shorter tiles where there would not be two for every thread: nobody waits long for the last.
+        let share = samples.len().div_ceil(2 * self.len());
+        let tile_len = if self.len() == 1 { self.tile_len } else { share.clamp(1, self.tile_len) };
         self.pool.install(|| {
             samples
-                .par_chunks(TILE)
-                .zip(out.par_chunks_mut(TILE * width.max(1)))
+                .par_chunks(tile_len)
+                .zip(out.par_chunks_mut(tile_len * width.max(1)))
                 .with_max_len(1)
                 .enumerate()
-                .map(|(n, (samples, out))| one_tile(n * TILE, samples, out))
+                .map(|(n, (samples, out))| one_tile(n * tile_len, samples, out))
                 .reduce(|| Ok(()), |a, b| a.and(b))
         })
     }

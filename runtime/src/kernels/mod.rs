@@ -20,6 +20,7 @@
 //!
 //! Those of f32 and f16 models are in [`float`].
 
+mod crossover;
 pub mod float;
 mod isa;
 mod operands;
@@ -126,17 +127,6 @@ impl Kernels {
     /// The instruction set.
     pub fn isa(&self) -> Isa {
         self.isa
-    }
-
-    /// From what share of inputs above zero, in percent, summing all inputs in panels beats summing
-    /// listed ones, for so many cells at a time; `None` where it never does.
-    pub(crate) fn dense_from_percent(&self, n_rows: usize) -> Option<usize> {
-        match self.isa {
-            Isa::Amx if n_rows >= 16 => Some(5),
-            Isa::Scalar => None,
-            _ if n_rows >= 4 => Some(35),
-            _ => None,
-        }
     }
 
     /// See [`reference::sparse_s8`]. Genes whose column is not in `weights` add nothing.

@@ -276,7 +276,7 @@ impl Line {
     /// How far from a whole number the line may be at a threshold. A value whose own position is
     /// twice as far from all whole numbers has the level that the position is rounded down to,
     /// because products and sums of floats never decrease when a factor or term increases.
-    pub const SLACK: f32 = 1.0 / 1024.0;
+    pub const SLACK: f32 = 1.0 / 8192.0;
 
     /// The line of a profile, where its thresholds lie on one. Scaled kinds do not: theirs grow
     /// exponentially.

@@ -14,7 +14,7 @@ use cic_model::rules::RejectReason;
 use cic_model::{Dtype, Model, StageKind};
 
 use crate::error::RunError;
-use crate::kernels::{Kernels, LevelRows, Line, Panels, Ratios, SumRows, panel_of};
+use crate::kernels::{Isa, Kernels, LevelRows, Line, Panels, Ratios, SumRows, panel_of};
 use crate::outcome::{Depth, Outcome, S8Numbers};
 use crate::presence::{Presence, measure};
 use crate::sample::{CheckedSample, Sample};
@@ -121,6 +121,16 @@ impl<'m> S8Session<'m> {
         4 * self.shape.words(n_samples)
     }
 
+    /// How many cells at a time run best, see [`S8Session::run_tile`].
+    pub fn tile_len(&self) -> usize {
+        let first = self.model.stage(StageKind::Encoder).first();
+        let panels = first.and_then(|layer| match Operand::stored(layer) {
+            Operand::Panels(panels) => Some(panels),
+            _ => self.packed_panels(layer, 0),
+        });
+        Kernels::tile_len(panels.as_ref())
+    }
+
     /// Bytes that [`S8Session::with_packed`] needs.
     pub fn packed_len(&self) -> usize {
         match self.layers().map(|layer| operand::packed_len(layer)).sum() {
@@ -213,7 +223,7 @@ impl<'m> S8Session<'m> {
     }
 
     /// Types several cells together, which costs less than one after another where weights are in
-    /// panels; 32 is a good number. The results are those of [`S8Session::run`]. `scratch` has at
+    /// panels; [`S8Session::tile_len`] is a good number. The results are those of [`S8Session::run`]. `scratch` has at
     /// least [`S8Session::tile_scratch_len`] bytes.
     pub fn run_tile<'s>(
         &self,
@@ -447,15 +457,16 @@ impl<'m> S8Session<'m> {
     /// How the first layer is summed for these samples: over listed inputs or over all.
     fn first_operand(&self, layer: &Layer<'m>, samples: &[Sample<'_>]) -> Operand<'m> {
         let stored = Operand::stored(layer);
-        if !matches!(stored, Operand::GeneMajor) || self.packed.is_empty() {
+        let Some(panels) = self.packed_panels(layer, 0) else { return stored };
+        if self.kernels.isa() == Isa::Scalar {
             return stored;
         }
-        let Some(percent) = self.kernels.dense_from_percent(samples.len()) else { return stored };
+        let percent = self.kernels.dense_from_percent(&panels, samples.len());
         let listed: usize = samples.iter().map(Sample::n_listed).sum();
-        if listed * 100 < percent * samples.len() * layer.in_dim() {
-            return stored;
+        match listed * 100 < percent * samples.len() * layer.in_dim() {
+            true => stored,
+            false => Operand::Panels(panels),
         }
-        self.packed_panels(layer, 0).unwrap_or(stored)
     }
 
     /// Bias and correction of one cell.
@@ -585,20 +596,20 @@ impl<'m> S8Session<'m> {
             let epilogue = stage::epilogue(layer)?;
             let operand = match Operand::stored(layer) {
                 stored @ Operand::Panels(_) => stored,
-                stored => self.packed_panels(layer, index).unwrap_or(stored),
+                stored => self.packed_panels(layer, index).map_or(stored, Operand::Panels),
             };
             Some(Step { layer, epilogue, operand })
         })
     }
 
     /// A layer in the panels of [`S8Session::with_packed`].
-    fn packed_panels(&self, layer: &Layer<'m>, index: usize) -> Option<Operand<'m>> {
-        if self.packed.is_empty() {
+    fn packed_panels(&self, layer: &Layer<'m>, index: usize) -> Option<Panels<'m>> {
+        if self.packed.is_empty() || operand::packed_len(layer) == 0 {
             return None;
         }
         let at: usize = self.layers().take(index).map(operand::packed_len).sum();
         let bytes = self.packed.get(at..at + operand::packed_len(layer))?;
-        operand::packed(layer, bytes).map(Operand::Panels)
+        operand::packed(layer, bytes)
     }
 }
 

@@ -122,9 +122,6 @@ pub struct TileRunner<'m> {
 }
 
 impl<'m> TileRunner<'m> {
-    /// Cells of a tile.
-    pub const LEN: usize = 32;
-
     /// With a session (of packed weights where batches are to be fast) for files that have the genes
     /// of `present`: its mask and correction, where some are missing. `None` for profiles whose zeros
     /// are values, which sparse rows leave out.
@@ -132,7 +129,7 @@ impl<'m> TileRunner<'m> {
         if !session.profile().is_sparse() {
             return None;
         }
-        let scratch = vec![0; session.tile_scratch_len(Self::LEN) / 4];
+        let scratch = vec![0; session.tile_scratch_len(session.tile_len()) / 4];
         Some(Self { session, scratch, present, counts: Vec::new() })
     }
 
@@ -153,9 +150,10 @@ impl<'m> TileRunner<'m> {
             // Integers below 2²⁴ by the contract of the rows; `as` saturates otherwise.
             self.counts.extend(rows.data.iter().map(|&value| value as u32));
         }
-        let mut samples = Vec::with_capacity(Self::LEN);
-        for first in (0..rows.n_rows()).step_by(Self::LEN) {
-            let end = (first + Self::LEN).min(rows.n_rows());
+        let tile_len = self.session.tile_len();
+        let mut samples = Vec::with_capacity(tile_len);
+        for first in (0..rows.n_rows()).step_by(tile_len) {
+            let end = (first + tile_len).min(rows.n_rows());
             samples.clear();
             for (row, &total) in (first..end).zip(&totals[first..end]) {
                 let (genes, values) = rows.row(row);

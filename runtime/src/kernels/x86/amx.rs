@@ -20,6 +20,7 @@
 use core::arch::asm;
 use core::arch::x86_64::*;
 
+use super::super::crossover::LARGE;
 use super::super::operands::COLUMN;
 use super::super::{LevelRows, Panels, SumRows, Table};
 use super::avx512vnni;
@@ -34,9 +35,6 @@ const TILE_INPUTS: usize = 64;
 
 /// Rows of a tile.
 const TILE_ROWS: usize = 16;
-
-/// Bytes of a layer from which on its weights are not expected to be near.
-const LARGE: usize = 1 << 20;
 
 /// Whether processor and operating system have byte tiles, and let this process use them.
 pub(super) fn is_usable() -> bool {

@@ -73,15 +73,13 @@ fn indices_of_64(sums: &[i32; 64], ratios: &Ratios<'_>, first: usize) -> (__m512
     let (b, near_b) = products(&sums[b.0..b.0 + 16], ratios, b.1, u16::MAX);
     let (c, near_c) = products(&sums[c.0..c.0 + 16], ratios, c.1, u16::MAX);
     let (d, near_d) = products(&sums[d.0..d.0 + 16], ratios, d.1, u16::MAX);
-    // Narrowing limits to -128 ..= 127, and brings four sums of each in turn.
-    let ab = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
-    let cd = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
-    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    let bytes = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(ab, cd));
-    let near = u64::from(near_a)
-        | u64::from(near_b) << 16
-        | u64::from(near_c) << 32
-        | u64::from(near_d) << 48;
+    let bytes = narrowed(
+        _mm512_cvtps_epi32(a),
+        _mm512_cvtps_epi32(b),
+        _mm512_cvtps_epi32(c),
+        _mm512_cvtps_epi32(d),
+    );
+    let near = of_64(near_a, near_b, near_c, near_d);
     (_mm512_xor_si512(bytes, _mm512_set1_epi8(i8::MIN)), near)
 }
 
@@ -151,7 +149,8 @@ pub(super) fn code_levels(codes: &[i16], offsets: &[i32], ratios: Ratios<'_>, le
 
 /// The index of every sum in its activation table.
 ///
-/// A product in single precision is off by at most 128 · 3 · 2⁻²⁴ within the table's range. Where it
+/// A product in single precision is off by at most 128 · 4 · 2⁻²⁴, half of what counts as near, within
+/// the table's range. Where it
 /// is further than that from a tie it rounds to the same whole number as the exact one; where it is
 /// not, the exact one decides.
 #[inline]
@@ -197,7 +196,7 @@ fn products(sums: &[i32], ratios: &Ratios<'_>, first: usize, mask: u16) -> (__m5
     let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), ratio);
     let product = _mm512_min_ps(product, _mm512_set1_ps(127.0));
     let distance = _mm512_abs_ps(_mm512_reduce_ps::<0>(product));
-    let limit = _mm512_set1_ps(0.5 - 1.0 / 1024.0);
+    let limit = _mm512_set1_ps(0.5 - 1.0 / 16_384.0);
     (product, _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(mask, distance, limit))
 }
 
@@ -255,59 +254,95 @@ impl Rounded {
 /// See [`reference::read_values`] and [`Line`]: the position on the line, rounded down, where it is far
 /// from a whole number; the thresholds themselves where it is near one.
 ///
-/// Positions are in steps of 1/512 of a level, of 16 bits: a level is what is above the lower 9, and
-/// these tell how near the next whole number is. What lies outside the levels is put half-way into the
-/// first or the last one, which is far from both ends.
+/// What lies outside the levels is put half-way into the first or the last one, which is far from both
+/// ends.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
-    const STEPS: f32 = 512.0;
-    // Two steps around a whole number: twice the slack to either side.
-    const _: () = assert!(2.0 * Line::SLACK * STEPS == 1.0);
     let Some(line) = rule.line() else {
         return reference::read_values(rule, values, levels);
     };
-    // Products with powers of two are exact.
-    let slope = _mm512_set1_ps(line.slope * STEPS);
-    let intercept = _mm512_set1_ps(line.intercept * STEPS);
-    let (least, most) = (_mm512_set1_ps(0.5 * STEPS), _mm512_set1_ps(127.5 * STEPS));
+    let line = (_mm512_set1_ps(line.slope), _mm512_set1_ps(line.intercept));
     let mut measured = Measured::new();
-    for (values, levels) in values.chunks(32).zip(levels.chunks_mut(32)) {
-        let mask = u32::MAX >> (32 - values.len());
-        // SAFETY: the mask leaves out what is past the end.
-        let halves = unsafe {
+    let (whole, rest) = values.as_chunks::<64>();
+    for (values, levels) in whole.iter().zip(levels.as_chunks_mut::<64>().0) {
+        let at = values.as_ptr();
+        // SAFETY: 64 floats.
+        let [a, b, c, d] = unsafe {
             [
-                _mm512_maskz_loadu_ps(mask as u16, values.as_ptr()),
-                _mm512_maskz_loadu_ps((mask >> 16) as u16, values.as_ptr().wrapping_add(16)),
+                _mm512_loadu_ps(at),
+                _mm512_loadu_ps(at.add(16)),
+                _mm512_loadu_ps(at.add(32)),
+                _mm512_loadu_ps(at.add(48)),
             ]
         };
-        let [a, b] = halves;
         measured.add(a);
         measured.add(b);
-        let a = _mm512_fmadd_ps(a, slope, intercept);
-        let b = _mm512_fmadd_ps(b, slope, intercept);
-        let a = _mm512_cvttps_epi32(_mm512_max_ps(_mm512_min_ps(a, most), least));
-        let b = _mm512_cvttps_epi32(_mm512_max_ps(_mm512_min_ps(b, most), least));
-        let position = _mm512_permutexvar_epi64(
-            _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7),
-            _mm512_packus_epi32(a, b),
-        );
-        let whole = _mm512_cvtepi16_epi8(_mm512_srli_epi16::<9>(position));
-        match <&mut [u8; 32]>::try_from(&mut *levels) {
-            // SAFETY: 32 bytes.
-            Ok(levels) => unsafe { _mm256_storeu_si256(levels.as_mut_ptr().cast(), whole) },
-            // SAFETY: the mask leaves out what is past the end.
-            Err(_) => unsafe { _mm256_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask, whole) },
+        measured.add(c);
+        measured.add(d);
+        let (a, near_a) = position(a, line);
+        let (b, near_b) = position(b, line);
+        let (c, near_c) = position(c, line);
+        let (d, near_d) = position(d, line);
+        // SAFETY: 64 bytes.
+        unsafe { _mm512_storeu_si512(levels.as_mut_ptr().cast(), narrowed(a, b, c, d)) };
+        let near = of_64(near_a, near_b, near_c, near_d);
+        if near != 0 {
+            look_closer(rule, values, near, levels);
         }
-        let step = _mm512_add_epi16(position, _mm512_set1_epi16(1));
-        let step = _mm512_and_si512(step, _mm512_set1_epi16(511));
-        let mut near = mask & _mm512_cmple_epu16_mask(step, _mm512_set1_epi16(1));
-        while near != 0 {
-            let lane = near.trailing_zeros() as usize;
-            levels[lane] = rule.level(values[lane]);
-            near &= near - 1;
+    }
+    let levels = levels.get_mut(64 * whole.len()..).unwrap_or_default();
+    for (values, levels) in rest.chunks(16).zip(levels.chunks_mut(16)) {
+        let mask = u16::MAX >> (16 - values.len());
+        // SAFETY: the mask leaves out what is past the end.
+        let loaded = unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) };
+        measured.add(loaded);
+        let (whole, near) = position(loaded, line);
+        // SAFETY: as above.
+        unsafe {
+            _mm_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask, _mm512_cvtepi32_epi8(whole));
+        }
+        if near & mask != 0 {
+            look_closer(rule, values, (near & mask).into(), levels);
         }
     }
     measured.extent()
+}
+
+/// Positions on a line, rounded down to 0 ..= 127, and which of them are near a whole number.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn position(values: __m512, (slope, intercept): (__m512, __m512)) -> (__m512i, u16) {
+    let position = _mm512_fmadd_ps(values, slope, intercept);
+    let position = _mm512_min_ps(position, _mm512_set1_ps(127.5));
+    let position = _mm512_max_ps(position, _mm512_set1_ps(0.5));
+    let distance = _mm512_abs_ps(_mm512_reduce_ps::<0>(position));
+    let near = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(distance, _mm512_set1_ps(2.0 * Line::SLACK));
+    (_mm512_cvttps_epi32(position), near)
+}
+
+/// Replaces the levels near a whole number by those of the thresholds.
+#[cold]
+fn look_closer(rule: &ValueLevels<'_>, values: &[f32], mut near: u64, levels: &mut [u8]) {
+    while near != 0 {
+        let lane = near.trailing_zeros() as usize;
+        levels[lane] = rule.level(values[lane]);
+        near &= near - 1;
+    }
+}
+
+/// 64 words as bytes, limited to −128 ..= 127. Narrowing brings four words of each register in turn.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn narrowed(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> __m512i {
+    let (ab, cd) = (_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_permutexvar_epi32(order, _mm512_packs_epi16(ab, cd))
+}
+
+/// Masks of four registers as one.
+#[inline]
+fn of_64(a: u16, b: u16, c: u16, d: u16) -> u64 {
+    u64::from(a) | u64::from(b) << 16 | u64::from(c) << 32 | u64::from(d) << 48
 }
 
 /// See [`reference::measure_counts`].

@@ -1,0 +1,39 @@
+//! When summing all inputs, in panels, is quicker than summing listed ones.
+
+use super::{Isa, Kernels, Panels};
+
+/// Bytes of a layer from which on its weights are not expected to stay in the nearest memory.
+pub(super) const LARGE: usize = 1 << 20;
+
+impl Kernels {
+    /// From what share of listed inputs on, in percent, panels are quicker, for so many cells at a time.
+    /// One cell uses a weight once either way; more share those of panels, which counts the more the
+    /// farther these come from.
+    ///
+    /// Measured: `cic-bench` with the default shape, `18000,512,128,30,64,40 3` and `3000,128,30,24 2` at
+    /// shares of zeros from 0.3 to 0.97, lines `stored` against lines `packed`; ADR 0013 has the table.
+    pub(crate) fn dense_from_percent(&self, panels: &Panels<'_>, n_rows: usize) -> usize {
+        let is_large = panels.weights().len() >= LARGE;
+        let by_rows = match (self.isa(), is_large) {
+            (Isa::Amx, false) => [35, 15, 10, 8],
+            (Isa::Amx, true) => [25, 15, 9, 6],
+            (Isa::AvxVnni | Isa::Avx512Vnni, false) => [35, 35, 35, 35],
+            (Isa::AvxVnni | Isa::Avx512Vnni, true) => [25, 18, 13, 10],
+            (_, false) => [60, 60, 60, 60],
+            (_, true) => [30, 20, 18, 16],
+        };
+        match n_rows {
+            0..4 => 80,
+            4..8 => by_rows[0],
+            8..16 => by_rows[1],
+            16..32 => by_rows[2],
+            _ => by_rows[3],
+        }
+    }
+
+    /// Cells that run together best: enough to share weights that come from afar, and no more than
+    /// stay near otherwise.
+    pub(crate) fn tile_len(panels: Option<&Panels<'_>>) -> usize {
+        if panels.is_some_and(|panels| panels.weights().len() >= LARGE) { 128 } else { 32 }
+    }
+}
