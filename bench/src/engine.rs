@@ -152,12 +152,13 @@ pub fn run_rows(
         return outputs.put(0, &outcome, session);
     }
     let samples = rows.samples(n_genes)?;
-    for (n, samples) in samples.chunks(session.tile_len()).enumerate() {
+    let tile_len = session.tile_len();
+    for (n, samples) in samples.chunks(tile_len).enumerate() {
         let tile = session
             .run_tile(samples, None, scratch)
             .map_err(|error| BatchError::Run(error.error))?;
         for cell in 0..samples.len() {
-            outputs.put(n * session.tile_len() + cell, &tile.outcome(cell), session)?;
+            outputs.put(n * tile_len + cell, &tile.outcome(cell), session)?;
         }
     }
     Ok(())

@@ -54,7 +54,8 @@ mod x86;
 
 pub use isa::Isa;
 pub use operands::{
-    Extent, LevelRows, Line, Panels, Ratios, SumRows, ValueLevels, panel_of, stored_len, sum_stride,
+    Extent, LevelRows, Line, Panels, Part, PartMut, Ratios, SumRows, ValueLevels, panel_of,
+    stored_len, sum_stride,
 };
 
 use cic_model::quant::softmax_q16;
@@ -77,13 +78,15 @@ pub struct Kernels {
 /// - `panels_s8`: `first` is a multiple of 4, `first` and the width of the levels lie within the
 ///   inputs, sums have a row for every row of levels and are as long as [`sum_stride`], as is the bias;
 /// - `rows_s8`: `sums.len() · levels.len()` weights, at least one;
-/// - the others: inputs, ratios and outputs have the same length, tables 256 entries.
+/// - `activate_s8`: sums, ratios and levels have the same width, levels a row for every row of sums,
+///   the table 256 entries;
+/// - the others: inputs, ratios and outputs have the same length.
 #[allow(clippy::type_complexity, reason = "each type stands once; an alias would only hide it")]
 pub(crate) struct Table {
     sparse_s8: unsafe fn(&[i8], &[u32], &[u8], &mut [i32]),
     panels_s8: unsafe fn(&Panels<'_>, usize, LevelRows<'_>, Option<&[i32]>, &mut SumRows<'_>),
     rows_s8: unsafe fn(&[i8], &[u8], &mut [i32]),
-    activate_s8: unsafe fn(&[i32], Ratios<'_>, &[u8], &mut [u8]),
+    activate_s8: unsafe fn(Part<'_, i32>, Ratios<'_>, &[u8], &mut PartMut<'_, u8>),
     requantize_rows_i16: unsafe fn(&[i32], Ratios<'_>, &mut [i16]),
     requantize_rows_i32: unsafe fn(&[i32], Ratios<'_>, &mut [i32]),
     code_levels: unsafe fn(&[i16], &[i32], Ratios<'_>, &mut [u8]),
@@ -176,8 +179,18 @@ impl Kernels {
     }
 
     /// See [`reference::activate_s8`]. The shortest of sums, ratios and levels counts.
-    pub fn activate_s8(&self, sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
-        if sums.len() != ratios.len() || levels.len() != sums.len() || table.len() != 256 {
+    pub fn activate_s8(
+        &self,
+        sums: Part<'_, i32>,
+        ratios: Ratios<'_>,
+        table: &[u8],
+        levels: &mut PartMut<'_, u8>,
+    ) {
+        let fits = sums.width() == ratios.len()
+            && levels.width() == sums.width()
+            && levels.n_rows() >= sums.n_rows()
+            && table.len() == 256;
+        if !fits {
             return reference::activate_s8(sums, ratios, table, levels);
         }
         // SAFETY: the instruction set is there, and the lengths were checked above.

@@ -159,6 +159,79 @@ impl<'a> SumRows<'a> {
     }
 }
 
+/// A part of the columns of rows, one row per cell.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a, T> {
+    data: &'a [T],
+    stride: usize,
+    width: usize,
+    n_rows: usize,
+}
+
+impl<'a, T> Part<'a, T> {
+    /// `n_rows` rows of `width` entries, `stride` from one to the next. `None` where they do not fit.
+    pub fn new_checked(data: &'a [T], stride: usize, width: usize, n_rows: usize) -> Option<Self> {
+        fits(data.len(), stride, width, n_rows).then_some(Self { data, stride, width, n_rows })
+    }
+
+    /// Entries of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// A row.
+    pub fn row(&self, row: usize) -> &'a [T] {
+        self.data.get(row * self.stride..row * self.stride + self.width).unwrap_or(&[])
+    }
+}
+
+/// A part of the columns of rows, to be written.
+#[derive(Debug)]
+pub struct PartMut<'a, T> {
+    data: &'a mut [T],
+    stride: usize,
+    width: usize,
+    n_rows: usize,
+}
+
+impl<'a, T> PartMut<'a, T> {
+    /// See [`Part::new_checked`].
+    pub fn new_checked(
+        data: &'a mut [T],
+        stride: usize,
+        width: usize,
+        n_rows: usize,
+    ) -> Option<Self> {
+        fits(data.len(), stride, width, n_rows).then_some(Self { data, stride, width, n_rows })
+    }
+
+    /// Entries of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// A row.
+    pub fn row_mut(&mut self, row: usize) -> &mut [T] {
+        self.data.get_mut(row * self.stride..row * self.stride + self.width).unwrap_or(&mut [])
+    }
+}
+
+fn fits(len: usize, stride: usize, width: usize, n_rows: usize) -> bool {
+    let end = |last: usize| last.checked_mul(stride)?.checked_add(width);
+    width <= stride
+        && n_rows.checked_sub(1).is_none_or(|last| end(last).is_some_and(|end| end <= len))
+}
+
 /// Ratios of consecutive rows of an epilogue.
 #[derive(Clone, Copy, Debug)]
 pub struct Ratios<'a> {

@@ -7,7 +7,7 @@ use cic_model::quant::{code_level, requantize_i16, requantize_i32, table_index};
 
 use crate::outcome::Depth;
 
-use super::{Extent, LevelRows, Panels, Ratios, SumRows, ValueLevels};
+use super::{Extent, LevelRows, Panels, Part, PartMut, Ratios, SumRows, ValueLevels};
 
 /// `sums[r] += Σ_i levels[i] · weights[genes[i]][r]`, weights gene-major `[n_genes × sums.len()]`.
 pub fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
@@ -53,8 +53,20 @@ pub fn rows_s8(weights: &[i8], levels: &[u8], sums: &mut [i32]) {
     }
 }
 
-/// `levels[r] = table[index of sums[r]]`, see [`table_index`].
-pub fn activate_s8(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
+/// `levels[m][r] = table[index of sums[m][r]]`, see [`table_index`].
+pub fn activate_s8(
+    sums: Part<'_, i32>,
+    ratios: Ratios<'_>,
+    table: &[u8],
+    levels: &mut PartMut<'_, u8>,
+) {
+    for row in 0..sums.n_rows() {
+        activate_row(sums.row(row), ratios, table, levels.row_mut(row));
+    }
+}
+
+/// `levels[r] = table[index of sums[r]]`
+pub fn activate_row(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
     for ((&sum, ratio), level) in sums.iter().zip(ratios.iter()).zip(levels) {
         *level = table.get(usize::from(table_index(sum, ratio))).copied().unwrap_or(0);
     }

@@ -503,12 +503,16 @@ impl<'m> S8Session<'m> {
             }
         } else {
             let [a, b] = &mut memory.levels;
-            for cell in 0..n_rows {
-                let sums = row(memory.sums, cell, shape.sum_stride);
-                let sums = sums.get(..activated).unwrap_or(&[]);
-                let levels = row_mut(a, cell, shape.level_stride);
-                stage::activate(&self.kernels, &first, 0..activated, sums, levels);
-            }
+            stage::activate(
+                &self.kernels,
+                &first,
+                0..activated,
+                memory.sums,
+                shape.sum_stride,
+                n_rows,
+                a,
+                shape.level_stride,
+            );
             stage::pad(a, shape.level_stride, activated);
             let carry = match first.layer.carry() {
                 0 => Carry::None,

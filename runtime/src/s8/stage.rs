@@ -8,7 +8,7 @@ use core::ops::Range;
 use cic_model::layer::{Epilogue, Layer, S8Epilogue, Weights};
 use cic_model::quant::requantize_i32;
 
-use crate::kernels::{Kernels, LevelRows, Panels, Ratios, SumRows};
+use crate::kernels::{Kernels, LevelRows, Panels, Part, PartMut, Ratios, SumRows};
 
 use super::memory::{row, row_mut};
 use super::operand::Operand;
@@ -149,10 +149,7 @@ fn hidden(
     let width = step.layer.activated_dim();
     for outputs in chunks(step, 0..width, chunk.stride) {
         sums(kernels, step, outputs.clone(), inputs, bias, chunk);
-        for cell in 0..inputs.n_rows {
-            let sums = chunk.cell(cell).get(..outputs.len()).unwrap_or(&[]);
-            activate(kernels, step, outputs.clone(), sums, row_mut(to, cell, stride));
-        }
+        activate(kernels, step, outputs, chunk.sums, chunk.stride, inputs.n_rows, to, stride);
     }
     pad(to, stride, width);
 }
@@ -165,13 +162,18 @@ pub(super) fn pad(levels: &mut [u8], stride: usize, width: usize) {
     }
 }
 
-/// Levels of some activated outputs of one cell, in their places in `levels`.
+/// Levels of some activated outputs of all cells, in their places in `levels`. `sums` has a row of these
+/// outputs for each.
+#[allow(clippy::too_many_arguments, reason = "two strided rows")]
 pub(super) fn activate(
     kernels: &Kernels,
     step: &Step<'_>,
     outputs: Range<usize>,
     sums: &[i32],
+    sum_stride: usize,
+    n_rows: usize,
     levels: &mut [u8],
+    level_stride: usize,
 ) {
     let mut end = 0;
     for segment in step.layer.segments() {
@@ -181,10 +183,15 @@ pub(super) fn activate(
         if from >= to {
             continue;
         }
-        let sums = sums.get(from - outputs.start..to - outputs.start).unwrap_or(&[]);
-        let levels = levels.get_mut(from..to).unwrap_or(&mut []);
-        let ratios = Ratios::of(&step.epilogue, from, to - from);
-        kernels.activate_s8(sums, ratios, segment.table, levels);
+        let width = to - from;
+        let sums = sums.get(from - outputs.start..).unwrap_or(&[]);
+        let levels = levels.get_mut(from..).unwrap_or(&mut []);
+        let ratios = Ratios::of(&step.epilogue, from, width);
+        let sums = Part::new_checked(sums, sum_stride, width, n_rows);
+        let levels = PartMut::new_checked(levels, level_stride, width, n_rows);
+        if let (Some(sums), Some(mut levels)) = (sums, levels) {
+            kernels.activate_s8(sums, ratios, segment.table, &mut levels);
+        }
     }
 }
 

@@ -5,11 +5,24 @@
 
 use core::arch::aarch64::*;
 
-use super::super::{Extent, Line, Ratios, ValueLevels, reference};
+use super::super::{Extent, Line, Part, PartMut, Ratios, ValueLevels, reference};
 
 /// See [`reference::activate_s8`].
 #[target_feature(enable = "neon")]
-pub(super) fn activate_s8(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
+pub(super) fn activate_s8(
+    sums: Part<'_, i32>,
+    ratios: Ratios<'_>,
+    table: &[u8],
+    levels: &mut PartMut<'_, u8>,
+) {
+    for row in 0..sums.n_rows() {
+        activate_row(sums.row(row), ratios, table, levels.row_mut(row));
+    }
+}
+
+/// See [`reference::activate_row`].
+#[target_feature(enable = "neon")]
+fn activate_row(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
     let Ok(entries) = <&[u8; 256]>::try_from(table) else { return };
     // SAFETY: 64 entries from each of the four places on.
     let [a, b, c, d] =
@@ -31,7 +44,7 @@ pub(super) fn activate_s8(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels
         unsafe { vst1_u8(levels.as_mut_ptr(), found) };
     }
     let done = 8 * eights.len();
-    reference::activate_s8(rest, ratios.from(done), table, &mut levels[done..]);
+    reference::activate_row(rest, ratios.from(done), table, &mut levels[done..]);
 }
 
 /// See [`reference::requantize_rows_i16`].

@@ -9,7 +9,8 @@ use crate::outcome::Depth;
 
 use super::super::vector::Vector;
 use super::super::{
-    Extent, LevelRows, Panels, Ratios, SumRows, Table, ValueLevels, dense, reference, sparse,
+    Extent, LevelRows, Panels, Part, PartMut, Ratios, SumRows, Table, ValueLevels, dense,
+    reference, sparse,
 };
 use super::requantize256;
 
@@ -52,7 +53,12 @@ fn rows_s8(weights: &[i8], levels: &[u8], sums: &mut [i32]) {
 }
 
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn activate_s8(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
+pub(super) fn activate_s8(
+    sums: Part<'_, i32>,
+    ratios: Ratios<'_>,
+    table: &[u8],
+    levels: &mut PartMut<'_, u8>,
+) {
     requantize256::activate_s8(sums, ratios, table, levels);
 }
 

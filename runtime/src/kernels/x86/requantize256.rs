@@ -5,11 +5,24 @@
 
 use core::arch::x86_64::*;
 
-use super::super::{Extent, Line, Ratios, ValueLevels, reference};
+use super::super::{Extent, Line, Part, PartMut, Ratios, ValueLevels, reference};
 
 /// See [`reference::activate_s8`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn activate_s8(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
+pub(super) fn activate_s8(
+    sums: Part<'_, i32>,
+    ratios: Ratios<'_>,
+    table: &[u8],
+    levels: &mut PartMut<'_, u8>,
+) {
+    for row in 0..sums.n_rows() {
+        activate_row(sums.row(row), ratios, table, levels.row_mut(row));
+    }
+}
+
+/// See [`reference::activate_row`].
+#[target_feature(enable = "avx2,fma")]
+fn activate_row(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
     let Ok(table) = <&[u8; 256]>::try_from(table) else { return };
     let (eights, rest) = sums.as_chunks::<8>();
     for ((n, sums), levels) in eights.iter().enumerate().zip(levels.as_chunks_mut::<8>().0) {
@@ -23,7 +36,7 @@ pub(super) fn activate_s8(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels
         }
     }
     let done = 8 * eights.len();
-    reference::activate_s8(rest, ratios.from(done), table, &mut levels[done..]);
+    reference::activate_row(rest, ratios.from(done), table, &mut levels[done..]);
 }
 
 /// See [`reference::requantize_rows_i16`].

@@ -7,51 +7,85 @@ use cic_model::quant::{EXP_FRACTION_Q16, EXP_INTEGER_Q31, table_index};
 
 use crate::outcome::Depth;
 
-use super::super::{Extent, Line, Ratios, ValueLevels, reference};
+use super::super::{Extent, Line, Part, PartMut, Ratios, ValueLevels, reference};
 
 /// See [`reference::activate_s8`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn activate_s8(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
+pub(super) fn activate_s8(
+    sums: Part<'_, i32>,
+    ratios: Ratios<'_>,
+    table: &[u8],
+    levels: &mut PartMut<'_, u8>,
+) {
     let Ok(table) = <&[u8; 256]>::try_from(table) else { return };
-    indices(sums, &ratios, levels);
-    for level in levels {
-        *level = table[usize::from(*level)];
+    for row in 0..sums.n_rows() {
+        let levels = levels.row_mut(row);
+        indices(sums.row(row), &ratios, levels);
+        for level in levels {
+            *level = table[usize::from(*level)];
+        }
     }
 }
 
-/// See [`reference::activate_s8`]: 64 sums at a time are looked up in the table as in one of four registers.
+/// See [`reference::activate_s8`]: 64 outputs of all rows at a time, looked up in the table as in one of
+/// four registers.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-pub(super) fn activate_vbmi(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
+pub(super) fn activate_vbmi(
+    sums: Part<'_, i32>,
+    ratios: Ratios<'_>,
+    table: &[u8],
+    levels: &mut PartMut<'_, u8>,
+) {
     let Ok(entries) = <&[u8; 256]>::try_from(table) else { return };
+    let entries = entries.as_ptr();
     // SAFETY: the table has four registers.
     let entries = unsafe {
-        [0, 64, 128, 192].map(|at| _mm512_loadu_si512(entries.as_ptr().wrapping_add(at).cast()))
+        [
+            _mm512_loadu_si512(entries.cast()),
+            _mm512_loadu_si512(entries.wrapping_add(64).cast()),
+            _mm512_loadu_si512(entries.wrapping_add(128).cast()),
+            _mm512_loadu_si512(entries.wrapping_add(192).cast()),
+        ]
     };
-    let (whole, rest) = sums.as_chunks::<64>();
-    for ((n, sums), levels) in whole.iter().enumerate().zip(levels.as_chunks_mut::<64>().0) {
-        let (mut indices, near) = indices_of_64(sums, &ratios, 64 * n);
-        if near != 0 {
-            let mut bytes = [0; 64];
+    let n_whole = sums.width() / 64;
+    for first in (0..n_whole).map(|n| 64 * n) {
+        let floats = [
+            ratios_16(&ratios, first),
+            ratios_16(&ratios, first + 16),
+            ratios_16(&ratios, first + 32),
+            ratios_16(&ratios, first + 48),
+        ];
+        for row in 0..sums.n_rows() {
+            let sums = sums.row(row)[first..].first_chunk::<64>();
+            let levels = levels.row_mut(row)[first..].first_chunk_mut::<64>();
+            let (Some(sums), Some(levels)) = (sums, levels) else { return };
+            let (mut indices, near) = indices_of_64(sums, &floats);
+            if near != 0 {
+                let mut bytes = [0; 64];
+                // SAFETY: 64 bytes.
+                unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), indices) };
+                correct(sums, &ratios, first, near, &mut bytes);
+                // SAFETY: as above.
+                indices = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
+            }
             // SAFETY: 64 bytes.
-            unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), indices) };
-            correct(sums, &ratios, 64 * n, near, &mut bytes);
-            // SAFETY: as above.
-            indices = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
+            unsafe { _mm512_storeu_si512(levels.as_mut_ptr().cast(), look_up(entries, indices)) };
         }
-        // SAFETY: 64 bytes.
-        unsafe { _mm512_storeu_si512(levels.as_mut_ptr().cast(), look_up(entries, indices)) };
     }
-    if rest.is_empty() {
+    let done = 64 * n_whole;
+    if done == sums.width() {
         return;
     }
-    let done = 64 * whole.len();
-    let levels = &mut levels[done..];
-    indices(rest, &ratios.from(done), levels);
-    let mask = u64::MAX >> (64 - levels.len());
-    // SAFETY: the mask leaves out what is past the end.
-    unsafe {
-        let indices = _mm512_maskz_loadu_epi8(mask, levels.as_ptr().cast());
-        _mm512_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask, look_up(entries, indices));
+    let ratios = ratios.from(done);
+    for row in 0..sums.n_rows() {
+        let levels = &mut levels.row_mut(row)[done..];
+        indices(&sums.row(row)[done..], &ratios, levels);
+        let mask = u64::MAX >> (64 - levels.len());
+        // SAFETY: the mask leaves out what is past the end.
+        unsafe {
+            let indices = _mm512_maskz_loadu_epi8(mask, levels.as_ptr().cast());
+            _mm512_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask, look_up(entries, indices));
+        }
     }
 }
 
@@ -67,20 +101,45 @@ fn look_up([a, b, c, d]: [__m512i; 4], indices: __m512i) -> __m512i {
 /// The indices of 64 sums, see [`indices`], and which of them are near a tie.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn indices_of_64(sums: &[i32; 64], ratios: &Ratios<'_>, first: usize) -> (__m512i, u64) {
-    let [a, b, c, d] = [0, 16, 32, 48].map(|at| (at, first + at));
-    let (a, near_a) = products(&sums[a.0..a.0 + 16], ratios, a.1, u16::MAX);
-    let (b, near_b) = products(&sums[b.0..b.0 + 16], ratios, b.1, u16::MAX);
-    let (c, near_c) = products(&sums[c.0..c.0 + 16], ratios, c.1, u16::MAX);
-    let (d, near_d) = products(&sums[d.0..d.0 + 16], ratios, d.1, u16::MAX);
-    let bytes = narrowed(
-        _mm512_cvtps_epi32(a),
-        _mm512_cvtps_epi32(b),
-        _mm512_cvtps_epi32(c),
-        _mm512_cvtps_epi32(d),
-    );
-    let near = of_64(near_a, near_b, near_c, near_d);
-    (_mm512_xor_si512(bytes, _mm512_set1_epi8(i8::MIN)), near)
+fn indices_of_64(sums: &[i32; 64], ratios: &[__m512; 4]) -> (__m512i, u64) {
+    let sums = sums.as_ptr();
+    // SAFETY: 64 sums.
+    let (a, b, c, d) = unsafe {
+        (
+            products(_mm512_loadu_epi32(sums), ratios[0]),
+            products(_mm512_loadu_epi32(sums.add(16)), ratios[1]),
+            products(_mm512_loadu_epi32(sums.add(32)), ratios[2]),
+            products(_mm512_loadu_epi32(sums.add(48)), ratios[3]),
+        )
+    };
+    let bytes = narrowed(a.0, b.0, c.0, d.0);
+    (_mm512_xor_si512(bytes, _mm512_set1_epi8(i8::MIN)), of_64(a.1, b.1, c.1, d.1))
+}
+
+/// The ratios of 16 rows as floats.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn ratios_16(ratios: &Ratios<'_>, first: usize) -> __m512 {
+    some_ratios(ratios, first, 16)
+}
+
+/// The ratios of up to 16 rows as floats; zero after them.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn some_ratios(ratios: &Ratios<'_>, first: usize, len: usize) -> __m512 {
+    let mask = u16::MAX >> (16 - len);
+    let multipliers = &ratios.multipliers()[first..first + len];
+    let shifts = &ratios.shifts()[first..first + len];
+    // SAFETY: the mask leaves out what is past the end.
+    let (multipliers, shifts) = unsafe {
+        (
+            _mm512_maskz_loadu_epi32(mask, multipliers.as_ptr()),
+            _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, shifts.as_ptr().cast())),
+        )
+    };
+    // 2^-shift, shift 0 ..= 62.
+    let power = _mm512_slli_epi32::<23>(_mm512_sub_epi32(_mm512_set1_epi32(127), shifts));
+    _mm512_mul_ps(_mm512_cvtepi32_ps(multipliers), _mm512_castsi512_ps(power))
 }
 
 /// Replaces the indices near a tie by exact ones.
@@ -158,46 +217,34 @@ pub(super) fn code_levels(codes: &[i16], offsets: &[i32], ratios: Ratios<'_>, le
 fn indices(sums: &[i32], ratios: &Ratios<'_>, out: &mut [u8]) {
     for (n, (sums, out)) in sums.chunks(16).zip(out.chunks_mut(16)).enumerate() {
         let mask = u16::MAX >> (16 - sums.len());
-        let (products, is_near_tie) = products(sums, ratios, 16 * n, mask);
-        let index = _mm_xor_si128(
-            _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(products)),
-            _mm_set1_epi8(i8::MIN),
-        );
+        // SAFETY: the mask leaves out what is past the end.
+        let loaded = unsafe { _mm512_maskz_loadu_epi32(mask, sums.as_ptr()) };
+        let (rounded, near) = products(loaded, some_ratios(ratios, 16 * n, sums.len()));
+        let near = near & mask;
+        let index = _mm_xor_si128(_mm512_cvtsepi32_epi8(rounded), _mm_set1_epi8(i8::MIN));
         match <&mut [u8; 16]>::try_from(&mut *out) {
             // SAFETY: 16 bytes.
             Ok(out) => unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), index) },
             // SAFETY: the mask leaves out what is past the end.
             Err(_) => unsafe { _mm_mask_storeu_epi8(out.as_mut_ptr().cast(), mask, index) },
         }
-        if is_near_tie != 0 {
-            correct(sums, ratios, 16 * n, is_near_tie.into(), out);
+        if near != 0 {
+            correct(sums, ratios, 16 * n, near.into(), out);
         }
     }
 }
 
-/// Up to 16 sums by their ratios, limited to 127 above, and which of them are near a tie. Below −128 some
-/// may be called near that are far.
+/// 16 sums by their ratios, limited to 127 above and rounded, and which of them are near a tie. Below
+/// −128 some may be called near that are far.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn products(sums: &[i32], ratios: &Ratios<'_>, first: usize, mask: u16) -> (__m512, u16) {
-    let multipliers = &ratios.multipliers()[first..first + sums.len()];
-    let shifts = &ratios.shifts()[first..first + sums.len()];
-    // SAFETY: the mask leaves out what is past the end.
-    let (sums, multipliers, shifts) = unsafe {
-        (
-            _mm512_maskz_loadu_epi32(mask, sums.as_ptr()),
-            _mm512_maskz_loadu_epi32(mask, multipliers.as_ptr()),
-            _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, shifts.as_ptr().cast())),
-        )
-    };
-    // 2^−shift, shift 0 ..= 62.
-    let power = _mm512_slli_epi32::<23>(_mm512_sub_epi32(_mm512_set1_epi32(127), shifts));
-    let ratio = _mm512_mul_ps(_mm512_cvtepi32_ps(multipliers), _mm512_castsi512_ps(power));
-    let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), ratio);
+fn products(sums: __m512i, ratios: __m512) -> (__m512i, u16) {
+    let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), ratios);
     let product = _mm512_min_ps(product, _mm512_set1_ps(127.0));
     let distance = _mm512_abs_ps(_mm512_reduce_ps::<0>(product));
     let limit = _mm512_set1_ps(0.5 - 1.0 / 16_384.0);
-    (product, _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(mask, distance, limit))
+    let near = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(distance, limit);
+    (_mm512_cvtps_epi32(product), near)
 }
 
 /// Requantised sums of 64 bits, even and odd ones.
@@ -363,30 +410,36 @@ pub(super) fn measure_values(values: &[f32]) -> Extent {
     measured.extent()
 }
 
-/// The extent of values so far.
+/// The extent of values so far, lane by lane.
 struct Measured {
     largest: __m512i,
-    n_set: u32,
+    n_set: __m512i,
 }
 
 impl Measured {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     fn new() -> Self {
-        Self { largest: _mm512_setzero_si512(), n_set: 0 }
+        Self { largest: _mm512_setzero_si512(), n_set: _mm512_setzero_si512() }
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     fn add(&mut self, values: __m512) {
         self.largest = _mm512_max_epu32(self.largest, _mm512_castps_si512(values));
-        self.n_set += _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(values, _mm512_setzero_ps()).count_ones();
+        let is_set = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(values, _mm512_setzero_ps());
+        let one = _mm512_set1_epi32(1);
+        self.n_set = _mm512_mask_add_epi32(self.n_set, is_set, self.n_set, one);
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     fn extent(self) -> Extent {
-        Extent { largest_bits: _mm512_reduce_max_epu32(self.largest), n_set: self.n_set }
+        Extent {
+            largest_bits: _mm512_reduce_max_epu32(self.largest),
+            // As many as there are values, which is less than 2³².
+            n_set: _mm512_reduce_add_epi32(self.n_set) as u32,
+        }
     }
 }
 
