@@ -31,6 +31,11 @@ impl Kernels {
         }
     }
 
+    /// Inputs whose weights for so many outputs stay near.
+    pub(crate) fn near_len(out_dim: usize) -> usize {
+        LARGE.div_ceil(2 * out_dim.max(1))
+    }
+
     /// Cells that run together best: enough to share weights that come from afar, and no more than
     /// stay near otherwise.
     pub(crate) fn tile_len(panels: Option<&Panels<'_>>) -> usize {

@@ -103,18 +103,62 @@ impl<'a> Rule<'a> {
     }
 }
 
-/// Adds the products of a sample to the sums of a gene-major layer, or of one whose layout no
-/// kernel knows. Tells the extent of values.
+/// The inputs of a sample in a part of the genes, which is after those that were cut before. `n_cut` counts
+/// the listed ones of these.
+pub(super) fn cut<'a>(sample: &Sample<'a>, part: Range<usize>, n_cut: &mut u32) -> Sample<'a> {
+    match *sample {
+        Sample::Counts { genes, counts, total } => {
+            let listed = listed_in(genes, part.end, n_cut);
+            let genes = genes.get(listed.clone()).unwrap_or(&[]);
+            Sample::Counts { genes, counts: counts.get(listed).unwrap_or(&[]), total }
+        }
+        Sample::Values { genes, values, total } => {
+            let listed = listed_in(genes, part.end, n_cut);
+            let genes = genes.get(listed.clone()).unwrap_or(&[]);
+            Sample::Values { genes, values: values.get(listed).unwrap_or(&[]), total }
+        }
+        Sample::DenseCounts { counts, total } => {
+            Sample::DenseCounts { counts: counts.get(part).unwrap_or(&[]), total }
+        }
+        Sample::DenseValues { values, total } => {
+            Sample::DenseValues { values: values.get(part).unwrap_or(&[]), total }
+        }
+    }
+}
+
+/// Positions of the listed genes below `end`, after the first `n_cut`. Genes increase.
+fn listed_in(genes: &[u32], end: usize, n_cut: &mut u32) -> Range<usize> {
+    let begin = *n_cut as usize;
+    let rest = genes.get(begin..).unwrap_or(&[]);
+    let is_inside = |gene: &u32| (*gene as usize) < end;
+    // Where the last one is inside, all are; else a few at a time, as it is a few that are.
+    let n = match rest.last().is_none_or(is_inside) {
+        true => rest.len(),
+        false => {
+            let (eights, _) = rest.as_chunks::<8>();
+            let whole = 8 * eights.iter().take_while(|[.., last]| is_inside(last)).count();
+            let rest = rest.get(whole..).unwrap_or(&[]);
+            whole + rest.iter().take_while(|&gene| is_inside(gene)).count()
+        }
+    };
+    // As many genes as a panel has, below 2³².
+    *n_cut = (begin + n) as u32;
+    begin..begin + n
+}
+
+/// Adds the products of a sample, cut from gene `first` on, to the sums of a gene-major layer, or of
+/// one whose layout no kernel knows. Tells the extent of values.
 pub(super) fn add_products(
     kernels: &Kernels,
     layer: &Layer<'_>,
-    sample: &Sample<'_>,
+    cut: &Sample<'_>,
+    first: usize,
     rule: &mut Rule<'_>,
     sums: &mut [i32],
 ) -> Extent {
     let mut levels = [0; BLOCK];
     let mut extent = Extent::default();
-    match (*sample, rule) {
+    match (*cut, rule) {
         (Sample::Counts { genes, counts, .. }, Rule::Counts(rule)) => {
             for (genes, counts) in genes.chunks(BLOCK).zip(counts.chunks(BLOCK)) {
                 let levels = levels.get_mut(..genes.len()).unwrap_or(&mut []);
@@ -133,14 +177,15 @@ pub(super) fn add_products(
             for (n, counts) in counts.chunks(BLOCK).enumerate() {
                 let levels = levels.get_mut(..counts.len()).unwrap_or(&mut []);
                 count_levels(rule, counts, levels);
-                add_range(kernels, layer, n * BLOCK, levels, sums);
+                add_range(kernels, layer, first + n * BLOCK, levels, sums);
             }
         }
         (Sample::DenseValues { values, .. }, Rule::Values(rule)) => {
             for (n, values) in values.chunks(BLOCK).enumerate() {
                 let levels = levels.get_mut(..values.len()).unwrap_or(&mut []);
-                extent = extent.and(rule.range(kernels, n * BLOCK, values, levels));
-                add_range(kernels, layer, n * BLOCK, levels, sums);
+                let first = first + n * BLOCK;
+                extent = extent.and(rule.range(kernels, first, values, levels));
+                add_range(kernels, layer, first, levels, sums);
             }
         }
         _ => {}
@@ -148,34 +193,30 @@ pub(super) fn add_products(
     extent
 }
 
-/// Lays the levels of a part of the inputs out, and zeros after them. `n_laid_out` counts the listed inputs
-/// of the parts so far. Tells the extent of values.
+/// Lays the levels of a sample, cut from gene `first` on, out, and zeros after them. Tells the extent of
+/// values.
 pub(super) fn lay_out(
     kernels: &Kernels,
-    sample: &Sample<'_>,
+    cut: &Sample<'_>,
+    first: usize,
     rule: &mut Rule<'_>,
-    part: Range<usize>,
-    n_laid_out: &mut u32,
     inputs: &mut [u8],
 ) -> Extent {
-    let (first, len) = (part.start, part.len());
-    match (*sample, rule) {
+    match (*cut, rule) {
         (Sample::DenseCounts { counts, .. }, Rule::Counts(rule)) => {
-            let (inputs, padding) = inputs.split_at_mut_checked(len).unwrap_or_default();
-            count_levels(rule, counts.get(part).unwrap_or(&[]), inputs);
+            let (inputs, padding) = inputs.split_at_mut_checked(counts.len()).unwrap_or_default();
+            count_levels(rule, counts, inputs);
             padding.fill(0);
             Extent::default()
         }
         (Sample::DenseValues { values, .. }, Rule::Values(rule)) => {
-            let (inputs, padding) = inputs.split_at_mut_checked(len).unwrap_or_default();
+            let (inputs, padding) = inputs.split_at_mut_checked(values.len()).unwrap_or_default();
             padding.fill(0);
-            rule.range(kernels, first, values.get(part).unwrap_or(&[]), inputs)
+            rule.range(kernels, first, values, inputs)
         }
         (Sample::Counts { genes, counts, .. }, Rule::Counts(rule)) => {
             inputs.fill(0);
-            let listed = listed_in(genes, &part, n_laid_out);
-            let genes = genes.get(listed.clone()).unwrap_or(&[]);
-            for (&gene, &count) in genes.iter().zip(counts.get(listed).unwrap_or(&[])) {
+            for (&gene, &count) in genes.iter().zip(counts) {
                 if let Some(level) = inputs.get_mut((gene as usize).wrapping_sub(first)) {
                     *level = if count == 0 { 0 } else { rule.level(count) };
                 }
@@ -184,11 +225,9 @@ pub(super) fn lay_out(
         }
         (Sample::Values { genes, values, .. }, Rule::Values(rule)) => {
             inputs.fill(0);
-            let listed = listed_in(genes, &part, n_laid_out);
-            let genes = genes.get(listed.clone()).unwrap_or(&[]).chunks(BLOCK);
-            let values = values.get(listed).unwrap_or(&[]).chunks(BLOCK);
             let mut levels = [0; BLOCK];
-            genes.zip(values).fold(Extent::default(), |extent, (genes, values)| {
+            let blocks = genes.chunks(BLOCK).zip(values.chunks(BLOCK));
+            blocks.fold(Extent::default(), |extent, (genes, values)| {
                 let levels = levels.get_mut(..genes.len()).unwrap_or(&mut []);
                 let more = rule.listed(kernels, genes, values, levels);
                 for (&gene, &level) in genes.iter().zip(levels.iter()) {
@@ -201,25 +240,6 @@ pub(super) fn lay_out(
         }
         _ => Extent::default(),
     }
-}
-
-/// Positions of the listed genes of a part, after those of the parts before. Genes increase.
-fn listed_in(genes: &[u32], part: &Range<usize>, n_laid_out: &mut u32) -> Range<usize> {
-    let begin = *n_laid_out as usize;
-    let rest = genes.get(begin..).unwrap_or(&[]);
-    let is_inside = |gene: &u32| (*gene as usize) < part.end;
-    // Where the last one is inside, all are; else a few at a time, as it is a few that are.
-    let n = match rest.last().is_none_or(is_inside) {
-        true => rest.len(),
-        false => {
-            let eights = rest.chunks_exact(8).take_while(|eight| is_inside(&eight[7])).count();
-            let rest = rest.get(8 * eights..).unwrap_or(&[]);
-            8 * eights + rest.iter().take_while(|&gene| is_inside(gene)).count()
-        }
-    };
-    // As many genes as a panel has, below 2³².
-    *n_laid_out = (begin + n) as u32;
-    begin..begin + n
 }
 
 fn count_levels(rule: &mut CountLevels<'_>, counts: &[u32], levels: &mut [u8]) {

@@ -351,7 +351,8 @@ impl<'m> S8Session<'m> {
         Ok(())
     }
 
-    /// Sums over listed inputs.
+    /// Sums over listed inputs. Of a large layer, all cells pass a part of the genes before the next: what
+    /// one of them fetched from afar is near for the others.
     fn sum_listed(
         &self,
         layer: &Layer<'_>,
@@ -359,13 +360,23 @@ impl<'m> S8Session<'m> {
         presence: Option<&Presence<'_>>,
         memory: &mut Memory<'_>,
     ) {
-        let profile: Profile<'_> = self.profile;
-        for (n, (sample, verdict)) in samples.iter().zip(memory.verdicts.iter_mut()).enumerate() {
+        let (in_dim, out_dim) = (layer.in_dim(), layer.out_dim());
+        for n in 0..samples.len() {
             let sums = row_mut(memory.sums, n, self.shape.sum_stride);
-            let sums = sums.get_mut(..layer.out_dim()).unwrap_or(&mut []);
-            self.start(presence, sums);
-            if let Some(mut rule) = self.rule(sample, &profile, verdict) {
-                let extent = inputs::add_products(&self.kernels, layer, sample, &mut rule, sums);
+            self.start(presence, sums.get_mut(..out_dim).unwrap_or(&mut []));
+        }
+        let profile: Profile<'_> = self.profile;
+        let part_len = if samples.len() == 1 { in_dim } else { Kernels::near_len(out_dim) };
+        for first in (0..in_dim).step_by(part_len.max(1)) {
+            let part = first..in_dim.min(first + part_len);
+            for (n, (sample, verdict)) in samples.iter().zip(memory.verdicts.iter_mut()).enumerate()
+            {
+                let sums = row_mut(memory.sums, n, self.shape.sum_stride);
+                let sums = sums.get_mut(..out_dim).unwrap_or(&mut []);
+                let Some(mut rule) = self.rule(sample, &profile, verdict) else { continue };
+                let cut = inputs::cut(sample, part.clone(), verdict::n_cut(verdict));
+                let extent =
+                    inputs::add_products(&self.kernels, layer, &cut, first, &mut rule, sums);
                 if self.reads_once {
                     verdict::add_extent(verdict, extent);
                 }
@@ -429,11 +440,8 @@ impl<'m> S8Session<'m> {
                 inputs.fill(0);
                 continue;
             };
-            let mut n_laid_out = *verdict::n_laid_out(verdict);
-            let part = part.clone();
-            let kernels = &self.kernels;
-            let extent = inputs::lay_out(kernels, sample, &mut rule, part, &mut n_laid_out, inputs);
-            *verdict::n_laid_out(verdict) = n_laid_out;
+            let cut = inputs::cut(sample, part.clone(), verdict::n_cut(verdict));
+            let extent = inputs::lay_out(&self.kernels, &cut, part.start, &mut rule, inputs);
             if self.reads_once {
                 verdict::add_extent(verdict, extent);
             }

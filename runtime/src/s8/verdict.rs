@@ -6,7 +6,7 @@ use crate::kernels::Extent;
 use crate::outcome::Depth;
 
 /// Words of a cell: of its counts the low and the high half, its genes, its flags; library size or bits of
-/// the factor; listed inputs that are laid out already.
+/// the factor; listed inputs of the parts so far.
 ///
 /// While values are read, the low half is the largest bits so far.
 pub(super) type Words = [u32; 6];
@@ -64,8 +64,8 @@ pub(super) fn scaling(words: &mut Words) -> &mut u32 {
     scaling
 }
 
-/// Listed inputs that are laid out already.
-pub(super) fn n_laid_out(words: &mut Words) -> &mut u32 {
-    let [.., n_laid_out] = words;
-    n_laid_out
+/// Listed inputs of the parts so far.
+pub(super) fn n_cut(words: &mut Words) -> &mut u32 {
+    let [.., n_cut] = words;
+    n_cut
 }
