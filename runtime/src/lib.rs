@@ -40,6 +40,8 @@ mod float_layers;
 #[allow(unsafe_code)]
 pub mod kernels;
 mod outcome;
+#[cfg(feature = "pages")]
+mod pages;
 mod presence;
 mod s8;
 mod sample;
@@ -50,6 +52,8 @@ pub mod threads;
 pub use error::RunError;
 pub use float::FloatSession;
 pub use outcome::{Candidate, Depth, FloatNumbers, Numbers, Outcome, S8Numbers};
+#[cfg(feature = "pages")]
+pub use pages::Pages;
 pub use presence::Presence;
 pub use s8::{S8Session, S8Tile, TileError};
 pub use sample::Sample;

@@ -1,5 +1,6 @@
 //! Failures and their exit codes.
 
+use std::collections::TryReserveError;
 use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::path::Path;
@@ -70,6 +71,11 @@ impl Failure {
             )),
             false => Self::Usage(anyhow::Error::new(error).context(format!("{path}"))),
         }
+    }
+
+    /// Memory that the system does not give.
+    pub(crate) fn memory(error: TryReserveError) -> Self {
+        Self::Resources(anyhow::anyhow!("the weights: {error}; end other programs and try again"))
     }
 
     /// What to do about an input that the system does not give.

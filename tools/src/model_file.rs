@@ -1,21 +1,45 @@
 //! Model files, read whole.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
-use cic_model::{AlignedBytes, Model};
+use cic_model::Model;
+use cic_runtime::Pages;
 
 use crate::failure::Failure;
 
-/// The bytes of a model file, aligned as a model needs them.
-pub(crate) fn read(path: &Path) -> Result<AlignedBytes, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| {
-        let advice = Failure::advice(&error);
+/// The bytes of a model file or a pipe, aligned as a model needs them. They are a copy: whoever
+/// writes to the file meanwhile changes no result.
+pub(crate) fn read(path: &Path) -> Result<Pages, Failure> {
+    File::open(path).and_then(read_whole).map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                "; another program shortened it meanwhile, run the command again"
+            }
+            _ => Failure::advice(&error),
+        };
         Failure::Model(anyhow::anyhow!("{}: {error}{advice}", path.display()))
-    })?;
-    Ok(AlignedBytes::new(&bytes))
+    })
 }
 
 /// Opens and verifies the bytes of a model file.
 pub(crate) fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<Model<'a>, Failure> {
     Model::open_verified(bytes).map_err(|error| Failure::model(path, error))
+}
+
+fn read_whole(mut file: File) -> io::Result<Pages> {
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    let mut bytes = Pages::zeroed(len)?;
+    file.read_exact(&mut bytes)?;
+    // A pipe does not tell its length.
+    let mut rest = Vec::new();
+    file.read_to_end(&mut rest)?;
+    if rest.is_empty() {
+        return Ok(bytes);
+    }
+    let mut whole = Pages::zeroed(len + rest.len())?;
+    whole[..len].copy_from_slice(&bytes);
+    whole[len..].copy_from_slice(&rest);
+    Ok(whole)
 }

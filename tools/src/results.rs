@@ -10,7 +10,7 @@ use cic_model::Model;
 use cic_model::labels::UNASSIGNED;
 use cic_model::rules::RejectReason;
 use cic_quant::{CellRunner, TileRunner};
-use cic_runtime::{Numbers, Outcome, Session};
+use cic_runtime::{Numbers, Outcome, Pages, Session};
 
 use crate::failure::Failure;
 
@@ -40,7 +40,7 @@ impl Calls {
     /// Types every cell of a file.
     pub(crate) fn run(model: &Model<'_>, cells: &AlignedMatrix) -> Result<Self, Failure> {
         let mut all = Self::default();
-        let mut memory = Vec::new();
+        let mut memory = None;
         let prepared = Prepared::new(model, &mut memory, &cells.present)?;
         all.append(model, &mut prepared.runner()?, &cells.values, &cells.totals)?;
         Ok(all)
@@ -112,13 +112,14 @@ impl<'a> Prepared<'a> {
     /// many cells at a time.
     pub(crate) fn new(
         model: &'a Model<'a>,
-        memory: &'a mut Vec<i8>,
+        memory: &'a mut Option<Pages>,
         present: &'a [bool],
     ) -> Result<Self, Failure> {
         let session = match Session::new(model, 0).map_err(Failure::internal)? {
             Session::S8(session) => {
-                memory.resize(session.packed_len(), 0);
-                Session::S8(session.with_packed(memory).map_err(Failure::internal)?)
+                let pages = Pages::zeroed(session.packed_len()).map_err(Failure::memory)?;
+                let weights = memory.insert(pages).as_weights_mut();
+                Session::S8(session.with_packed(weights).map_err(Failure::internal)?)
             }
             session => session,
         };

@@ -122,7 +122,7 @@ impl Typing<'_> {
         let alignment = PanelAlignment::new(names, self.model.genes())?;
         check_coverage(names, alignment.overlap.n_present, self.model)?;
         let totals = self.totals.read(self.model, names, &head.obs)?;
-        let mut memory = Vec::new();
+        let mut memory = None;
         let prepared = Prepared::new(self.model, &mut memory, &alignment.present)?;
 
         let mut next_row = 0;

@@ -1,6 +1,9 @@
 //! Models that are refused: exit code 4.
 
-use crate::sandbox::Sandbox;
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::sandbox::{Run, Sandbox};
 use crate::writers::{cells, write_h5ad};
 
 #[test]
@@ -28,6 +31,32 @@ fn truncated_models_are_refused() {
     longer.push(0);
     folder.write("model.cic", longer);
     folder.refuses("inspect model.cic", 4, &["model.cic"]);
+}
+
+/// A pipe has no length to ask for and no end to seek to.
+#[test]
+#[cfg(unix)]
+fn models_may_come_through_a_pipe() {
+    let folder = Sandbox::new();
+    write_h5ad(&folder.path("cells.h5ad"), &cells(12));
+    let model = folder.read("model.cic");
+    let through_a_pipe = |model: &[u8]| {
+        let mut command = folder.command("type cells.h5ad -m /dev/stdin -o -");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        let written = std::thread::scope(|scope| {
+            let writer = scope.spawn(move || pipe.write_all(model));
+            (Run::of(child.wait_with_output().unwrap()), writer.join().unwrap())
+        });
+        written.1.unwrap();
+        written.0
+    };
+    let named = folder.cic("type cells.h5ad -m model.cic -o -");
+    assert_eq!(through_a_pipe(&model).stdout, named.stdout);
+    for cut in [0, 63, model.len() - 1] {
+        through_a_pipe(&model[..cut]).refused(4, &["/dev/stdin", "model file"]);
+    }
 }
 
 #[test]
