@@ -4,9 +4,9 @@ use std::error::Error;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use cic_model::{AlignedBytes, Model, ModelError};
+use cic_model::{Model, ModelError};
 use cic_runtime::threads::Workers;
-use cic_runtime::{Numbers, Outcome, RunError, S8Numbers, S8Session, Sample};
+use cic_runtime::{Numbers, Outcome, Pages, RunError, S8Numbers, S8Session, Sample};
 
 use crate::Chain;
 
@@ -73,11 +73,14 @@ pub enum BatchError {
 impl Engine {
     /// Quantises a chain on rows of log1p values, and opens it for batches.
     pub fn new(chain: &Chain, calibration: &[f32]) -> Result<Self, Box<dyn Error>> {
-        let bytes: &'static AlignedBytes = Box::leak(Box::new(chain.quantize(calibration)?));
+        let quantized = chain.quantize(calibration)?;
+        let bytes: &'static mut Pages = Box::leak(Box::new(Pages::zeroed(quantized.len())?));
+        bytes.copy_from_slice(&quantized);
+        let bytes: &'static [u8] = bytes;
         let model: &'static Model<'static> = Box::leak(Box::new(Model::open(bytes)?));
         let session = S8Session::new(model, 0)?;
-        let packed = vec![0; session.packed_len()].leak();
-        let session = session.with_packed(packed)?;
+        let packed: &'static mut Pages = Box::leak(Box::new(Pages::zeroed(session.packed_len())?));
+        let session = session.with_packed(packed.as_weights_mut())?;
         let scratch = vec![0; session.tile_scratch_len(session.tile_len()).div_ceil(4)];
         Ok(Self { bytes, session, scratch, workers: None })
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use cic_bench::Chain;
 use cic_model::Model;
 use cic_runtime::kernels::{Isa, Kernels};
-use cic_runtime::{S8Session, Sample};
+use cic_runtime::{Pages, S8Session, Sample};
 
 fn main() {
     let mut words = std::env::args().skip(1);
@@ -54,8 +54,8 @@ fn main() {
     let dense = as_dense(dense.leak());
     for kernels in Isa::ALL.into_iter().filter_map(Kernels::of) {
         let session = S8Session::with_kernels(&model, 0, kernels).expect("int8");
-        let mut memory = vec![0; session.packed_len()];
-        let packed = session.with_packed(&mut memory).expect("packed");
+        let mut memory = Pages::zeroed(session.packed_len()).expect("memory");
+        let packed = session.with_packed(memory.as_weights_mut()).expect("packed");
         for (what, samples) in [("sparse", &sparse), ("dense", &dense)] {
             for tile in [1, 16, 32, 128] {
                 for (how, session) in [("stored", &session), ("packed", &packed)] {
