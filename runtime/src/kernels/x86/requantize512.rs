@@ -298,6 +298,9 @@ impl Rounded {
     }
 }
 
+/// How many values ahead memory is asked for.
+const AHEAD: usize = 512;
+
 /// See [`reference::read_values`] and [`Line`]: the position on the line, rounded down, where it is far
 /// from a whole number; the thresholds themselves where it is near one.
 ///
@@ -313,6 +316,10 @@ pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [
     let (whole, rest) = values.as_chunks::<64>();
     for (values, levels) in whole.iter().zip(levels.as_chunks_mut::<64>().0) {
         let at = values.as_ptr();
+        // Rows of a batch often follow one another; no processor looks beyond the end of a page.
+        for line in 0..4 {
+            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + 16 * line).cast());
+        }
         // SAFETY: 64 floats.
         let [a, b, c, d] = unsafe {
             [
