@@ -1,5 +1,7 @@
 //! What kernels read and write, checked once so that inner loops need no bounds.
 
+use core::ops::Range;
+
 use cic_model::layer::{Layout, S8Epilogue};
 use cic_model::profile::{Profile, is_scaled, value_level};
 use cic_model::quant::Ratio;
@@ -174,6 +176,14 @@ impl<'a, T> Part<'a, T> {
         fits(data.len(), stride, width, n_rows).then_some(Self { data, stride, width, n_rows })
     }
 
+    /// Some of the columns; none of those past the end.
+    #[must_use]
+    pub fn columns(&self, columns: Range<usize>) -> Self {
+        let end = columns.end.min(self.width);
+        let start = columns.start.min(end);
+        Self { data: self.data.get(start..).unwrap_or(&[]), width: end - start, ..*self }
+    }
+
     /// Entries of a row.
     pub fn width(&self) -> usize {
         self.width
@@ -208,6 +218,14 @@ impl<'a, T> PartMut<'a, T> {
         n_rows: usize,
     ) -> Option<Self> {
         fits(data.len(), stride, width, n_rows).then_some(Self { data, stride, width, n_rows })
+    }
+
+    /// See [`Part::columns`].
+    pub fn columns_mut(&mut self, columns: Range<usize>) -> PartMut<'_, T> {
+        let end = columns.end.min(self.width);
+        let start = columns.start.min(end);
+        let data = self.data.get_mut(start..).unwrap_or(&mut []);
+        PartMut { data, stride: self.stride, width: end - start, n_rows: self.n_rows }
     }
 
     /// Entries of a row.

@@ -14,7 +14,9 @@ use cic_model::rules::RejectReason;
 use cic_model::{Dtype, Model, StageKind};
 
 use crate::error::RunError;
-use crate::kernels::{Isa, Kernels, LevelRows, Line, Panels, Ratios, SumRows, panel_of};
+use crate::kernels::{
+    Isa, Kernels, LevelRows, Line, Panels, Part, PartMut, Ratios, SumRows, panel_of,
+};
 use crate::outcome::{Depth, Outcome, S8Numbers};
 use crate::presence::{Presence, measure};
 use crate::sample::{CheckedSample, Sample};
@@ -22,7 +24,7 @@ use crate::sample::{CheckedSample, Sample};
 use inputs::Rule;
 use memory::{LINE, Memory, Shape, row, row_mut};
 use operand::Operand;
-use stage::{Carry, Chunk, Inputs, Step, Work};
+use stage::{Carry, Chunk, Inputs, Step, Sums, Work};
 use verdict::Words;
 
 /// Runs an int8 model. Holds no memory of its own beyond references, and may be copied to use the
@@ -277,9 +279,11 @@ impl<'m> S8Session<'m> {
         let mut work = Work {
             levels: memory.levels,
             level_stride: self.shape.level_stride,
-            bias: memory.bias,
-            chunk: Chunk { sums: memory.chunk, stride: self.shape.chunk },
-            carried: Chunk { sums: memory.carried, stride: self.shape.chunk },
+            sums: Sums {
+                bias: memory.bias,
+                chunk: Chunk { sums: memory.chunk, stride: self.shape.chunk },
+                carried: Chunk { sums: memory.carried, stride: self.shape.chunk },
+            },
         };
         let steps = self.steps(StageKind::Decoder);
         stage::run(&self.kernels, steps, inputs, &mut work, |_, outputs, sums, ratios| {
@@ -511,16 +515,11 @@ impl<'m> S8Session<'m> {
             }
         } else {
             let [a, b] = &mut memory.levels;
-            stage::activate(
-                &self.kernels,
-                &first,
-                0..activated,
-                memory.sums,
-                shape.sum_stride,
-                n_rows,
-                a,
-                shape.level_stride,
-            );
+            let sums = Part::new_checked(memory.sums, shape.sum_stride, activated, n_rows);
+            let levels = PartMut::new_checked(a, shape.level_stride, activated, n_rows);
+            if let (Some(sums), Some(mut levels)) = (sums, levels) {
+                stage::activate(&self.kernels, &first, 0..activated, sums, &mut levels);
+            }
             stage::pad(a, shape.level_stride, activated);
             let carry = match first.layer.carry() {
                 0 => Carry::None,
@@ -534,9 +533,11 @@ impl<'m> S8Session<'m> {
             let mut work = Work {
                 levels: [a, b],
                 level_stride: shape.level_stride,
-                bias: memory.bias,
-                chunk: Chunk { sums: memory.chunk, stride: self.shape.chunk },
-                carried: Chunk { sums: memory.carried, stride: self.shape.chunk },
+                sums: Sums {
+                    bias: memory.bias,
+                    chunk: Chunk { sums: memory.chunk, stride: self.shape.chunk },
+                    carried: Chunk { sums: memory.carried, stride: self.shape.chunk },
+                },
             };
             stage::rest(&self.kernels, activated, steps, &carry, n_rows, &mut work, put);
         }
@@ -565,9 +566,11 @@ impl<'m> S8Session<'m> {
         let mut work = Work {
             levels: [a, b],
             level_stride: shape.level_stride,
-            bias: memory.bias,
-            chunk: Chunk { sums: memory.chunk, stride: self.shape.chunk },
-            carried: Chunk { sums: memory.carried, stride: self.shape.chunk },
+            sums: Sums {
+                bias: memory.bias,
+                chunk: Chunk { sums: memory.chunk, stride: self.shape.chunk },
+                carried: Chunk { sums: memory.carried, stride: self.shape.chunk },
+            },
         };
         let logits = &mut *memory.logits;
         let steps = self.steps(StageKind::Classifier);

@@ -51,7 +51,12 @@ pub(super) enum Carry<'c, 'm> {
 pub(super) struct Work<'w> {
     pub(super) levels: [&'w mut [u8]; 2],
     pub(super) level_stride: usize,
-    /// One row, as long as a chunk.
+    pub(super) sums: Sums<'w>,
+}
+
+/// Memory of the sums of a chunk of outputs.
+pub(super) struct Sums<'w> {
+    /// One row, padded for kernels.
     pub(super) bias: &'w mut [i32],
     pub(super) chunk: Chunk<'w>,
     pub(super) carried: Chunk<'w>,
@@ -85,19 +90,10 @@ pub(super) fn run<'m>(
     let mut steps = steps.peekable();
     let Some(first) = steps.next() else { return };
     if steps.peek().is_none() {
-        return last(
-            kernels,
-            &first,
-            inputs,
-            &Carry::None,
-            work.bias,
-            &mut work.chunk,
-            &mut work.carried,
-            put,
-        );
+        return last(kernels, &first, inputs, &Carry::None, &mut work.sums, put);
     }
     let [a, _] = &mut work.levels;
-    hidden(kernels, &first, inputs, work.bias, &mut work.chunk, a, work.level_stride);
+    hidden(kernels, &first, inputs, &mut work.sums, a, work.level_stride);
     let carry = match first.layer.carry() {
         0 => Carry::None,
         _ => Carry::Layer { step: first, inputs },
@@ -125,12 +121,11 @@ pub(super) fn rest<'m>(
         let inputs = Inputs { levels: from, stride, width, n_rows };
         if steps.peek().is_none() {
             if let Some(put) = put.take() {
-                let (chunk, carried) = (&mut work.chunk, &mut work.carried);
-                last(kernels, &step, inputs, carry, work.bias, chunk, carried, put);
+                last(kernels, &step, inputs, carry, &mut work.sums, put);
             }
             return;
         }
-        hidden(kernels, &step, inputs, work.bias, &mut work.chunk, to, stride);
+        hidden(kernels, &step, inputs, &mut work.sums, to, stride);
         width = step.layer.activated_dim();
         core::mem::swap(&mut from, &mut to);
     }
@@ -141,15 +136,20 @@ fn hidden(
     kernels: &Kernels,
     step: &Step<'_>,
     inputs: Inputs<'_>,
-    bias: &mut [i32],
-    chunk: &mut Chunk<'_>,
+    memory: &mut Sums<'_>,
     to: &mut [u8],
     stride: usize,
 ) {
     let width = step.layer.activated_dim();
-    for outputs in chunks(step, 0..width, chunk.stride) {
-        sums(kernels, step, outputs.clone(), inputs, bias, chunk);
-        activate(kernels, step, outputs, chunk.sums, chunk.stride, inputs.n_rows, to, stride);
+    for outputs in chunks(step, 0..width, memory.chunk.stride) {
+        sums(kernels, step, outputs.clone(), inputs, memory.bias, &mut memory.chunk);
+        let n_rows = inputs.n_rows;
+        let chunk = &memory.chunk;
+        let sums = Part::new_checked(chunk.sums, chunk.stride, outputs.len(), n_rows);
+        let levels = PartMut::new_checked(to, stride, width, n_rows);
+        if let (Some(sums), Some(mut levels)) = (sums, levels) {
+            activate(kernels, step, outputs, sums, &mut levels);
+        }
     }
     pad(to, stride, width);
 }
@@ -164,16 +164,12 @@ pub(super) fn pad(levels: &mut [u8], stride: usize, width: usize) {
 
 /// Levels of some activated outputs of all cells, in their places in `levels`. `sums` has a row of these
 /// outputs for each.
-#[allow(clippy::too_many_arguments, reason = "two strided rows")]
 pub(super) fn activate(
     kernels: &Kernels,
     step: &Step<'_>,
     outputs: Range<usize>,
-    sums: &[i32],
-    sum_stride: usize,
-    n_rows: usize,
-    levels: &mut [u8],
-    level_stride: usize,
+    sums: Part<'_, i32>,
+    levels: &mut PartMut<'_, u8>,
 ) {
     let mut end = 0;
     for segment in step.layer.segments() {
@@ -183,15 +179,9 @@ pub(super) fn activate(
         if from >= to {
             continue;
         }
-        let width = to - from;
-        let sums = sums.get(from - outputs.start..).unwrap_or(&[]);
-        let levels = levels.get_mut(from..).unwrap_or(&mut []);
-        let ratios = Ratios::of(&step.epilogue, from, width);
-        let sums = Part::new_checked(sums, sum_stride, width, n_rows);
-        let levels = PartMut::new_checked(levels, level_stride, width, n_rows);
-        if let (Some(sums), Some(mut levels)) = (sums, levels) {
-            kernels.activate_s8(sums, ratios, segment.table, &mut levels);
-        }
+        let ratios = Ratios::of(&step.epilogue, from, to - from);
+        let sums = sums.columns(from - outputs.start..to - outputs.start);
+        kernels.activate_s8(sums, ratios, segment.table, &mut levels.columns_mut(from..to));
     }
 }
 
@@ -201,17 +191,15 @@ fn last(
     step: &Step<'_>,
     inputs: Inputs<'_>,
     carry: &Carry<'_, '_>,
-    bias: &mut [i32],
-    chunk: &mut Chunk<'_>,
-    carried: &mut Chunk<'_>,
+    memory: &mut Sums<'_>,
     mut put: impl Put,
 ) {
-    for outputs in chunks(step, 0..step.layer.activated_dim(), chunk.stride) {
-        sums(kernels, step, outputs.clone(), inputs, bias, chunk);
-        add_carried(kernels, carry, outputs.clone(), inputs.n_rows, bias, chunk, carried);
+    for outputs in chunks(step, 0..step.layer.activated_dim(), memory.chunk.stride) {
+        sums(kernels, step, outputs.clone(), inputs, memory.bias, &mut memory.chunk);
+        add_carried(kernels, carry, outputs.clone(), inputs.n_rows, memory);
         let ratios = Ratios::of(&step.epilogue, outputs.start, outputs.len());
         for cell in 0..inputs.n_rows {
-            let sums = chunk.cell(cell).get(..outputs.len()).unwrap_or(&[]);
+            let sums = memory.chunk.cell(cell).get(..outputs.len()).unwrap_or(&[]);
             put(cell, outputs.clone(), sums, ratios);
         }
     }
@@ -223,10 +211,9 @@ fn add_carried(
     carry: &Carry<'_, '_>,
     outputs: Range<usize>,
     n_rows: usize,
-    bias: &mut [i32],
-    chunk: &mut Chunk<'_>,
-    carried: &mut Chunk<'_>,
+    memory: &mut Sums<'_>,
 ) {
+    let Sums { bias, chunk, carried } = memory;
     let add = |cell: usize, carried: &[i32], chunk: &mut Chunk<'_>| {
         for (sum, &carried) in chunk.cell(cell).iter_mut().zip(carried) {
             *sum = sum.wrapping_add(carried);

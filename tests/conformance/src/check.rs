@@ -68,7 +68,7 @@ fn panels(
     let (mut found, mut expected) = (layer.sums.clone(), layer.sums.clone());
     let rows = |sums| SumRows::new_checked(sums, layer.sum_stride, n_rows).expect("fits");
     // From the sums of each cell, and from one row of them for all.
-    let bias = (width % 3 == 0).then(|| &layer.sums[layer.sums.len() - layer.sum_stride..]);
+    let bias = width.is_multiple_of(3).then(|| &layer.sums[layer.sums.len() - layer.sum_stride..]);
     kernels.panels_s8(&panels, first, levels, bias, &mut rows(&mut found));
     reference::panels_s8(&panels, first, levels, bias, &mut rows(&mut expected));
     // What lies past the outputs, up to a multiple of 16, is nobody's; nothing else may change.
