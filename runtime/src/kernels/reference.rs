@@ -1,5 +1,7 @@
 //! The definition of every kernel: plain loops that other implementations are compared with.
 //!
+//! None is inlined: the table of a processor without kernels and the checks before it share one copy.
+//!
 //! Int8 sums wrap: a verified model cannot overflow, and one that was not verified must not trap.
 
 use cic_model::layer::Layout;
@@ -10,6 +12,7 @@ use crate::outcome::Depth;
 use super::{Extent, LevelRows, Panels, Part, PartMut, Ratios, SumRows, ValueLevels};
 
 /// `sums[r] += Σ_i levels[i] · weights[genes[i]][r]`, weights gene-major `[n_genes × sums.len()]`.
+#[inline(never)]
 pub fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
     let out_dim = sums.len();
     for (&gene, &level) in genes.iter().zip(levels) {
@@ -21,6 +24,7 @@ pub fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32])
 
 /// `sums[m][r] = start + Σ_c levels[m][c] · w[r][first + c]`, the start being `bias[r]` where there is one,
 /// else `sums[m][r]`.
+#[inline(never)]
 pub fn panels_s8(
     panels: &Panels<'_>,
     first: usize,
@@ -47,6 +51,7 @@ pub fn panels_s8(
 }
 
 /// `sums[r] += Σ_c levels[c] · weights[r][c]`, weights `[sums.len() × levels.len()]`, row-major.
+#[inline(never)]
 pub fn rows_s8(weights: &[i8], levels: &[u8], sums: &mut [i32]) {
     for (row, sum) in weights.chunks_exact(levels.len().max(1)).zip(sums) {
         *sum = sum.wrapping_add(dot_s8(levels, row));
@@ -54,6 +59,7 @@ pub fn rows_s8(weights: &[i8], levels: &[u8], sums: &mut [i32]) {
 }
 
 /// `levels[m][r] = table[index of sums[m][r]]`, see [`table_index`].
+#[inline(never)]
 pub fn activate_s8(
     sums: Part<'_, i32>,
     ratios: Ratios<'_>,
@@ -73,6 +79,7 @@ pub fn activate_row(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut
 }
 
 /// `out[r] = requantize_i16(sums[r])`
+#[inline(never)]
 pub fn requantize_rows_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
     for ((&sum, ratio), out) in sums.iter().zip(ratios.iter()).zip(out) {
         *out = requantize_i16(sum, ratio);
@@ -80,6 +87,7 @@ pub fn requantize_rows_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
 }
 
 /// `out[r] = requantize_i32(sums[r])`
+#[inline(never)]
 pub fn requantize_rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
     for ((&sum, ratio), out) in sums.iter().zip(ratios.iter()).zip(out) {
         *out = requantize_i32(sum, ratio);
@@ -87,6 +95,7 @@ pub fn requantize_rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
 }
 
 /// `levels[d] = code_level(codes[d])`
+#[inline(never)]
 pub fn code_levels(codes: &[i16], offsets: &[i32], ratios: Ratios<'_>, levels: &mut [u8]) {
     for (((&code, &offset), ratio), level) in
         codes.iter().zip(offsets).zip(ratios.iter()).zip(levels)
@@ -96,6 +105,7 @@ pub fn code_levels(codes: &[i16], offsets: &[i32], ratios: Ratios<'_>, levels: &
 }
 
 /// `levels[i] = #{k : values[i] · factor ≥ t_k}`, and [`measure_values`].
+#[inline(never)]
 pub fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
     for (&value, level) in values.iter().zip(levels) {
         *level = rule.level(value);

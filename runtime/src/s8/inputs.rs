@@ -105,6 +105,7 @@ impl<'a> Rule<'a> {
 
 /// The inputs of a sample in a part of the genes, which is after those that were cut before. `n_cut` counts
 /// the listed ones of these.
+#[inline(never)]
 pub(super) fn cut<'a>(sample: &Sample<'a>, part: Range<usize>, n_cut: &mut u32) -> Sample<'a> {
     match *sample {
         Sample::Counts { genes, counts, total } => {
@@ -148,6 +149,7 @@ fn listed_in(genes: &[u32], end: usize, n_cut: &mut u32) -> Range<usize> {
 
 /// Adds the products of a sample, cut from gene `first` on, to the sums of a gene-major layer, or of
 /// one whose layout no kernel knows. Tells the extent of values.
+#[inline(never)]
 pub(super) fn add_products(
     kernels: &Kernels,
     layer: &Layer<'_>,
@@ -195,6 +197,7 @@ pub(super) fn add_products(
 
 /// Lays the levels of a sample, cut from gene `first` on, out, and zeros after them. Tells the extent of
 /// values.
+#[inline(never)]
 pub(super) fn lay_out(
     kernels: &Kernels,
     cut: &Sample<'_>,

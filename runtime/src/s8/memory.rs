@@ -30,6 +30,8 @@ pub(super) struct Shape {
     pub(super) n_leaves: usize,
     /// Outputs that are summed and requantised together: the widest panel.
     pub(super) chunk: usize,
+    /// Whether some layer is in panels, whose kernels read a padded bias.
+    pub(super) has_panels: bool,
 }
 
 impl Shape {
@@ -38,6 +40,12 @@ impl Shape {
         let hidden = stages.iter().filter_map(|&kind| model.stage(kind).split_last());
         let widest = hidden.flat_map(|(_, hidden)| hidden.iter().map(Layer::activated_dim)).max();
         let first = model.stage(StageKind::Encoder).first();
+        let layers = stages.iter().flat_map(|&kind| model.stage(kind));
+        let widest_panel = layers.filter_map(|layer| match Operand::stored(layer) {
+            Operand::Panels(panels) => Some(panels.panel()),
+            _ => None,
+        });
+        let widest_panel = widest_panel.max();
         Self {
             sum_stride: sum_stride(first.map_or(0, Layer::out_dim)),
             level_stride: widest.unwrap_or(0).next_multiple_of(4),
@@ -45,14 +53,8 @@ impl Shape {
             code_dim: model.code_dim(),
             code_stride: model.code_dim().next_multiple_of(4),
             n_leaves: model.n_leaves(),
-            chunk: stages
-                .iter()
-                .flat_map(|&kind| model.stage(kind))
-                .map(|layer| match Operand::stored(layer) {
-                    Operand::Panels(panels) => panels.panel(),
-                    _ => NARROWEST_CHUNK,
-                })
-                .fold(NARROWEST_CHUNK, usize::max),
+            chunk: widest_panel.unwrap_or(0).max(NARROWEST_CHUNK),
+            has_panels: widest_panel.is_some(),
         }
     }
 
@@ -70,7 +72,11 @@ impl Shape {
     /// Words of the parts, in their order.
     fn parts(&self, n_rows: usize) -> [usize; 12] {
         [
-            if self.input_stride == 0 { self.chunk } else { self.chunk.max(self.sum_stride) },
+            match (self.has_panels, self.input_stride) {
+                (false, _) => 0,
+                (true, 0) => self.chunk,
+                (true, _) => self.chunk.max(self.sum_stride),
+            },
             n_rows * self.input_stride / 4,
             n_rows * self.sum_stride,
             n_rows * self.chunk,

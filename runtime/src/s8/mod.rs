@@ -162,7 +162,8 @@ impl<'m> S8Session<'m> {
         let input_stride = self.shape.input_stride.max(part_len(self.model));
         let widest = self.layers().map(|layer| panel_of(layer.out_dim())).max();
         let chunk = self.shape.chunk.max(widest.unwrap_or(0));
-        let shape = Shape { input_stride, chunk, ..self.shape };
+        let has_panels = self.shape.has_panels || !memory.is_empty();
+        let shape = Shape { input_stride, chunk, has_panels, ..self.shape };
         Ok(S8Session { packed: memory.get(start..).unwrap_or(&[]), shape, ..self })
     }
 
@@ -322,6 +323,7 @@ impl<'m> S8Session<'m> {
     }
 
     /// Checks one sample; its depth too, where that is not found on the way.
+    #[inline(never)]
     fn check(
         &self,
         sample: &Sample<'_>,
@@ -346,6 +348,7 @@ impl<'m> S8Session<'m> {
         Ok(())
     }
     /// Judges the depth of a sample whose values were read.
+    #[inline(never)]
     fn judge(&self, sample: &Sample<'_>, verdict: &mut Words) -> Result<(), RunError> {
         let extent = verdict::extent(verdict);
         let profile: Profile<'_> = self.profile;
@@ -357,6 +360,7 @@ impl<'m> S8Session<'m> {
 
     /// Sums over listed inputs. Of a large layer, all cells pass a part of the genes before the next: what
     /// one of them fetched from afar is near for the others.
+    #[inline(never)]
     fn sum_listed(
         &self,
         layer: &Layer<'_>,
@@ -389,6 +393,7 @@ impl<'m> S8Session<'m> {
     }
 
     /// Sums over all inputs, weights in rows.
+    #[inline(never)]
     fn sum_rows(
         &self,
         weights: &[i8],
@@ -409,6 +414,7 @@ impl<'m> S8Session<'m> {
 
     /// Sums over all inputs, weights in panels: parts of the inputs that stay in the nearest memory
     /// while all panels pass.
+    #[inline(never)]
     fn sum_panels(
         &self,
         panels: &Panels<'_>,
@@ -433,6 +439,7 @@ impl<'m> S8Session<'m> {
     }
 
     /// Lays the levels of a part of the inputs out, for every cell.
+    #[inline(never)]
     fn lay_out(&self, samples: &[Sample<'_>], part: Range<usize>, memory: &mut Memory<'_>) {
         let profile: Profile<'_> = self.profile;
         let stride = self.shape.input_stride;
@@ -495,6 +502,7 @@ impl<'m> S8Session<'m> {
     }
 
     /// From the sums of the first layer to the code.
+    #[inline(never)]
     fn encode(&self, n_rows: usize, memory: &mut Memory<'_>) {
         let shape = self.shape;
         let mut steps = self.steps(StageKind::Encoder);
@@ -554,6 +562,7 @@ impl<'m> S8Session<'m> {
     }
 
     /// From the levels of the code to probabilities and what they decide.
+    #[inline(never)]
     fn classify(&self, n_rows: usize, memory: &mut Memory<'_>) {
         let shape = self.shape;
         let inputs = Inputs {
