@@ -27,6 +27,7 @@ const STEPS: &[(&str, Work)] = &[
     ("no_std", Xtask(&["no-std"])),
     ("tests", Cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"])),
     ("kernel conformance", Xtask(&["conformance"])),
+    ("programs on other processors", Xtask(&["pipeline"])),
     ("parity with tract", Cargo(TRACT_PARITY)),
     ("documentation", Cargo(&["doc", "--workspace", "--no-deps"])),
     ("firmware", Xtask(&["count"])),

@@ -30,6 +30,10 @@ const LARGE_EVERY: u64 = 80;
 /// Layers that [`LAYERS`] must come to over all machines and instruction sets, and large ones of these.
 const LEAST: (u64, u64) = (1_000_000, 10_000);
 
+/// Processors without what QEMU cannot emulate and warns about.
+pub const HASWELL: &str = "Haswell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid";
+pub const WESTMERE: &str = "Westmere,-pcid";
+
 /// What runs the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Host {
@@ -80,8 +84,7 @@ const MACHINES: &[Machine] = &[
     },
     Machine {
         name: "haswell",
-        // Without what QEMU cannot emulate and warns about.
-        host: Host::X86("Haswell-noTSX,-pcid,-x2apic,-tsc-deadline,-invpcid"),
+        host: Host::X86(HASWELL),
         isas: &["sse4.1", "avx2"],
         percent: 5,
         parts: 1,

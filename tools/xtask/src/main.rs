@@ -13,6 +13,7 @@ mod demo;
 mod deps;
 mod firmware;
 mod no_std;
+mod pipeline;
 mod toolchain;
 mod workspace;
 
@@ -38,6 +39,7 @@ fn run(task: Task) -> Result<()> {
         Task::Deps => deps::run(),
         Task::Conformance(args) => conformance::run(&args),
         Task::NoStd => no_std::run(),
+        Task::Pipeline => pipeline::run(),
         Task::Firmware(args) => firmware::run(&args, None),
         Task::Count(args) => firmware::run(&args, Some(&count::Counter::build()?)),
         Task::Data => data::run(),
@@ -65,6 +67,8 @@ enum Task {
     Deps,
     /// Build cic-model and cic-runtime, each alone and without features, for bare metal.
     NoStd,
+    /// Quantise and type on emulated processors, and compare what is written with this machine's.
+    Pipeline,
     /// Build the firmware examples, run them in the emulator, compare console, sizes and stack.
     Firmware(firmware::Args),
     /// The same, and count instructions, loads and stores between bench_start and bench_end.
