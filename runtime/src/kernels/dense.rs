@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! for every panel, and every N registers of it:     N · WIDTH / 4 outputs
-//!     for every M cells, then 2:
+//!     for every part of the inputs that stays near, every M cells, then 2:
 //!         for every four inputs:
 //!             load the N registers of weights       consecutive in the panel
 //!             for each cell: repeat its four levels over a register, and add N products
@@ -69,6 +69,10 @@ pub(super) unsafe fn panels<V: Vector, const M: usize, const N: usize, const ONE
     }
 }
 
+/// Bytes of a panel that stay in the nearest memory while all cells pass.
+const NEAR: usize = 32 << 10;
+
+#[derive(Clone, Copy)]
 struct Work {
     levels: *const u8,
     level_stride: usize,
@@ -90,8 +94,39 @@ unsafe fn all_rows<V: Vector, const M: usize, const N: usize>(
     start: *const i32,
     to: *mut i32,
 ) {
+    let many = if work.n_rows > M { NEAR / work.width } else { work.n_groups };
+    let mut group = 0;
+    // SAFETY: parts of the groups, the first from the start and the others from the sums.
+    unsafe {
+        loop {
+            let is_first = group == 0;
+            let part = Work {
+                levels: work.levels.add(4 * group),
+                n_groups: many.min(work.n_groups - group),
+                start_stride: if is_first { work.start_stride } else { work.sum_stride },
+                ..*work
+            };
+            let start = if is_first { start } else { to.cast_const() };
+            all_rows_of_part::<V, M, N>(&part, weights.add(group * work.width), start, to);
+            group += part.n_groups;
+            if group >= work.n_groups {
+                return;
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`all_rows`].
+#[inline(always)]
+unsafe fn all_rows_of_part<V: Vector, const M: usize, const N: usize>(
+    work: &Work,
+    weights: *const u8,
+    start: *const i32,
+    to: *mut i32,
+) {
     let mut row = 0;
-    // SAFETY: rows below `n_rows` lie in levels and sums.
+    // SAFETY: rows below `n_rows` lie in levels, starts and sums.
     unsafe {
         while row + M <= work.n_rows {
             let levels = work.levels.add(row * work.level_stride);
