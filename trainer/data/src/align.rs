@@ -34,13 +34,17 @@ pub fn align(matrix: &ExpressionMatrix, panel: &GenePanel<'_>) -> Result<Aligned
 /// Where the genes of a file stand in a panel, for files that are aligned block by block.
 #[derive(Clone, Debug)]
 pub struct PanelAlignment {
-    /// Panel index of every gene of the file, [`NOT_IN_PANEL`] for those that have none.
+    /// Panel index of every gene of the file; for those that have none one of [`SPARE`] places from the
+    /// next multiple of [`SPARE`] on.
     map: Vec<u32>,
     /// `[n_genes]`: which genes of the panel the file has.
     pub present: Vec<bool>,
     /// How many these are, and what they weigh.
     pub overlap: Overlap,
 }
+
+/// Places for genes that are not in a panel: the bits of a word.
+const SPARE: usize = 64;
 
 /// Some cells, reduced to the genes of a panel.
 #[derive(Clone, Debug)]
@@ -68,6 +72,13 @@ impl PanelAlignment {
             let gene = names.genes.get(position).map_or_else(String::new, |gene| gene.id.clone());
             DataError::DuplicateGene { path: names.path.to_path_buf(), gene }
         })?;
+        // Fits 32 bits, as the number of genes of a panel does by far.
+        let spare = panel.len().next_multiple_of(SPARE) as u32;
+        for (place, column) in map.iter_mut().zip(0..) {
+            if *place == NOT_IN_PANEL {
+                *place = spare + column % SPARE as u32;
+            }
+        }
         Ok(Self { map, present, overlap })
     }
 
@@ -80,23 +91,25 @@ impl PanelAlignment {
         let mut values =
             CsrMatrix { n_cols, indptr: vec![0], indices: Vec::new(), data: Vec::new() };
         let mut totals = Vec::with_capacity(rows.n_rows());
-        // One row of the panel, and a bit for each gene that has a value: cheaper than sorting.
-        let mut row_values = vec![0.0_f32; n_cols];
-        let mut occupied = vec![0_u64; n_cols.div_ceil(64)];
+        // One row of the panel, and a bit for each gene that has a value: cheaper than sorting. Others
+        // go to spare places: cheaper than asking, which no processor can foretell, and several, so that
+        // no sum waits for the one before.
+        let n_places = n_cols.next_multiple_of(SPARE) + SPARE;
+        let mut row_values = vec![0.0_f32; n_places];
+        let mut occupied = vec![0_u64; n_places / SPARE];
+        let n_words = n_cols.div_ceil(SPARE);
         for row in 0..rows.n_rows() {
             let (columns, data) = rows.row(row);
             totals.push(data.iter().map(|&value| f64::from(value)).sum());
             for (&column, &value) in columns.iter().zip(data) {
-                let gene = self.map[column as usize];
-                if gene != NOT_IN_PANEL {
-                    // Genes that stand twice are added in the order of the file.
-                    row_values[gene as usize] += value;
-                    occupied[gene as usize / 64] |= 1 << (gene % 64);
-                }
+                let gene = self.map[column as usize] as usize;
+                // Genes that stand twice are added in the order of the file.
+                row_values[gene] += value;
+                occupied[gene / SPARE] |= 1 << (gene % SPARE);
             }
-            for (word, bits) in occupied.iter_mut().enumerate() {
+            for (word, bits) in occupied[..n_words].iter_mut().enumerate() {
                 while *bits != 0 {
-                    let gene = word * 64 + bits.trailing_zeros() as usize;
+                    let gene = word * SPARE + bits.trailing_zeros() as usize;
                     *bits &= *bits - 1;
                     // The number of a gene of the panel, which fits 32 bits.
                     values.indices.push(gene as u32);

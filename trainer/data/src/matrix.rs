@@ -185,6 +185,11 @@ impl CsrMatrix {
         for row in 0..indptr.len() - 1 {
             let end = indptr[row + 1];
             let row_start = kept;
+            // Nearly all rows are in order, and nothing before them was dropped.
+            if kept == start && is_in_order(&indices[start..end], &data[start..end], n_cols) {
+                (kept, start) = (end, end);
+                continue;
+            }
             let mut sorted = true;
             for entry in start..end {
                 let (column, value) = (indices[entry], data[entry]);
@@ -227,6 +232,14 @@ impl CsrMatrix {
         data.shrink_to_fit();
         Ok(Self { n_cols, indptr, indices, data })
     }
+}
+
+/// Whether columns increase and values are above zero and finite, without a branch per entry.
+fn is_in_order(indices: &[u32], data: &[f32], n_cols: usize) -> bool {
+    let increases = indices.windows(2).fold(true, |ok, pair| ok & (pair[0] < pair[1]));
+    let are_positive =
+        data.iter().fold(true, |ok, &value| ok & (value > 0.0 && value < f32::INFINITY));
+    increases & are_positive && indices.last().is_none_or(|&last| (last as usize) < n_cols)
 }
 
 /// Refuses pointers that decrease or do not cover the entries.

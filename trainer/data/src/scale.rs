@@ -138,6 +138,12 @@ impl ScaleEvidence {
         };
         for row in 0..values.n_rows() {
             let (columns, data) = values.row(row);
+            if logarithm.is_none()
+                && let Some((sum, max)) = counts_of(data)
+            {
+                evidence.add_counts(data, sum, max);
+                continue;
+            }
             let (mut integers, mut sum, mut sum_expm1) = (true, 0.0, 0.0);
             for (&column, &value) in columns.iter().zip(data) {
                 let is_odd = !(value >= 0.0 && value.is_finite())
@@ -175,13 +181,27 @@ impl ScaleEvidence {
             if !integers {
                 evidence.other_logarithm.add(data);
             }
-            if !data.is_empty() {
-                evidence.cells += 1;
-                evidence.sum = extend(evidence.sum, (sum, sum));
-                evidence.sum_expm1 = extend(evidence.sum_expm1, (sum_expm1, sum_expm1));
-            }
+            evidence.add_sums(data, sum, sum_expm1);
         }
         Ok(evidence)
+    }
+
+    /// Adds a cell of counts, whose sum and largest one are known.
+    fn add_counts(&mut self, data: &[f32], sum: f64, max: f32) {
+        self.max = self.max.max(max);
+        let sum_expm1 = match max > MAX_LOG1P {
+            true => f64::INFINITY,
+            false => data.iter().map(|&count| EXPM1[count as usize]).sum(),
+        };
+        self.add_sums(data, sum, sum_expm1);
+    }
+
+    fn add_sums(&mut self, data: &[f32], sum: f64, sum_expm1: f64) {
+        if !data.is_empty() {
+            self.cells += 1;
+            self.sum = extend(self.sum, (sum, sum));
+            self.sum_expm1 = extend(self.sum_expm1, (sum_expm1, sum_expm1));
+        }
     }
 
     /// Adds what other cells of the same file show.
@@ -320,6 +340,23 @@ const MIN_LINEAR: f32 = 32.0;
 /// `exp(x) − 1` of the integers up to [`MAX_LOG1P`]: most values are small counts.
 static EXPM1: LazyLock<[f64; 26]> =
     LazyLock::new(|| std::array::from_fn(|integer| (integer as f64).exp_m1()));
+
+/// Sum and largest one of values that are all exact counts; without a branch per value, because nearly all
+/// files hold nothing else.
+fn counts_of(data: &[f32]) -> Option<(f64, f32)> {
+    let (are_counts, sum, max) =
+        data.iter().fold((true, 0, 0), |(are_counts, sum, max), &value| {
+            let count = value as i32;
+            let is_count = count as f32 == value && (0..=MAX_COUNT).contains(&count);
+            (are_counts & is_count, sum + i64::from(count), max.max(count))
+        });
+    // Sums of less than 2²⁹ counts are exact.
+    are_counts.then_some((sum as f64, max as f32))
+}
+
+/// [`MAX_EXACT_COUNT`](crate::h5_source::MAX_EXACT_COUNT)
+const MAX_COUNT: i32 = 1 << 24;
+
 /// Values rounded to one digit can be integers by chance, but not many in one cell.
 const ENOUGH_INTEGERS: usize = 3;
 
