@@ -189,7 +189,8 @@ fn run_on_threads(
 fn put(outcome: &Outcome<S8Numbers<'_>>, probabilities: &mut [f32]) {
     let Some(numbers) = &outcome.numbers else { return probabilities.fill(0.0) };
     for (to, &probability) in probabilities.iter_mut().zip(numbers.probabilities) {
-        *to = probability as f32 / 65_536.0;
+        // At most 2¹⁶: signed numbers are converted several at a time.
+        *to = probability as i32 as f32 / 65_536.0;
     }
 }
 

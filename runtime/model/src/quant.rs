@@ -115,9 +115,10 @@ pub fn code_level(code: i16, offset: i32, ratio: Ratio) -> u8 {
 /// probability is that over the sum of all, rounded down, in Q16. Probabilities therefore sum to
 /// at most one, and fall short of it by less than one Q16 unit per class.
 ///
-/// `logits` and `probabilities` have the same length (the shorter counts).
-pub fn softmax_q16(logits: &[i32], inv_temperature_q16: u32, probabilities: &mut [u32]) {
-    let Some(max) = logits.iter().copied().max() else { return };
+/// `logits` and `probabilities` have the same length (the shorter counts). Gives the largest
+/// probability, that of the largest logit; one where there are none.
+pub fn softmax_q16(logits: &[i32], inv_temperature_q16: u32, probabilities: &mut [u32]) -> u32 {
+    let Some(max) = logits.iter().copied().max() else { return ONE_Q16 };
     let mut sum = 0_u64;
     for (&logit, probability) in logits.iter().zip(probabilities.iter_mut()) {
         let exponential = exp_neg_q31(max, logit, inv_temperature_q16);
@@ -130,6 +131,8 @@ pub fn softmax_q16(logits: &[i32], inv_temperature_q16: u32, probabilities: &mut
     for probability in probabilities.iter_mut().take(logits.len()) {
         *probability = quotient_q16(*probability, sum, reciprocal);
     }
+    // The quotient of 2³¹, and at most 2¹⁶.
+    reciprocal as u32
 }
 
 /// `⌊exponential · 2¹⁶ / sum⌋` without a division: the product with the reciprocal, which is too small
@@ -285,10 +288,10 @@ mod tests {
     #[test]
     fn softmax_of_extreme_logits_stays_in_range() {
         let mut probabilities = [7; 3];
-        softmax_q16(&[i32::MAX, i32::MIN, i32::MIN], u32::MAX, &mut probabilities);
-        assert_eq!(probabilities, [ONE_Q16, 0, 0]);
-        softmax_q16(&[i32::MIN; 3], ONE_Q16, &mut probabilities);
-        assert_eq!(probabilities, [21_845; 3]);
-        softmax_q16(&[], ONE_Q16, &mut []);
+        let largest = softmax_q16(&[i32::MAX, i32::MIN, i32::MIN], u32::MAX, &mut probabilities);
+        assert_eq!((largest, probabilities), (ONE_Q16, [ONE_Q16, 0, 0]));
+        let largest = softmax_q16(&[i32::MIN; 3], ONE_Q16, &mut probabilities);
+        assert_eq!((largest, probabilities), (21_845, [21_845; 3]));
+        assert_eq!(softmax_q16(&[], ONE_Q16, &mut []), ONE_Q16);
     }
 }

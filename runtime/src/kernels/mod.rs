@@ -91,7 +91,7 @@ pub(crate) struct Table {
     requantize_rows_i32: unsafe fn(&[i32], Ratios<'_>, &mut [i32]),
     code_levels: unsafe fn(&[i16], &[i32], Ratios<'_>, &mut [u8]),
     read_values: unsafe fn(&ValueLevels<'_>, &[f32], &mut [u8]) -> Extent,
-    softmax_q16: unsafe fn(&[i32], u32, &mut [u32]),
+    softmax_q16: unsafe fn(&[i32], u32, &mut [u32]) -> u32,
     measure_counts: unsafe fn(&[u32]) -> Depth,
     measure_values: unsafe fn(&[f32]) -> Extent,
 }
@@ -241,7 +241,12 @@ impl Kernels {
     }
 
     /// See [`cic_model::quant::softmax_q16`]. The shorter of logits and probabilities counts.
-    pub fn softmax_q16(&self, logits: &[i32], inv_temperature_q16: u32, probabilities: &mut [u32]) {
+    pub fn softmax_q16(
+        &self,
+        logits: &[i32],
+        inv_temperature_q16: u32,
+        probabilities: &mut [u32],
+    ) -> u32 {
         if logits.len() != probabilities.len() {
             return softmax_q16(logits, inv_temperature_q16, probabilities);
         }

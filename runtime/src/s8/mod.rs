@@ -591,8 +591,8 @@ impl<'m> S8Session<'m> {
         for cell in 0..n_rows {
             let logits = row(memory.logits, cell, shape.n_leaves);
             let probabilities = row_mut(memory.probabilities, cell, shape.n_leaves);
-            self.kernels.softmax_q16(logits, rules.inv_temperature_q16, probabilities);
-            let confidence = probabilities.iter().copied().max().unwrap_or(u32::MAX);
+            let inv_temperature = rules.inv_temperature_q16;
+            let confidence = self.kernels.softmax_q16(logits, inv_temperature, probabilities);
             if confidence < rules.min_confidence_q16
                 && let Some(verdict) = memory.verdicts.get_mut(cell)
             {

@@ -3,7 +3,7 @@
 
 use core::arch::x86_64::*;
 
-use cic_model::quant::{EXP_FRACTION_Q16, EXP_INTEGER_Q31, table_index};
+use cic_model::quant::{EXP_FRACTION_Q16, EXP_INTEGER_Q31, ONE_Q16, table_index};
 
 use crate::outcome::Depth;
 
@@ -156,7 +156,8 @@ fn correct(sums: &[i32], ratios: &Ratios<'_>, first: usize, mut near: u64, indic
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn rows_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
     for (n, (sums, out)) in sums.chunks(16).zip(out.chunks_mut(16)).enumerate() {
-        let rounded = requantize(sums, &ratios, 16 * n).clamp(i16::MIN.into(), i16::MAX.into());
+        let rounded = requantize(load(sums), &ratios, 16 * n, sums.len())
+            .clamp(i16::MIN.into(), i16::MAX.into());
         let mask = u16::MAX >> (16 - out.len());
         // SAFETY: the mask leaves out what is past the end.
         unsafe {
@@ -170,7 +171,8 @@ pub(super) fn rows_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
     for (n, (sums, out)) in sums.chunks(16).zip(out.chunks_mut(16)).enumerate() {
-        let rounded = requantize(sums, &ratios, 16 * n).clamp(i32::MIN.into(), i32::MAX.into());
+        let rounded = requantize(load(sums), &ratios, 16 * n, sums.len())
+            .clamp(i32::MIN.into(), i32::MAX.into());
         let mask = u16::MAX >> (16 - out.len());
         // SAFETY: the mask leaves out what is past the end.
         unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, rounded) };
@@ -180,38 +182,37 @@ pub(super) fn rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
 /// See [`reference::code_levels`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn code_levels(codes: &[i16], offsets: &[i32], ratios: Ratios<'_>, levels: &mut [u8]) {
-    let (multipliers, shifts) = (ratios.multipliers(), ratios.shifts());
-    for (n, levels) in levels.chunks_mut(8).enumerate() {
-        let mask = u8::MAX >> (8 - levels.len());
-        let at = 8 * n;
+    for (n, levels) in levels.chunks_mut(16).enumerate() {
+        let (mask, at) = (u16::MAX >> (16 - levels.len()), 16 * n);
+        let (codes, offsets) = (&codes[at..], &offsets[at..]);
         // SAFETY: `levels` is as long as the others, and the mask leaves out what is past the end.
-        let (codes, offsets, multipliers, shifts) = unsafe {
+        let (code, offset) = unsafe {
             (
-                _mm_maskz_loadu_epi16(mask, codes[at..].as_ptr()),
-                _mm256_maskz_loadu_epi32(mask, offsets[at..].as_ptr()),
-                _mm256_maskz_loadu_epi32(mask, multipliers[at..].as_ptr()),
-                _mm_maskz_loadu_epi8(mask.into(), shifts[at..].as_ptr().cast()),
+                _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(mask, codes.as_ptr())),
+                _mm512_maskz_loadu_epi32(mask, offsets.as_ptr()),
             )
         };
-        // Code and offset together may need 33 bits, hence all in 64.
-        let sums = _mm512_add_epi64(_mm512_cvtepi16_epi64(codes), _mm512_cvtepi32_epi64(offsets));
-        let shifts = _mm512_cvtepu8_epi64(shifts);
-        let half = _mm512_srli_epi64::<1>(_mm512_sllv_epi64(_mm512_set1_epi64(1), shifts));
-        let product = _mm512_mullo_epi64(sums, _mm512_cvtepi32_epi64(multipliers));
-        let rounded = _mm512_srav_epi64(_mm512_add_epi64(product, half), shifts);
-        let level = _mm512_min_epi64(rounded, _mm512_set1_epi64(127));
-        let level = _mm512_cvtepi64_epi8(_mm512_max_epi64(level, _mm512_setzero_si512()));
-        // SAFETY: the mask leaves out what is past the end.
-        unsafe { _mm_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask.into(), level) };
+        let sum = _mm512_add_epi32(code, offset);
+        // Both of one sign, and the sum of the other: it needs 33 bits.
+        let has_overflown =
+            _mm512_and_si512(_mm512_xor_si512(sum, code), _mm512_xor_si512(sum, offset));
+        if _mm512_movepi32_mask(has_overflown) != 0 {
+            reference::code_levels(codes, offsets, ratios.from(at), levels);
+            continue;
+        }
+        let level = requantize(sum, &ratios, at, levels.len()).clamp(0, 127);
+        // SAFETY: as above.
+        unsafe {
+            _mm_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask, _mm512_cvtepi32_epi8(level));
+        }
     }
 }
 
 /// The index of every sum in its activation table.
 ///
 /// A product in single precision is off by at most 128 · 4 · 2⁻²⁴, half of what counts as near, within
-/// the table's range. Where it
-/// is further than that from a tie it rounds to the same whole number as the exact one; where it is
-/// not, the exact one decides.
+/// the table's range. Where it is further than that from a tie it rounds to the same whole number as
+/// the exact one; where it is not, the exact one decides.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn indices(sums: &[i32], ratios: &Ratios<'_>, out: &mut [u8]) {
@@ -253,17 +254,16 @@ struct Rounded {
     odd: __m512i,
 }
 
-/// Up to 16 sums and the ratios from `first` on: `(sum · multiplier + half) >> shift`.
+/// `len` sums, up to 16, and the ratios from `first` on: `(sum · multiplier + half) >> shift`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn requantize(sums: &[i32], ratios: &Ratios<'_>, first: usize) -> Rounded {
-    let mask = u16::MAX >> (16 - sums.len());
-    let multipliers = &ratios.multipliers()[first..first + sums.len()];
-    let shifts = &ratios.shifts()[first..first + sums.len()];
+fn requantize(sums: __m512i, ratios: &Ratios<'_>, first: usize, len: usize) -> Rounded {
+    let mask = u16::MAX >> (16 - len);
+    let multipliers = &ratios.multipliers()[first..first + len];
+    let shifts = &ratios.shifts()[first..first + len];
     // SAFETY: the mask leaves out what is past the end.
-    let (sums, multipliers, shifts) = unsafe {
+    let (multipliers, shifts) = unsafe {
         (
-            _mm512_maskz_loadu_epi32(mask, sums.as_ptr()),
             _mm512_maskz_loadu_epi32(mask, multipliers.as_ptr()),
             _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, shifts.as_ptr().cast())),
         )
@@ -276,6 +276,14 @@ fn requantize(sums: &[i32], ratios: &Ratios<'_>, first: usize) -> Rounded {
             _mm512_srli_epi64::<32>(shifts),
         ),
     }
+}
+
+/// Up to 16 numbers, and zeros.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn load(numbers: &[i32]) -> __m512i {
+    // SAFETY: the mask leaves out what is past the end.
+    unsafe { _mm512_maskz_loadu_epi32(u16::MAX >> (16 - numbers.len()), numbers.as_ptr()) }
 }
 
 #[inline]
@@ -452,7 +460,14 @@ impl Measured {
 
 /// See [`cic_model::quant::softmax_q16`], eight classes at a time in 64 bits.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn softmax_q16(logits: &[i32], inv_temperature_q16: u32, probabilities: &mut [u32]) {
+pub(super) fn softmax_q16(
+    logits: &[i32],
+    inv_temperature_q16: u32,
+    probabilities: &mut [u32],
+) -> u32 {
+    if logits.is_empty() {
+        return ONE_Q16;
+    }
     let mut max = _mm512_set1_epi32(i32::MIN);
     for logits in logits.chunks(16) {
         let mask = u16::MAX >> (16 - logits.len());
@@ -478,7 +493,9 @@ pub(super) fn softmax_q16(logits: &[i32], inv_temperature_q16: u32, probabilitie
         }
     }
     let sum = (_mm512_reduce_add_epi64(sum) as u64).max(1 << 31);
-    let reciprocal = _mm512_set1_epi64(((1 << 47) / sum) as i64);
+    // At most 2¹⁶.
+    let largest = ((1 << 47) / sum) as u32;
+    let reciprocal = _mm512_set1_epi64(largest.into());
     let sum = _mm512_set1_epi64(sum as i64);
     for probabilities in probabilities.chunks_mut(8) {
         let mask = u8::MAX >> (8 - probabilities.len());
@@ -498,6 +515,7 @@ pub(super) fn softmax_q16(logits: &[i32], inv_temperature_q16: u32, probabilitie
             _mm256_mask_storeu_epi32(probabilities.as_mut_ptr().cast(), mask, words);
         }
     }
+    largest
 }
 
 /// `exp(−distance · inv_temperature)` in Q31. Both factors are below 2³².
