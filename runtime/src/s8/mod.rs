@@ -163,7 +163,8 @@ impl<'m> S8Session<'m> {
         let widest = self.layers().map(|layer| panel_of(layer.out_dim())).max();
         let chunk = self.shape.chunk.max(widest.unwrap_or(0));
         let has_panels = self.shape.has_panels || !memory.is_empty();
-        let shape = Shape { input_stride, chunk, has_panels, ..self.shape };
+        let sum_stride = odd_lines(4 * self.shape.sum_stride) / 4;
+        let shape = Shape { input_stride, sum_stride, chunk, has_panels, ..self.shape };
         Ok(S8Session { packed: memory.get(start..).unwrap_or(&[]), shape, ..self })
     }
 
@@ -663,8 +664,13 @@ const PART: usize = 1024;
 
 /// Levels that are laid out together for a cell.
 fn part_len(model: &Model<'_>) -> usize {
-    // An odd number of lines, so that rows do not compete for the same places of a cache.
-    (model.n_genes().min(PART).div_ceil(LINE) | 1) * LINE
+    odd_lines(model.n_genes().min(PART))
+}
+
+/// An odd number of cache lines for so many bytes, so that rows do not compete for the same places of a
+/// cache.
+fn odd_lines(len: usize) -> usize {
+    (len.div_ceil(LINE) | 1) * LINE
 }
 
 fn check_len(found: usize, needed: usize) -> Result<(), RunError> {
