@@ -28,6 +28,7 @@ const STEPS: &[(&str, Work)] = &[
     ("tests", Cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"])),
     ("kernel conformance", Xtask(&["conformance"])),
     ("programs on other processors", Xtask(&["pipeline"])),
+    ("kernel instructions", Xtask(&["kernel-count"])),
     ("parity with tract", Cargo(TRACT_PARITY)),
     ("documentation", Cargo(&["doc", "--workspace", "--no-deps"])),
     ("firmware", Xtask(&["count"])),
@@ -76,6 +77,11 @@ pub fn run() -> Result<()> {
     ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     ensure!(tally.passed > 0, "no test was run");
     Ok(())
+}
+
+/// Whether this is CI, where checks are not skipped for want of a tool.
+pub fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| value == "true")
 }
 
 /// Runs one step; its standard output is passed on and read for test results.

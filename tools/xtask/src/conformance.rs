@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::ci::is_ci;
 use crate::toolchain::{self, Target};
 use crate::{command, workspace};
 
@@ -101,7 +102,7 @@ const MACHINES: &[Machine] = &[
 /// Runs all machines, as many at a time as there are processors, and sums up.
 pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
-    let is_ci = env::var_os("CI").is_some_and(|value| value == "true");
+    let is_ci = is_ci();
     let mut skips = Vec::new();
     let machines: Vec<_> = MACHINES
         .iter()

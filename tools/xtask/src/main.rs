@@ -12,6 +12,8 @@ mod data;
 mod demo;
 mod deps;
 mod firmware;
+mod instructions;
+mod kernel_count;
 mod no_std;
 mod pipeline;
 mod toolchain;
@@ -42,6 +44,7 @@ fn run(task: Task) -> Result<()> {
         Task::Pipeline => pipeline::run(),
         Task::Firmware(args) => firmware::run(&args, None),
         Task::Count(args) => firmware::run(&args, Some(&count::Counter::build()?)),
+        Task::KernelCount(args) => kernel_count::run(&args),
         Task::Data => data::run(),
     }
 }
@@ -73,6 +76,9 @@ enum Task {
     Firmware(firmware::Args),
     /// The same, and count instructions, loads and stores between bench_start and bench_end.
     Count(firmware::Args),
+    /// Count the instructions of every operator of the runtime with callgrind, and compare them with
+    /// the recorded ones.
+    KernelCount(kernel_count::Args),
     /// Fetch the demo's data by package name, with its checksum, into .cache/data.
     Data,
 }

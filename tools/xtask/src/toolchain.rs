@@ -1,5 +1,5 @@
 //! The cross toolchain: Debian's `rustc-web`, whose `rust-web-src` lets cargo build `core` or `std` for
-//! any target, with linkers and QEMU. Host builds stay on the toolchain that runs this program.
+//! any target, with linkers and QEMU; and what else Debian has to offer. Host builds stay on the toolchain that runs this program.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,17 +43,15 @@ pub const PROGRAMS: &[Package] = &[
     Package { name: "libc6-dev-arm64-cross", shows: "/usr/aarch64-linux-gnu/lib/crt1.o" },
 ];
 
+/// Counts instructions.
+pub const VALGRIND: Package = Package { name: "valgrind", shows: "/usr/bin/valgrind" };
+
 /// Minor version of Rust 1 that the runtime needs.
 const OLDEST_RUST: u32 = 91;
 
-/// Makes sure that these are there: installs what is missing where that is possible, and says the
-/// exact line to run where it is not.
+/// Makes sure that these are there, see [`install_missing`], and that Debian's compiler is new enough.
 pub fn ensure(packages: &[Package]) -> Result<()> {
-    let missing: Vec<_> =
-        packages.iter().filter(|p| !Path::new(p.shows).exists()).map(|p| p.name).collect();
-    if !missing.is_empty() {
-        install(&missing)?;
-    }
+    install_missing(packages)?;
     let version = command::capture(Command::new("/usr/bin/rustc").arg("--version"))?;
     match minor_version(&version) {
         Some(minor) if minor >= OLDEST_RUST => Ok(()),
@@ -64,6 +62,14 @@ pub fn ensure(packages: &[Package]) -> Result<()> {
             install_line(&packages.iter().map(|p| p.name).collect::<Vec<_>>())
         ),
     }
+}
+
+/// Installs those that are missing where that is possible, and says the exact line to run where it is
+/// not.
+pub fn install_missing(packages: &[Package]) -> Result<()> {
+    let missing: Vec<_> =
+        packages.iter().filter(|p| !Path::new(p.shows).exists()).map(|p| p.name).collect();
+    if missing.is_empty() { Ok(()) } else { install(&missing) }
 }
 
 /// What Debian's cargo builds for.
