@@ -17,15 +17,21 @@ use super::operands::{COLUMN, LevelRows, Panels, SumRows};
 use super::vector::Vector;
 
 /// `sums[m][r] = start + Σ_c levels[m][c] · w[r][first + c]`, the start being `bias[r]` or the sum
-/// itself: `M` cells and `N` registers at a time. `N` is a divisor of 16 · 16 / WIDTH or a multiple of
-/// 64 / WIDTH.
+/// itself: `M` cells and `N` registers at a time; `MORE` cells and `ONE` register where no more outputs
+/// are left. `N` is a divisor of 16 · 16 / WIDTH or a multiple of 64 / WIDTH.
 ///
 /// # Safety
 /// - The processor has the instruction set of `V`.
 /// - `first` is a multiple of 4, and `first + levels.width()` at most `panels.in_dim()`.
 /// - Sums have at least as many rows as levels, each [`super::sum_stride`] long; so is the bias.
 #[inline(always)]
-pub(super) unsafe fn panels<V: Vector, const M: usize, const N: usize, const ONE: usize>(
+pub(super) unsafe fn panels<
+    V: Vector,
+    const M: usize,
+    const N: usize,
+    const MORE: usize,
+    const ONE: usize,
+>(
     panels: &Panels<'_>,
     first: usize,
     levels: LevelRows<'_>,
@@ -62,7 +68,7 @@ pub(super) unsafe fn panels<V: Vector, const M: usize, const N: usize, const ONE
                 all_rows::<V, M, N>(&work, weights, start.add(out), to.add(out));
                 out += outputs;
             } else {
-                all_rows::<V, M, ONE>(&work, weights, start.add(out), to.add(out));
+                all_rows::<V, MORE, ONE>(&work, weights, start.add(out), to.add(out));
                 out += ONE * V::WIDTH / 4;
             }
         }

@@ -24,7 +24,7 @@ pub(super) fn panels_s8(
     sums: &mut SumRows<'_>,
 ) {
     // SAFETY: as above.
-    unsafe { dense::panels::<V16<Sdot>, 6, 4, 4>(panels, first, levels, bias, sums) }
+    unsafe { dense::panels::<V16<Sdot>, 6, 4, 6, 4>(panels, first, levels, bias, sums) }
 }
 
 #[target_feature(enable = "neon,dotprod")]

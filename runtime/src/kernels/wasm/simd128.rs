@@ -41,7 +41,7 @@ unsafe fn panels_s8(
     sums: &mut SumRows<'_>,
 ) {
     // SAFETY: as above.
-    unsafe { dense::panels::<V16, 2, 4, 4>(panels, first, levels, bias, sums) }
+    unsafe { dense::panels::<V16, 2, 4, 2, 4>(panels, first, levels, bias, sums) }
 }
 
 /// # Safety

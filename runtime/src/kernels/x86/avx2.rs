@@ -43,7 +43,7 @@ fn panels_s8(
     sums: &mut SumRows<'_>,
 ) {
     // SAFETY: as above.
-    unsafe { dense::panels::<V32<Madd>, 2, 4, 2>(panels, first, levels, bias, sums) }
+    unsafe { dense::panels::<V32<Madd>, 2, 4, 4, 2>(panels, first, levels, bias, sums) }
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -42,7 +42,7 @@ pub(super) fn panels_s8(
     sums: &mut SumRows<'_>,
 ) {
     // SAFETY: as above.
-    unsafe { dense::panels::<V64, 4, 4, 1>(panels, first, levels, bias, sums) }
+    unsafe { dense::panels::<V64, 4, 4, 8, 1>(panels, first, levels, bias, sums) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]

@@ -39,7 +39,7 @@ fn panels_s8(
     sums: &mut SumRows<'_>,
 ) {
     // SAFETY: as above.
-    unsafe { dense::panels::<V16, 2, 4, 4>(panels, first, levels, bias, sums) }
+    unsafe { dense::panels::<V16, 2, 4, 2, 4>(panels, first, levels, bias, sums) }
 }
 
 #[target_feature(enable = "sse4.1")]
