@@ -43,7 +43,7 @@ impl Counts {
         }
     }
 
-    /// What [`Counts::to_string`] wrote.
+    /// What was written with `to_string`.
     pub fn parse(text: &str) -> Result<Self> {
         let compiler = text.lines().find_map(|line| line.strip_prefix(COMPILER));
         let compiler = compiler.with_context(|| format!("no line {COMPILER:?}"))?;
