@@ -7,6 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::vec::Vec;
 
+use crate::error::RunError;
 use crate::outcome::{Outcome, S8Numbers};
 use crate::presence::Presence;
 use crate::s8::{S8Session, TileError};
@@ -50,8 +51,8 @@ impl Workers {
     }
 
     /// Types all samples. `store` receives each outcome and the sample's `width` entries of `out`,
-    /// `[samples × width]`. Of several samples at fault the first is told; outputs of others may then
-    /// be stored already.
+    /// `[samples × width]`. One of the samples at fault is told; outputs of others may then be stored
+    /// already. An `out` of another length is [`RunError::LengthMismatch`], and nothing is run.
     pub fn run<T: Send>(
         &self,
         session: &S8Session<'_>,
@@ -61,7 +62,11 @@ impl Workers {
         width: usize,
         store: impl Fn(&Outcome<S8Numbers<'_>>, &mut [T]) + Sync,
     ) -> Result<(), TileError> {
-        let width = width.max(1);
+        let needed = samples.len() * width;
+        if width == 0 || out.len() != needed {
+            let error = RunError::LengthMismatch { needed, found: out.len() };
+            return Err(TileError { sample: 0, error });
+        }
         // Shorter tiles where there would not be two for every thread: nobody waits long for the last.
         let share = samples.len().div_ceil(2 * self.len());
         let tile_len = if self.len() == 1 { self.tile_len } else { share.clamp(1, self.tile_len) };

@@ -36,9 +36,7 @@ impl Kernels {
         LARGE.div_ceil(2 * out_dim.max(1))
     }
 
-    /// Cells that run together best: enough to share weights that come from afar, and no more than
-    /// stay near otherwise.
-    pub(crate) fn tile_len(panels: Option<&Panels<'_>>) -> usize {
-        if panels.is_some_and(|panels| panels.weights().len() >= LARGE) { 128 } else { 32 }
-    }
+    /// Cells that run together best: enough to share weights that come from afar and what is done once
+    /// for a tile; more gained nothing.
+    pub(crate) const TILE_LEN: usize = 128;
 }

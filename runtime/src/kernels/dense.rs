@@ -63,7 +63,9 @@ pub(super) unsafe fn panels<
         // where `end` allows them.
         unsafe {
             let weights = panels.weights().as_ptr().cast::<u8>();
-            let weights = weights.add(panel * groups * width + first / 4 * width + within * 4);
+            // Past the end where no inputs are left, and then not read.
+            let at = panel * groups * width + first / 4 * width + within * 4;
+            let weights = weights.wrapping_add(at);
             if out + outputs <= end {
                 all_rows::<V, M, N>(&work, weights, start.add(out), to.add(out));
                 out += outputs;

@@ -125,12 +125,7 @@ impl<'m> S8Session<'m> {
 
     /// How many cells at a time run best, see [`S8Session::run_tile`].
     pub fn tile_len(&self) -> usize {
-        let first = self.model.stage(StageKind::Encoder).first();
-        let panels = first.and_then(|layer| match Operand::stored(layer) {
-            Operand::Panels(panels) => Some(panels),
-            _ => self.packed_panels(layer, 0),
-        });
-        Kernels::tile_len(panels.as_ref())
+        Kernels::TILE_LEN
     }
 
     /// Bytes that [`S8Session::with_packed`] needs.
@@ -143,7 +138,8 @@ impl<'m> S8Session<'m> {
 
     /// The same session with its weights also in the layout that suits many cells at a time, in
     /// memory of the caller, `[packed_len]`. Takes about as long as reading the weights; a model
-    /// written with that layout needs none.
+    /// written with that layout needs none. Needs more scratch than before, see
+    /// [`S8Session::tile_scratch_len`].
     pub fn with_packed<'p>(self, memory: &'p mut [i8]) -> Result<S8Session<'p>, RunError>
     where
         'm: 'p,

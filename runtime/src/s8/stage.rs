@@ -271,8 +271,9 @@ fn sums(
 ) {
     let bias = step.epilogue.bias.get(outputs.clone()).unwrap_or(&[]);
     let in_dim = step.layer.in_dim();
+    // A chunk of another layer's panels need not be one of this layer's.
     if let Operand::Panels(panels) = step.operand
-        && outputs.start.is_multiple_of(panels.panel())
+        && let Some(panels) = one_panel(&panels, outputs.clone())
     {
         for (padded, &bias) in padded.iter_mut().zip(bias) {
             *padded = bias;
@@ -280,8 +281,7 @@ fn sums(
         let Inputs { levels, stride, width, n_rows } = inputs;
         let levels = LevelRows::new_checked(levels, stride, width, n_rows);
         let sums = SumRows::new_checked(chunk.sums, chunk.stride, n_rows);
-        let panels = one_panel(&panels, outputs);
-        if let (Some(panels), Some(levels), Some(mut sums)) = (panels, levels, sums) {
+        if let (Some(levels), Some(mut sums)) = (levels, sums) {
             kernels.panels_s8(&panels, 0, levels, Some(padded), &mut sums);
         }
         return;
@@ -317,10 +317,13 @@ fn sums(
     }
 }
 
-/// The panel that holds the outputs, as a layer of its own.
+/// The panel that holds the outputs and begins with the first, as a layer of its own.
 fn one_panel<'m>(panels: &Panels<'m>, outputs: Range<usize>) -> Option<Panels<'m>> {
     let (in_dim, panel) = (panels.in_dim(), panels.panel());
     let len = in_dim.next_multiple_of(4) * panel;
+    if !outputs.start.is_multiple_of(panel) {
+        return None;
+    }
     let at = outputs.start.checked_div(panel)?.checked_mul(len)?;
     Panels::new_checked(panels.weights().get(at..at + len)?, in_dim, outputs.len(), panel)
 }

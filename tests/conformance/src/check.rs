@@ -136,8 +136,8 @@ fn epilogues(kernels: &Kernels, against: &Against<'_>) -> Result<(), Mismatch> {
 fn values(kernels: &Kernels, against: &Against<'_>) -> Result<(), Mismatch> {
     let layer = against.layer;
     let (thresholds, values) = (layer.thresholds(), layer.values.get());
-    let line = Line::through(&thresholds, layer.scale, layer.offset).expect("it is straight");
-    let rule = ValueLevels::with_thresholds(&thresholds, Some(line));
+    let line = Line::through(&thresholds, layer.scale, layer.offset);
+    let rule = ValueLevels::with_thresholds(&thresholds, line);
     let (mut found, mut expected) = (vec![0; values.len()], vec![0; values.len()]);
     let extents = [
         kernels.read_values(&rule, values, &mut found),

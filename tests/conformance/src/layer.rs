@@ -205,7 +205,9 @@ impl Layer {
     fn fill_values(&mut self, random: &mut Random) {
         let unit = |random: &mut Random| (random.next_u64() >> 40) as f32 / (1 << 24) as f32;
         self.scale = (0.01 + unit(random)) * random.choose(&[0.01, 1.0, 100.0]);
-        self.offset = random.choose(&[0.0, 1.0, -1.0]) * 20.0 * self.scale * unit(random);
+        // Also beyond where thresholds are on a straight line in single precision.
+        let far = random.choose(&[20.0, 20.0, 20_000.0]);
+        self.offset = random.choose(&[0.0, 1.0, -1.0]) * far * self.scale * unit(random);
         let thresholds = self.thresholds();
         let values = self.values.resize(self.in_dim, random.below(64));
         for value in values {

@@ -374,7 +374,8 @@ pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn position(values: __m512, (slope, intercept): (__m512, __m512)) -> (__m512i, u16) {
-    let position = _mm512_fmadd_ps(values, slope, intercept);
+    // Rounded twice, as the line was checked: rounded once it could be elsewhere.
+    let position = _mm512_add_ps(_mm512_mul_ps(values, slope), intercept);
     let position = _mm512_min_ps(position, _mm512_set1_ps(127.5));
     let position = _mm512_max_ps(position, _mm512_set1_ps(0.5));
     let distance = _mm512_abs_ps(_mm512_reduce_ps::<0>(position));
