@@ -11,7 +11,8 @@ impl Kernels {
     /// farther these come from.
     ///
     /// Measured: `cic-bench` with the default shape, `18000,512,128,30,64,40 3` and `3000,128,30,24 2` at
-    /// shares of zeros from 0.3 to 0.97, lines `stored` against lines `packed`; ADR 0013 has the table.
+    /// shares of zeros from 0.3 to 0.97, lines `stored` against lines `packed` of
+    /// a build that always takes panels; ADR 0013 has the table.
     pub(crate) fn dense_from_percent(&self, panels: &Panels<'_>, n_rows: usize) -> usize {
         let is_large = panels.weights().len() >= LARGE;
         let by_rows = match (self.isa(), is_large) {

@@ -12,7 +12,7 @@ pub enum Isa {
     Avx2,
     /// x86 with AVX2 and its byte dot product.
     AvxVnni,
-    /// x86 with AVX-512 F, BW, VL and VNNI.
+    /// x86 with AVX-512 F, BW, DQ, VL and VNNI.
     Avx512Vnni,
     /// x86 with AVX-512 VNNI and the byte tiles of AMX.
     Amx,
