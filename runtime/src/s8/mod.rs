@@ -24,7 +24,7 @@ use crate::sample::{CheckedSample, Sample};
 use inputs::Rule;
 use memory::{LINE, Memory, Shape, row, row_mut};
 use operand::Operand;
-use stage::{Carry, Chunk, Inputs, Step, Sums, Work};
+use stage::{Carry, Inputs, Step, Sums, Work};
 use verdict::Words;
 
 /// Runs an int8 model. Holds no memory of its own beyond references, and may be copied to use the
@@ -277,11 +277,7 @@ impl<'m> S8Session<'m> {
         let mut work = Work {
             levels: memory.levels,
             level_stride: self.shape.level_stride,
-            sums: Sums {
-                bias: memory.bias,
-                chunk: Chunk { sums: memory.chunk, stride: self.shape.chunk },
-                carried: Chunk { sums: memory.carried, stride: self.shape.chunk },
-            },
+            sums: Sums::new(memory.bias, memory.chunk, memory.carried, self.shape.chunk),
         };
         let steps = self.steps(StageKind::Decoder);
         stage::run(&self.kernels, steps, inputs, &mut work, |_, outputs, sums, ratios| {
@@ -538,11 +534,7 @@ impl<'m> S8Session<'m> {
             let mut work = Work {
                 levels: [a, b],
                 level_stride: shape.level_stride,
-                sums: Sums {
-                    bias: memory.bias,
-                    chunk: Chunk { sums: memory.chunk, stride: self.shape.chunk },
-                    carried: Chunk { sums: memory.carried, stride: self.shape.chunk },
-                },
+                sums: Sums::new(memory.bias, memory.chunk, memory.carried, self.shape.chunk),
             };
             stage::rest(&self.kernels, activated, steps, &carry, n_rows, &mut work, put);
         }
@@ -572,11 +564,7 @@ impl<'m> S8Session<'m> {
         let mut work = Work {
             levels: [a, b],
             level_stride: shape.level_stride,
-            sums: Sums {
-                bias: memory.bias,
-                chunk: Chunk { sums: memory.chunk, stride: self.shape.chunk },
-                carried: Chunk { sums: memory.carried, stride: self.shape.chunk },
-            },
+            sums: Sums::new(memory.bias, memory.chunk, memory.carried, self.shape.chunk),
         };
         let logits = &mut *memory.logits;
         let steps = self.steps(StageKind::Classifier);

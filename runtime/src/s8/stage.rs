@@ -57,15 +57,31 @@ pub(super) struct Work<'w> {
 /// Memory of the sums of a chunk of outputs.
 pub(super) struct Sums<'w> {
     /// One row, padded for kernels.
-    pub(super) bias: &'w mut [i32],
-    pub(super) chunk: Chunk<'w>,
-    pub(super) carried: Chunk<'w>,
+    bias: &'w mut [i32],
+    chunk: Chunk<'w>,
+    carried: Chunk<'w>,
+}
+
+impl<'w> Sums<'w> {
+    /// Chunks have `stride` sums for every cell.
+    pub(super) fn new(
+        bias: &'w mut [i32],
+        chunk: &'w mut [i32],
+        carried: &'w mut [i32],
+        stride: usize,
+    ) -> Self {
+        Self {
+            bias,
+            chunk: Chunk { sums: chunk, stride },
+            carried: Chunk { sums: carried, stride },
+        }
+    }
 }
 
 /// Sums of a few outputs of every cell.
-pub(super) struct Chunk<'w> {
-    pub(super) sums: &'w mut [i32],
-    pub(super) stride: usize,
+struct Chunk<'w> {
+    sums: &'w mut [i32],
+    stride: usize,
 }
 
 impl Chunk<'_> {

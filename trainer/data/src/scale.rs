@@ -354,8 +354,8 @@ fn counts_of(data: &[f32]) -> Option<(f64, f32)> {
     are_counts.then_some((sum as f64, max as f32))
 }
 
-/// [`MAX_EXACT_COUNT`](crate::h5_source::MAX_EXACT_COUNT)
-const MAX_COUNT: i32 = 1 << 24;
+/// The largest exact count, 2²⁴.
+const MAX_COUNT: i32 = crate::h5_source::MAX_EXACT_COUNT as i32;
 
 /// Values rounded to one digit can be integers by chance, but not many in one cell.
 const ENOUGH_INTEGERS: usize = 3;

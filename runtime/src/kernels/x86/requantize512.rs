@@ -50,10 +50,10 @@ pub(super) fn activate_vbmi(
     let n_whole = sums.width() / 64;
     for first in (0..n_whole).map(|n| 64 * n) {
         let floats = [
-            ratios_16(&ratios, first),
-            ratios_16(&ratios, first + 16),
-            ratios_16(&ratios, first + 32),
-            ratios_16(&ratios, first + 48),
+            some_ratios(&ratios, first, 16),
+            some_ratios(&ratios, first + 16, 16),
+            some_ratios(&ratios, first + 32, 16),
+            some_ratios(&ratios, first + 48, 16),
         ];
         for row in 0..sums.n_rows() {
             let sums = sums.row(row)[first..].first_chunk::<64>();
@@ -114,13 +114,6 @@ fn indices_of_64(sums: &[i32; 64], ratios: &[__m512; 4]) -> (__m512i, u64) {
     };
     let bytes = narrowed(a.0, b.0, c.0, d.0);
     (_mm512_xor_si512(bytes, _mm512_set1_epi8(i8::MIN)), of_64(a.1, b.1, c.1, d.1))
-}
-
-/// The ratios of 16 rows as floats.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn ratios_16(ratios: &Ratios<'_>, first: usize) -> __m512 {
-    some_ratios(ratios, first, 16)
 }
 
 /// The ratios of up to 16 rows as floats; zero after them.
@@ -218,9 +211,7 @@ pub(super) fn code_levels(codes: &[i16], offsets: &[i32], ratios: Ratios<'_>, le
 fn indices(sums: &[i32], ratios: &Ratios<'_>, out: &mut [u8]) {
     for (n, (sums, out)) in sums.chunks(16).zip(out.chunks_mut(16)).enumerate() {
         let mask = u16::MAX >> (16 - sums.len());
-        // SAFETY: the mask leaves out what is past the end.
-        let loaded = unsafe { _mm512_maskz_loadu_epi32(mask, sums.as_ptr()) };
-        let (rounded, near) = products(loaded, some_ratios(ratios, 16 * n, sums.len()));
+        let (rounded, near) = products(load(sums), some_ratios(ratios, 16 * n, sums.len()));
         let near = near & mask;
         let index = _mm_xor_si128(_mm512_cvtsepi32_epi8(rounded), _mm_set1_epi8(i8::MIN));
         match <&mut [u8; 16]>::try_from(&mut *out) {
