@@ -234,7 +234,9 @@ unsafe fn step<V: Vector, const N: usize>(
     // SAFETY: as in `tile`.
     unsafe {
         let weights = weights.add(group * work.width);
-        V::prefetch(weights.wrapping_add(AHEAD));
+        for n in 0..(N * V::WIDTH).div_ceil(64) {
+            V::prefetch(weights.wrapping_add(AHEAD + 64 * n));
+        }
         let weights = load::<V, N>(weights);
         let four = V::splat(levels.add(4 * group).cast::<u32>().read_unaligned());
         for (acc, weights) in acc.iter_mut().zip(weights) {
@@ -258,7 +260,7 @@ unsafe fn load<V: Vector, const N: usize>(from: *const u8) -> [V; N] {
 }
 
 /// How far ahead weights are asked for, in bytes.
-const AHEAD: usize = 4096;
+const AHEAD: usize = 2048;
 
 /// `sums[r] += Σ_c levels[c] · weights[r][c]`, four rows at a time.
 ///

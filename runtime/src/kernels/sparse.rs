@@ -12,8 +12,8 @@
 
 use super::vector::Vector;
 
-/// How many inputs ahead weights are asked for.
-const AHEAD: usize = 16;
+/// How many fours of inputs ahead weights are asked for.
+const AHEAD: usize = 4;
 
 /// `sums[r] += Σ_i levels[i] · weights[genes[i]][r]`
 ///
@@ -28,7 +28,15 @@ pub(super) unsafe fn sparse<V: Vector>(
     levels: &[u8],
     sums: &mut [i32],
 ) {
-    let rows = Rows { weights: weights.as_ptr().cast(), out_dim: sums.len(), genes, levels };
+    let (fours, rest) = genes.as_chunks::<4>();
+    let (level_fours, level_rest) = levels.as_chunks::<4>();
+    let rows = Rows {
+        weights: weights.as_ptr().cast(),
+        out_dim: sums.len(),
+        fours,
+        level_fours,
+        last: last_four(rest, level_rest),
+    };
     let mut done = 0;
     while done + 4 * V::WIDTH <= sums.len() && V::WIDTH == 64 {
         // SAFETY: as below.
@@ -51,8 +59,20 @@ pub(super) unsafe fn sparse<V: Vector>(
 struct Rows<'a> {
     weights: *const u8,
     out_dim: usize,
-    genes: &'a [u32],
-    levels: &'a [u8],
+    fours: &'a [[u32; 4]],
+    level_fours: &'a [[u8; 4]],
+    /// The inputs after the last four, filled up with one of them at level 0.
+    last: Option<([u32; 4], [u8; 4])>,
+}
+
+/// Up to three inputs as four.
+#[inline(always)]
+fn last_four(genes: &[u32], levels: &[u8]) -> Option<([u32; 4], [u8; 4])> {
+    let (mut four, mut level) = ([*genes.first()?; 4], [0; 4]);
+    for (n, (&gene, &of)) in genes.iter().zip(levels).enumerate().take(3) {
+        (four[n], level[n]) = (gene, of);
+    }
+    Some((four, level))
 }
 
 /// The outputs `first .. first + sums.len()`: `N` registers, or less than one.
@@ -61,14 +81,12 @@ struct Rows<'a> {
 /// As [`sparse`]; `sums.len()` is `N · WIDTH`, or `N` is 1 and it is less.
 #[inline(always)]
 unsafe fn block<V: Vector, const N: usize>(rows: &Rows<'_>, first: usize, sums: &mut [i32]) {
-    let (fours, genes) = rows.genes.as_chunks::<4>();
-    let (level_fours, levels) = rows.levels.as_chunks::<4>();
     let lines = (N * V::WIDTH).div_ceil(64);
     // SAFETY: the instruction set is there; rows and block lie in the weights by the contract.
     unsafe {
         let mut acc = [[V::zero(); 4]; N];
-        for (i, (four, level)) in fours.iter().zip(level_fours).enumerate() {
-            if let Some(ahead) = rows.genes.get(4 * i + AHEAD..4 * i + AHEAD + 4) {
+        for (i, (four, level)) in rows.fours.iter().zip(rows.level_fours).enumerate() {
+            if let Some(ahead) = rows.fours.get(i + AHEAD) {
                 for &gene in ahead {
                     for line in 0..lines {
                         V::prefetch(rows.at(gene, first).wrapping_add(64 * line));
@@ -77,10 +95,8 @@ unsafe fn block<V: Vector, const N: usize>(rows: &Rows<'_>, first: usize, sums: 
             }
             add_four::<V, N>(rows, &mut acc, first, four, *level, sums.len());
         }
-        if !genes.is_empty() {
-            let mut four = [0; 4];
-            four[..levels.len()].copy_from_slice(levels);
-            add_four::<V, N>(rows, &mut acc, first, genes, four, sums.len());
+        if let Some((four, level)) = &rows.last {
+            add_four::<V, N>(rows, &mut acc, first, four, *level, sums.len());
         }
         for (acc, sums) in acc.into_iter().zip(sums.chunks_mut(V::WIDTH)) {
             put(V::in_order(acc), sums);
@@ -88,17 +104,17 @@ unsafe fn block<V: Vector, const N: usize>(rows: &Rows<'_>, first: usize, sums: 
     }
 }
 
-/// Adds the products of up to four inputs to `N` registers' sums. The registers are written one by
+/// Adds the products of four inputs to `N` registers' sums. The registers are written one by
 /// one, because a loop over them is not always unrolled, and then sums live in memory.
 ///
 /// # Safety
-/// As [`block`]; `genes` are at most four of the rows'.
+/// As [`block`]; `genes` are of the rows.
 #[inline(always)]
 unsafe fn add_four<V: Vector, const N: usize>(
     rows: &Rows<'_>,
     acc: &mut [[V; 4]; N],
     first: usize,
-    genes: &[u32],
+    genes: &[u32; 4],
     levels: [u8; 4],
     len: usize,
 ) {
@@ -127,7 +143,7 @@ unsafe fn add_register<V: Vector>(
     rows: &Rows<'_>,
     acc: &mut [V; 4],
     first: usize,
-    genes: &[u32],
+    genes: &[u32; 4],
     levels: u32,
     len: usize,
 ) {
