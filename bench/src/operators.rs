@@ -131,18 +131,20 @@ impl Operands {
         let mut probabilities = Array::zeros(Self::N_CLASSES);
         vec![
             other("activate_s8", move || {
-                let sums = Part::new_checked(sums, width, width, 1).expect(FIT);
-                let levels = PartMut::new_checked(black_box(&mut activated), width, width, 1);
-                kernels.activate_s8(sums, ratios, &self.table, &mut levels.expect(FIT));
+                let to = PartMut::new_checked(black_box(&mut activated), width, width, 1);
+                kernels.activate_s8(part(sums), ratios, &self.table, &mut to.expect(FIT));
             }),
-            other("requantize_rows_i16", move || {
-                kernels.requantize_rows_i16(sums, ratios, black_box(&mut codes));
+            other("requantize_i16s", move || {
+                let to = PartMut::new_checked(black_box(&mut codes), width, width, 1);
+                kernels.requantize_i16s(part(sums), ratios, &mut to.expect(FIT));
             }),
-            other("requantize_rows_i32", move || {
-                kernels.requantize_rows_i32(sums, ratios, black_box(&mut logits));
+            other("requantize_i32s", move || {
+                let to = PartMut::new_checked(black_box(&mut logits), width, width, 1);
+                kernels.requantize_i32s(part(sums), ratios, &mut to.expect(FIT));
             }),
             other("code_levels", move || {
-                kernels.code_levels(&self.codes, sums, ratios, black_box(&mut levels));
+                let to = PartMut::new_checked(black_box(&mut levels), width, width, 1);
+                kernels.code_levels(part(&self.codes), sums, ratios, &mut to.expect(FIT));
             }),
             other("softmax_q16", move || {
                 kernels.softmax_q16(&self.logits, 1 << 16, black_box(&mut probabilities));
@@ -170,6 +172,11 @@ impl Operands {
 }
 
 const FIT: &str = "operands fit one another";
+
+/// A single row.
+fn part<T>(row: &[T]) -> Part<'_, T> {
+    Part::new_checked(row, row.len(), row.len(), 1).expect(FIT)
+}
 
 /// A sum of products.
 fn sum<'a>(

@@ -58,49 +58,20 @@ impl Sample<'_> {
             Self::Values { values, .. } | Self::DenseValues { values, .. } => values.len(),
         }
     }
-}
 
-/// A sample that fits its model: lengths, order, ranges and kind were checked.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CheckedSample<'a> {
-    sample: Sample<'a>,
-    profile: Profile<'a>,
-    share_q30: u32,
-    depth: Depth,
-}
-
-impl<'a> CheckedSample<'a> {
-    pub(crate) fn new_checked(
-        sample: &Sample<'a>,
-        profile: &Profile<'a>,
+    /// Checks everything but the values themselves. Their levels may be looked up before
+    /// [`Sample::depth_of`] has told whether they are any.
+    pub(crate) fn check_form(
+        &self,
+        profile: &Profile<'_>,
         presence: Option<&Presence<'_>>,
-        kernels: &Kernels,
-    ) -> Result<Self, RunError> {
-        let mut checked = Self::unmeasured(sample, profile, presence)?;
-        checked.depth = match *sample {
-            Sample::Counts { counts, .. } | Sample::DenseCounts { counts, .. } => {
-                kernels.measure_counts(counts)
-            }
-            Sample::Values { values, .. } | Sample::DenseValues { values, .. } => {
-                Self::depth_of(sample, profile, kernels.measure_values(values))?
-            }
-        };
-        Ok(checked)
-    }
-
-    /// Checks everything but the values themselves; the depth is still nothing. The levels of values
-    /// may be looked up before [`CheckedSample::depth_of`] has told whether they are any.
-    pub(crate) fn unmeasured(
-        sample: &Sample<'a>,
-        profile: &Profile<'a>,
-        presence: Option<&Presence<'_>>,
-    ) -> Result<Self, RunError> {
+    ) -> Result<(), RunError> {
         let n_genes = profile.fill_values().len();
-        let (genes, len) = match *sample {
-            Sample::Counts { genes, counts, .. } => (Some(genes), counts.len()),
-            Sample::Values { genes, values, .. } => (Some(genes), values.len()),
-            Sample::DenseCounts { counts, .. } => (None, counts.len()),
-            Sample::DenseValues { values, .. } => (None, values.len()),
+        let (genes, len) = match *self {
+            Self::Counts { genes, counts, .. } => (Some(genes), counts.len()),
+            Self::Values { genes, values, .. } => (Some(genes), values.len()),
+            Self::DenseCounts { counts, .. } => (None, counts.len()),
+            Self::DenseValues { values, .. } => (None, values.len()),
         };
         let n_present = presence.map_or(n_genes, |presence| presence.n_present());
         match genes {
@@ -113,27 +84,56 @@ impl<'a> CheckedSample<'a> {
         if !profile.is_sparse() && len != n_present {
             return Err(RunError::GeneNotListed);
         }
-        let is_counts = matches!(sample, Sample::Counts { .. } | Sample::DenseCounts { .. });
+        let is_counts = matches!(self, Self::Counts { .. } | Self::DenseCounts { .. });
         if is_counts != (profile.kind() == ValueKind::Counts) {
             return Err(RunError::WrongValueKind);
         }
-        let share_q30 = presence.map_or(ONE_Q30, |presence| presence.share_q30());
-        Ok(Self { sample: *sample, profile: *profile, share_q30, depth: Depth::default() })
+        Ok(())
     }
 
     /// The depth of a sample whose values have this extent.
     pub(crate) fn depth_of(
-        sample: &Sample<'_>,
+        &self,
         profile: &Profile<'_>,
         extent: Extent,
     ) -> Result<Depth, RunError> {
-        if let Sample::Values { values, .. } | Sample::DenseValues { values, .. } = sample
+        if let Self::Values { values, .. } | Self::DenseValues { values, .. } = self
             && extent.largest_bits >= f32::INFINITY.to_bits()
         {
             // Something is negative or not finite; negative values are allowed in some kinds.
             check_values(values, profile.is_sparse())?;
         }
         Ok(Depth { n_counts: 0, n_genes: extent.n_set })
+    }
+}
+
+/// A sample that fits its model: lengths, order, ranges and kind were checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CheckedSample<'a> {
+    sample: Sample<'a>,
+    profile: &'a Profile<'a>,
+    share_q30: u32,
+    depth: Depth,
+}
+
+impl<'a> CheckedSample<'a> {
+    pub(crate) fn new_checked(
+        sample: &Sample<'a>,
+        profile: &'a Profile<'a>,
+        presence: Option<&Presence<'_>>,
+        kernels: &Kernels,
+    ) -> Result<Self, RunError> {
+        sample.check_form(profile, presence)?;
+        let depth = match *sample {
+            Sample::Counts { counts, .. } | Sample::DenseCounts { counts, .. } => {
+                kernels.measure_counts(counts)
+            }
+            Sample::Values { values, .. } | Sample::DenseValues { values, .. } => {
+                sample.depth_of(profile, kernels.measure_values(values))?
+            }
+        };
+        let share_q30 = presence.map_or(ONE_Q30, |presence| presence.share_q30());
+        Ok(Self { sample: *sample, profile, share_q30, depth })
     }
 
     pub(crate) fn sample(&self) -> Sample<'a> {

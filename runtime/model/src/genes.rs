@@ -143,6 +143,7 @@ impl<'a> GenePanel<'a> {
     }
 
     /// Number of genes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.ids.len()
     }

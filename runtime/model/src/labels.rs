@@ -49,6 +49,7 @@ impl<'a> Labels<'a> {
     }
 
     /// Number of leaves, hence of logits.
+    #[inline]
     pub fn n_leaves(&self) -> usize {
         self.leaf_nodes.len()
     }

@@ -38,6 +38,7 @@ impl Layout {
     }
 
     /// Four inputs by 16 to 64 outputs: what byte dot products of large processors read.
+    #[inline]
     pub const fn panels(out_dim: usize) -> Self {
         let padded = out_dim.next_multiple_of(16);
         let panel = match padded {
@@ -49,6 +50,7 @@ impl Layout {
     }
 
     /// Stored weights, padding included; `None` if that does not fit.
+    #[inline]
     pub fn stored_len(&self, in_dim: usize, out_dim: usize) -> Option<usize> {
         let columns = in_dim.checked_next_multiple_of(self.block as usize)?;
         out_dim.checked_next_multiple_of(self.panel as usize)?.checked_mul(columns)
@@ -105,6 +107,7 @@ pub struct S8Epilogue<'a> {
 
 impl<'a> S8Epilogue<'a> {
     /// Multipliers and shifts of all output rows.
+    #[inline]
     pub fn ratio_parts(&self) -> (&'a [i32], &'a [u8]) {
         (self.multipliers, self.shifts)
     }
@@ -140,6 +143,7 @@ pub struct SegmentView<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Layer<'a> {
     in_dim: usize,
+    activated_dim: usize,
     carry: usize,
     n_segments: usize,
     segments: [SegmentView<'a>; MAX_SEGMENTS],
@@ -202,45 +206,54 @@ impl<'a> Layer<'a> {
         if dtype == Dtype::S8 && container.section(SectionKind::Tables, index).is_some() {
             parse_tables(container, index, &mut segments[..n_segments])?;
         }
-        Ok(Self { in_dim, carry, n_segments, segments, layout, weights, epilogue })
+        let activated_dim = out_dim - carry;
+        Ok(Self { in_dim, activated_dim, carry, n_segments, segments, layout, weights, epilogue })
     }
 
     /// Number of inputs.
+    #[inline]
     pub fn in_dim(&self) -> usize {
         self.in_dim
     }
 
     /// Number of outputs, the carry included.
+    #[inline]
     pub fn out_dim(&self) -> usize {
-        self.activated_dim() + self.carry
+        self.activated_dim + self.carry
     }
 
     /// Number of outputs that the next layer reads.
+    #[inline]
     pub fn activated_dim(&self) -> usize {
-        self.segments().iter().map(|segment| segment.len).sum()
+        self.activated_dim
     }
 
     /// Number of outputs that are added to the stage's last layer instead.
+    #[inline]
     pub fn carry(&self) -> usize {
         self.carry
     }
 
     /// Activated outputs, in order.
+    #[inline]
     pub fn segments(&self) -> &[SegmentView<'a>] {
         self.segments.get(..self.n_segments).unwrap_or(&[])
     }
 
     /// How the weights lie.
+    #[inline]
     pub fn layout(&self) -> Layout {
         self.layout
     }
 
     /// The weights in their layout.
+    #[inline]
     pub fn weights(&self) -> Weights<'a> {
         self.weights
     }
 
     /// Bias and requantisation; for the first layer of the encoder, those of profile 0.
+    #[inline]
     pub fn epilogue(&self) -> Epilogue<'a> {
         self.epilogue
     }

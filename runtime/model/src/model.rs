@@ -71,6 +71,7 @@ pub struct CodeScales<'a> {
 
 impl<'a> CodeScales<'a> {
     /// Level offsets, multipliers and shifts of all dimensions.
+    #[inline]
     pub fn level_parts(&self) -> (&'a [i32], &'a [i32], &'a [u8]) {
         (self.offsets, self.multipliers, self.shifts)
     }
@@ -172,26 +173,31 @@ impl<'a> Model<'a> {
     }
 
     /// How weights are stored.
+    #[inline]
     pub fn dtype(&self) -> Dtype {
         self.dtype
     }
 
     /// Number of genes of the panel.
+    #[inline]
     pub fn n_genes(&self) -> usize {
         self.genes.len()
     }
 
     /// Dimensions of the code.
+    #[inline]
     pub fn code_dim(&self) -> usize {
         self.code_dim
     }
 
     /// Number of leaf labels, hence of logits; 0 without a classifier.
+    #[inline]
     pub fn n_leaves(&self) -> usize {
         self.labels.n_leaves()
     }
 
     /// The gene panel.
+    #[inline]
     pub fn genes(&self) -> &GenePanel<'a> {
         &self.genes
     }
@@ -202,6 +208,7 @@ impl<'a> Model<'a> {
     }
 
     /// Layers of a stage; empty where the model lacks it.
+    #[inline]
     pub fn stage(&self, kind: StageKind) -> &[Layer<'a>] {
         let classifier = self.n_encoder;
         let decoder = classifier + self.n_classifier;
@@ -215,6 +222,7 @@ impl<'a> Model<'a> {
 
     /// Bias and requantisation of the first encoder layer for a profile (of profile 0 past the
     /// end).
+    #[inline]
     pub fn first_epilogue(&self, profile: usize) -> Epilogue<'a> {
         self.first_epilogues
             .get(profile)
@@ -224,6 +232,7 @@ impl<'a> Model<'a> {
     }
 
     /// Scales of the code; `None` for float models.
+    #[inline]
     pub fn code_scales(&self) -> Option<CodeScales<'a>> {
         self.code
     }
@@ -240,6 +249,7 @@ impl<'a> Model<'a> {
     }
 
     /// Decision rules.
+    #[inline]
     pub fn rules(&self) -> &Rules {
         &self.rules
     }

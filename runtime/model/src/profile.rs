@@ -201,11 +201,13 @@ impl<'a> Profile<'a> {
     }
 
     /// What the values of a sample must be.
+    #[inline]
     pub fn kind(&self) -> ValueKind {
         self.kind
     }
 
     /// Which sum divides them.
+    #[inline]
     pub fn library(&self) -> Library {
         self.library
     }
@@ -222,21 +224,25 @@ impl<'a> Profile<'a> {
 
     /// Units of one level, of the network input or, with [`Profile::gene_scales`], of what is
     /// compared; 0 in a float model.
+    #[inline]
     pub fn scale(&self) -> f32 {
         self.scale
     }
 
     /// What level 0 stands for, in the same units.
+    #[inline]
     pub fn offset(&self) -> f32 {
         self.offset
     }
 
     /// What stands for a missing gene, `[n_genes]`, in network input units.
+    #[inline]
     pub fn fill_values(&self) -> &'a [f32] {
         self.fill_values
     }
 
     /// What stands for a missing gene in an int8 model, `[n_genes]`; empty in a float model.
+    #[inline]
     pub fn fill_levels(&self) -> &'a [u8] {
         self.fill_levels
     }
@@ -247,6 +253,7 @@ impl<'a> Profile<'a> {
     }
 
     /// `t_1 ..= t_127`, empty in a float model.
+    #[inline]
     pub fn value_thresholds(&self) -> &'a [f32] {
         self.value_thresholds
     }
@@ -258,12 +265,14 @@ impl<'a> Profile<'a> {
     }
 
     /// Offsets and gains of all genes, `[n_genes]` each; empty where [`Profile::gene_scales`] is.
+    #[inline]
     pub fn gene_scale_parts(&self) -> (&'a [f32], &'a [f32]) {
         (self.gene_offsets, self.gene_gains)
     }
 
     /// Whether a gene that a sample does not list has a meaning: zero. Where it has none, every
     /// gene that is present must be listed.
+    #[inline]
     pub fn is_sparse(&self) -> bool {
         self.kind != ValueKind::Log2Intensity
     }

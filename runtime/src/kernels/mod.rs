@@ -12,7 +12,7 @@
 //! | `panels_s8` | sums of all outputs over a range of inputs, for one or many cells | B4·P16 … B4·P64 |
 //! | `rows_s8` | sums of all outputs over all inputs | plain rows |
 //! | `activate_s8` | levels of sums | |
-//! | `requantize_rows_i16`, `_i32` | codes and logits of sums | |
+//! | `requantize_i16s`, `_i32s` | codes and logits of sums | |
 //! | `code_levels` | the 7-bit code | |
 //! | `read_values` | levels of values, and their extent | |
 //! | `softmax_q16` | probabilities of logits | |
@@ -78,8 +78,8 @@ pub struct Kernels {
 /// - `panels_s8`: `first` is a multiple of 4, `first` and the width of the levels lie within the
 ///   inputs, sums have a row for every row of levels and are as long as [`sum_stride`], as is the bias;
 /// - `rows_s8`: `sums.len() · levels.len()` weights, at least one;
-/// - `activate_s8`: sums, ratios and levels have the same width, levels a row for every row of sums,
-///   the table 256 entries;
+/// - `activate_s8`, `requantize_i16s`, `requantize_i32s`, `code_levels`: inputs, ratios, offsets and outputs
+///   have the same width, outputs a row for every row of inputs, the table 256 entries;
 /// - the others: inputs, ratios and outputs have the same length.
 #[allow(clippy::type_complexity, reason = "each type stands once; an alias would only hide it")]
 pub(crate) struct Table {
@@ -87,9 +87,9 @@ pub(crate) struct Table {
     panels_s8: unsafe fn(&Panels<'_>, usize, LevelRows<'_>, Option<&[i32]>, &mut SumRows<'_>),
     rows_s8: unsafe fn(&[i8], &[u8], &mut [i32]),
     activate_s8: unsafe fn(Part<'_, i32>, Ratios<'_>, &[u8], &mut PartMut<'_, u8>),
-    requantize_rows_i16: unsafe fn(&[i32], Ratios<'_>, &mut [i16]),
-    requantize_rows_i32: unsafe fn(&[i32], Ratios<'_>, &mut [i32]),
-    code_levels: unsafe fn(&[i16], &[i32], Ratios<'_>, &mut [u8]),
+    requantize_i16s: unsafe fn(Part<'_, i32>, Ratios<'_>, &mut PartMut<'_, i16>),
+    requantize_i32s: unsafe fn(Part<'_, i32>, Ratios<'_>, &mut PartMut<'_, i32>),
+    code_levels: unsafe fn(Part<'_, i16>, &[i32], Ratios<'_>, &mut PartMut<'_, u8>),
     read_values: unsafe fn(&ValueLevels<'_>, &[f32], &mut [u8]) -> Extent,
     softmax_q16: unsafe fn(&[i32], u32, &mut [u32]) -> u32,
     measure_counts: unsafe fn(&[u32]) -> Depth,
@@ -135,9 +135,7 @@ impl Kernels {
     /// See [`reference::sparse_s8`]. Genes whose column is not in `weights` add nothing.
     pub fn sparse_s8(&self, weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
         let n_genes = weights.len().checked_div(sums.len()).unwrap_or(0);
-        // Without a branch per gene.
-        let largest = genes.iter().fold(0, |largest, &gene| largest.max(gene));
-        if genes.len() != levels.len() || genes.is_empty() || largest as usize >= n_genes {
+        if genes.len() != levels.len() || genes.is_empty() || !are_below(genes, n_genes) {
             return reference::sparse_s8(weights, genes, levels, sums);
         }
         // SAFETY: the instruction set is there, or this value would not exist; every column lies in
@@ -186,45 +184,50 @@ impl Kernels {
         table: &[u8],
         levels: &mut PartMut<'_, u8>,
     ) {
-        let fits = sums.width() == ratios.len()
-            && levels.width() == sums.width()
-            && levels.n_rows() >= sums.n_rows()
-            && table.len() == 256;
-        if !fits {
+        if !fit(&sums, &ratios, levels) || table.len() != 256 {
             return reference::activate_s8(sums, ratios, table, levels);
         }
         // SAFETY: the instruction set is there, and the lengths were checked above.
         unsafe { (self.table.activate_s8)(sums, ratios, table, levels) }
     }
 
-    /// See [`reference::requantize_rows_i16`]. The shortest of sums, ratios and outputs counts.
-    pub fn requantize_rows_i16(&self, sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
-        if sums.len() != ratios.len() || out.len() != sums.len() {
-            return reference::requantize_rows_i16(sums, ratios, out);
+    /// See [`reference::requantize_i16s`]. The shortest of sums, ratios and outputs counts.
+    pub fn requantize_i16s(
+        &self,
+        sums: Part<'_, i32>,
+        ratios: Ratios<'_>,
+        out: &mut PartMut<'_, i16>,
+    ) {
+        if !fit(&sums, &ratios, out) {
+            return reference::requantize_i16s(sums, ratios, out);
         }
         // SAFETY: the instruction set is there, and the lengths were checked above.
-        unsafe { (self.table.requantize_rows_i16)(sums, ratios, out) }
+        unsafe { (self.table.requantize_i16s)(sums, ratios, out) }
     }
 
-    /// See [`reference::requantize_rows_i32`]. The shortest of sums, ratios and outputs counts.
-    pub fn requantize_rows_i32(&self, sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
-        if sums.len() != ratios.len() || out.len() != sums.len() {
-            return reference::requantize_rows_i32(sums, ratios, out);
+    /// See [`reference::requantize_i32s`]. The shortest of sums, ratios and outputs counts.
+    pub fn requantize_i32s(
+        &self,
+        sums: Part<'_, i32>,
+        ratios: Ratios<'_>,
+        out: &mut PartMut<'_, i32>,
+    ) {
+        if !fit(&sums, &ratios, out) {
+            return reference::requantize_i32s(sums, ratios, out);
         }
         // SAFETY: the instruction set is there, and the lengths were checked above.
-        unsafe { (self.table.requantize_rows_i32)(sums, ratios, out) }
+        unsafe { (self.table.requantize_i32s)(sums, ratios, out) }
     }
 
     /// See [`reference::code_levels`]. The shortest of all counts.
     pub fn code_levels(
         &self,
-        codes: &[i16],
+        codes: Part<'_, i16>,
         offsets: &[i32],
         ratios: Ratios<'_>,
-        levels: &mut [u8],
+        levels: &mut PartMut<'_, u8>,
     ) {
-        let len = codes.len();
-        if offsets.len() != len || ratios.len() != len || levels.len() != len {
+        if !fit(&codes, &ratios, levels) || offsets.len() != codes.width() {
             return reference::code_levels(codes, offsets, ratios, levels);
         }
         // SAFETY: the instruction set is there, and the lengths were checked above.
@@ -269,6 +272,21 @@ impl Kernels {
     }
 }
 
+/// Whether all genes are below `n`, without a branch for each: the sign of `n − 1 − gene` tells, as it does
+/// for a gene of 2³¹ or more.
+#[inline]
+fn are_below(genes: &[u32], n: usize) -> bool {
+    let Some(last) = n.checked_sub(1) else { return genes.is_empty() };
+    let last = u32::try_from(last).map_or(i32::MAX as u32, |last| last.min(i32::MAX as u32));
+    let signs = genes.iter().fold(0, |signs, &gene| signs | gene | last.wrapping_sub(gene));
+    signs >> 31 == 0
+}
+
+/// Whether rows, their ratios and the rows that are written have the same shape.
+fn fit<T, U>(from: &Part<'_, T>, ratios: &Ratios<'_>, to: &PartMut<'_, U>) -> bool {
+    from.width() == ratios.len() && to.width() == from.width() && to.n_rows() >= from.n_rows()
+}
+
 impl core::fmt::Debug for Kernels {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Kernels({})", self.isa.name())
@@ -280,8 +298,8 @@ static SCALAR: Table = Table {
     panels_s8: reference::panels_s8,
     rows_s8: reference::rows_s8,
     activate_s8: reference::activate_s8,
-    requantize_rows_i16: reference::requantize_rows_i16,
-    requantize_rows_i32: reference::requantize_rows_i32,
+    requantize_i16s: reference::requantize_i16s,
+    requantize_i32s: reference::requantize_i32s,
     code_levels: reference::code_levels,
     read_values: reference::read_values,
     softmax_q16,

@@ -91,7 +91,7 @@ impl<'a> LevelRows<'a> {
                 padding.is_some_and(|padding| padding.iter().all(|&level| level == 0))
             })
         };
-        (fits && is_padded()).then_some(rows)
+        (fits && (width == padded || is_padded())).then_some(rows)
     }
 
     /// A single row.

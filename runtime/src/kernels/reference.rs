@@ -78,25 +78,51 @@ pub fn activate_row(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut
     }
 }
 
-/// `out[r] = requantize_i16(sums[r])`
+/// `out[m][r] = requantize_i16(sums[m][r])`
 #[inline(never)]
-pub fn requantize_rows_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
+pub fn requantize_i16s(sums: Part<'_, i32>, ratios: Ratios<'_>, out: &mut PartMut<'_, i16>) {
+    for row in 0..sums.n_rows() {
+        requantize_row_i16(sums.row(row), ratios, out.row_mut(row));
+    }
+}
+
+/// `out[r] = requantize_i16(sums[r])`
+pub fn requantize_row_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
     for ((&sum, ratio), out) in sums.iter().zip(ratios.iter()).zip(out) {
         *out = requantize_i16(sum, ratio);
     }
 }
 
-/// `out[r] = requantize_i32(sums[r])`
+/// `out[m][r] = requantize_i32(sums[m][r])`
 #[inline(never)]
-pub fn requantize_rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
+pub fn requantize_i32s(sums: Part<'_, i32>, ratios: Ratios<'_>, out: &mut PartMut<'_, i32>) {
+    for row in 0..sums.n_rows() {
+        requantize_row_i32(sums.row(row), ratios, out.row_mut(row));
+    }
+}
+
+/// `out[r] = requantize_i32(sums[r])`
+pub fn requantize_row_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
     for ((&sum, ratio), out) in sums.iter().zip(ratios.iter()).zip(out) {
         *out = requantize_i32(sum, ratio);
     }
 }
 
-/// `levels[d] = code_level(codes[d])`
+/// `levels[m][d] = code_level(codes[m][d])`
 #[inline(never)]
-pub fn code_levels(codes: &[i16], offsets: &[i32], ratios: Ratios<'_>, levels: &mut [u8]) {
+pub fn code_levels(
+    codes: Part<'_, i16>,
+    offsets: &[i32],
+    ratios: Ratios<'_>,
+    levels: &mut PartMut<'_, u8>,
+) {
+    for row in 0..codes.n_rows() {
+        code_levels_row(codes.row(row), offsets, ratios, levels.row_mut(row));
+    }
+}
+
+/// `levels[d] = code_level(codes[d])`
+pub fn code_levels_row(codes: &[i16], offsets: &[i32], ratios: Ratios<'_>, levels: &mut [u8]) {
     for (((&code, &offset), ratio), level) in
         codes.iter().zip(offsets).zip(ratios.iter()).zip(levels)
     {

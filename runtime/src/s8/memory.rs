@@ -136,6 +136,12 @@ impl<'s> Memory<'s> {
     }
 }
 
+/// An odd number of cache lines for so many bytes, so that rows do not compete for the same places of a
+/// cache.
+pub(super) fn odd_lines(len: usize) -> usize {
+    (len.div_ceil(LINE) | 1) * LINE
+}
+
 /// Row `row` of a part whose rows have `stride` entries; empty past the end.
 pub(super) fn row<T>(part: &[T], row: usize, stride: usize) -> &[T] {
     part.get(row * stride..(row + 1) * stride).unwrap_or(&[])

@@ -1,5 +1,6 @@
 //! Int8 sessions: integers from counts to probabilities.
 
+mod first;
 mod inputs;
 mod memory;
 mod operand;
@@ -14,16 +15,14 @@ use cic_model::rules::RejectReason;
 use cic_model::{Dtype, Model, StageKind};
 
 use crate::error::RunError;
-use crate::kernels::{
-    Isa, Kernels, LevelRows, Line, Panels, Part, PartMut, Ratios, SumRows, panel_of,
-};
+use crate::kernels::{Kernels, Line, Part, PartMut, Ratios, panel_of};
 use crate::outcome::{Depth, Outcome, S8Numbers};
 use crate::presence::{Presence, measure};
-use crate::sample::{CheckedSample, Sample};
+use crate::sample::Sample;
 
-use inputs::Rule;
-use memory::{LINE, Memory, Shape, row, row_mut};
-use operand::Operand;
+use first::part_len;
+use memory::{LINE, Memory, Shape, odd_lines, row, row_mut};
+use operand::{Operand, Packed};
 use stage::{Carry, Inputs, Step, Sums, Work};
 use verdict::Words;
 
@@ -39,8 +38,7 @@ pub struct S8Session<'m> {
     /// Whether values are checked while their levels are looked up, and not before: those that lie on a
     /// line and are not divided by anything.
     reads_once: bool,
-    /// All layers that are not stored in panels, in panels; or nothing.
-    packed: &'m [i8],
+    packed: Packed<'m>,
     shape: Shape,
 }
 
@@ -94,7 +92,7 @@ impl<'m> S8Session<'m> {
         let shape = Shape::of(model, input_stride);
         let line = Line::of(&profile);
         let reads_once = line.is_some() && profile.library() == Library::None;
-        Ok(Self { model, profile, first, kernels, line, reads_once, packed: &[], shape })
+        Ok(Self { model, profile, first, kernels, line, reads_once, packed: Packed::default(), shape })
     }
 
     /// The model.
@@ -130,7 +128,7 @@ impl<'m> S8Session<'m> {
 
     /// Bytes that [`S8Session::with_packed`] needs.
     pub fn packed_len(&self) -> usize {
-        match self.layers().map(|layer| operand::packed_len(layer)).sum() {
+        match Packed::len(self.model) {
             0 => 0,
             len => len + LINE - 1,
         }
@@ -148,20 +146,14 @@ impl<'m> S8Session<'m> {
         // From the first whole cache line on, and as many weights as lines in every layer: no load of a
         // kernel then touches two.
         let start = memory.as_ptr().align_offset(LINE).min(memory.len());
-        let mut rest = memory.get_mut(start..).unwrap_or(&mut []);
-        for layer in self.layers() {
-            let len = operand::packed_len(layer).min(rest.len());
-            let (head, tail) = rest.split_at_mut(len);
-            operand::pack(layer, head);
-            rest = tail;
-        }
+        let packed = Packed::write(self.model, memory.get_mut(start..).unwrap_or(&mut []));
         let input_stride = self.shape.input_stride.max(part_len(self.model));
         let widest = self.layers().map(|layer| panel_of(layer.out_dim())).max();
         let chunk = self.shape.chunk.max(widest.unwrap_or(0));
-        let has_panels = self.shape.has_panels || !memory.is_empty();
+        let has_panels = self.shape.has_panels || !packed.is_empty();
         let sum_stride = odd_lines(4 * self.shape.sum_stride) / 4;
         let shape = Shape { input_stride, sum_stride, chunk, has_panels, ..self.shape };
-        Ok(S8Session { packed: memory.get(start..).unwrap_or(&[]), shape, ..self })
+        Ok(S8Session { packed, shape, ..self })
     }
 
     /// Entries of the `correction` of [`S8Session::presence`].
@@ -280,218 +272,13 @@ impl<'m> S8Session<'m> {
             sums: Sums::new(memory.bias, memory.chunk, memory.carried, self.shape.chunk),
         };
         let steps = self.steps(StageKind::Decoder);
-        stage::run(&self.kernels, steps, inputs, &mut work, |_, outputs, sums, ratios| {
-            let to = reconstruction.get_mut(outputs).unwrap_or(&mut []);
-            self.kernels.requantize_rows_i16(sums, ratios, to);
+        let n_genes = reconstruction.len();
+        stage::run(&self.kernels, steps, inputs, &mut work, |outputs, sums, ratios| {
+            if let Some(mut to) = PartMut::new_checked(reconstruction, n_genes, n_genes, 1) {
+                self.kernels.requantize_i16s(sums, ratios, &mut to.columns_mut(outputs));
+            }
         });
         Ok(())
-    }
-
-    /// Checks the samples, and sums their first layer.
-    fn first_layer(
-        &self,
-        samples: &[Sample<'_>],
-        presence: Option<&Presence<'_>>,
-        memory: &mut Memory<'_>,
-    ) -> Result<(), TileError> {
-        let Some(layer) = self.model.stage(StageKind::Encoder).first() else { return Ok(()) };
-        for (n, (sample, verdict)) in samples.iter().zip(memory.verdicts.iter_mut()).enumerate() {
-            self.check(sample, presence, verdict)
-                .map_err(|error| TileError { sample: n, error })?;
-        }
-        match self.first_operand(layer, samples) {
-            Operand::Panels(panels) => self.sum_panels(&panels, samples, presence, memory),
-            Operand::Rows(weights) => self.sum_rows(weights, samples, presence, memory),
-            Operand::GeneMajor | Operand::Other => {
-                self.sum_listed(layer, samples, presence, memory);
-            }
-        }
-        if self.reads_once {
-            for (n, (sample, verdict)) in samples.iter().zip(memory.verdicts.iter_mut()).enumerate()
-            {
-                self.judge(sample, verdict).map_err(|error| TileError { sample: n, error })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks one sample; its depth too, where that is not found on the way.
-    #[inline(never)]
-    fn check(
-        &self,
-        sample: &Sample<'_>,
-        presence: Option<&Presence<'_>>,
-        verdict: &mut Words,
-    ) -> Result<(), RunError> {
-        *verdict = Words::default();
-        if let Some(presence) = presence {
-            check_len(presence.correction.len(), self.correction_len())?;
-        }
-        // The sample may live shorter than the model; both are only read.
-        let profile: Profile<'_> = self.profile;
-        if self.reads_once {
-            return CheckedSample::unmeasured(sample, &profile, presence).map(|_| ());
-        }
-        let sample = CheckedSample::new_checked(sample, &profile, presence, &self.kernels)?;
-        let depth = sample.depth();
-        let scaling = inputs::scaling(&sample)?;
-        let reject = self.model.rules().check_depth(depth.n_counts, depth.n_genes);
-        verdict::set(verdict, depth, reject, scaling.is_some());
-        *verdict::scaling(verdict) = scaling.unwrap_or(0);
-        Ok(())
-    }
-    /// Judges the depth of a sample whose values were read.
-    #[inline(never)]
-    fn judge(&self, sample: &Sample<'_>, verdict: &mut Words) -> Result<(), RunError> {
-        let extent = verdict::extent(verdict);
-        let profile: Profile<'_> = self.profile;
-        let depth = CheckedSample::depth_of(sample, &profile, extent)?;
-        let reject = self.model.rules().check_depth(depth.n_counts, depth.n_genes);
-        verdict::set(verdict, depth, reject, true);
-        Ok(())
-    }
-
-    /// Sums over listed inputs. Of a large layer, all cells pass a part of the genes before the next: what
-    /// one of them fetched from afar is near for the others.
-    #[inline(never)]
-    fn sum_listed(
-        &self,
-        layer: &Layer<'_>,
-        samples: &[Sample<'_>],
-        presence: Option<&Presence<'_>>,
-        memory: &mut Memory<'_>,
-    ) {
-        let (in_dim, out_dim) = (layer.in_dim(), layer.out_dim());
-        for n in 0..samples.len() {
-            let sums = row_mut(memory.sums, n, self.shape.sum_stride);
-            self.start(presence, sums.get_mut(..out_dim).unwrap_or(&mut []));
-        }
-        let profile: Profile<'_> = self.profile;
-        let part_len = if samples.len() == 1 { in_dim } else { Kernels::near_len(out_dim) };
-        for first in (0..in_dim).step_by(part_len.max(1)) {
-            let part = first..in_dim.min(first + part_len);
-            for (n, (sample, verdict)) in samples.iter().zip(memory.verdicts.iter_mut()).enumerate()
-            {
-                let sums = row_mut(memory.sums, n, self.shape.sum_stride);
-                let sums = sums.get_mut(..out_dim).unwrap_or(&mut []);
-                let Some(mut rule) = self.rule(sample, &profile, verdict) else { continue };
-                let cut = inputs::cut(sample, part.clone(), verdict::n_cut(verdict));
-                let extent =
-                    inputs::add_products(&self.kernels, layer, &cut, first, &mut rule, sums);
-                if self.reads_once {
-                    verdict::add_extent(verdict, extent);
-                }
-            }
-        }
-    }
-
-    /// Sums over all inputs, weights in rows.
-    #[inline(never)]
-    fn sum_rows(
-        &self,
-        weights: &[i8],
-        samples: &[Sample<'_>],
-        presence: Option<&Presence<'_>>,
-        memory: &mut Memory<'_>,
-    ) {
-        let (width, out_dim) = (self.model.n_genes(), self.correction_len());
-        self.lay_out(samples, 0..width, memory);
-        for n in 0..samples.len() {
-            let sums = row_mut(memory.sums, n, self.shape.sum_stride);
-            let sums = sums.get_mut(..out_dim).unwrap_or(&mut []);
-            self.start(presence, sums);
-            let levels = row(memory.inputs, n, self.shape.input_stride);
-            self.kernels.rows_s8(weights, levels.get(..width).unwrap_or(&[]), sums);
-        }
-    }
-
-    /// Sums over all inputs, weights in panels: parts of the inputs that stay in the nearest memory
-    /// while all panels pass.
-    #[inline(never)]
-    fn sum_panels(
-        &self,
-        panels: &Panels<'_>,
-        samples: &[Sample<'_>],
-        presence: Option<&Presence<'_>>,
-        memory: &mut Memory<'_>,
-    ) {
-        let (n_rows, in_dim) = (samples.len(), panels.in_dim());
-        let Shape { input_stride, sum_stride, .. } = self.shape;
-        self.start(presence, memory.bias);
-        for first in (0..in_dim).step_by(PART) {
-            let part = first..in_dim.min(first + PART);
-            let width = part.len();
-            self.lay_out(samples, part, memory);
-            let levels = LevelRows::new_checked(memory.inputs, input_stride, width, n_rows);
-            let sums = SumRows::new_checked(memory.sums, sum_stride, n_rows);
-            if let (Some(levels), Some(mut sums)) = (levels, sums) {
-                let bias = (first == 0).then_some(&*memory.bias);
-                self.kernels.panels_s8(panels, first, levels, bias, &mut sums);
-            }
-        }
-    }
-
-    /// Lays the levels of a part of the inputs out, for every cell.
-    #[inline(never)]
-    fn lay_out(&self, samples: &[Sample<'_>], part: Range<usize>, memory: &mut Memory<'_>) {
-        let profile: Profile<'_> = self.profile;
-        let stride = self.shape.input_stride;
-        for (n, (sample, verdict)) in samples.iter().zip(memory.verdicts.iter_mut()).enumerate() {
-            let inputs = row_mut(memory.inputs, n, stride);
-            let padded = part.len().next_multiple_of(4).min(inputs.len());
-            let inputs = inputs.get_mut(..padded).unwrap_or(&mut []);
-            let Some(mut rule) = self.rule(sample, &profile, verdict) else {
-                inputs.fill(0);
-                continue;
-            };
-            let cut = inputs::cut(sample, part.clone(), verdict::n_cut(verdict));
-            let extent = inputs::lay_out(&self.kernels, &cut, part.start, &mut rule, inputs);
-            if self.reads_once {
-                verdict::add_extent(verdict, extent);
-            }
-        }
-    }
-
-    /// How the values of a sample become levels; `None` where it has no numbers.
-    fn rule<'p>(
-        &self,
-        sample: &Sample<'_>,
-        profile: &Profile<'p>,
-        verdict: &mut Words,
-    ) -> Option<Rule<'p>> {
-        if self.reads_once {
-            return Some(Rule::of(sample, profile, self.line, 1.0_f32.to_bits()));
-        }
-        let (.., has_numbers) = verdict::get(verdict);
-        let scaling = *verdict::scaling(verdict);
-        has_numbers.then(|| Rule::of(sample, profile, self.line, scaling))
-    }
-    /// How the first layer is summed for these samples: over listed inputs or over all.
-    fn first_operand(&self, layer: &Layer<'m>, samples: &[Sample<'_>]) -> Operand<'m> {
-        let stored = Operand::stored(layer);
-        let Some(panels) = self.packed_panels(layer, 0) else { return stored };
-        if self.kernels.isa() == Isa::Scalar {
-            return stored;
-        }
-        let percent = self.kernels.dense_from_percent(&panels, samples.len());
-        let listed: usize = samples.iter().map(Sample::n_listed).sum();
-        match listed * 100 < percent * samples.len() * layer.in_dim() {
-            true => stored,
-            false => Operand::Panels(panels),
-        }
-    }
-
-    /// Bias and correction of one cell.
-    fn start(&self, presence: Option<&Presence<'_>>, sums: &mut [i32]) {
-        for (sum, &bias) in sums.iter_mut().zip(self.first.bias) {
-            *sum = bias;
-        }
-        if let Some(presence) = presence {
-            for (sum, &correction) in sums.iter_mut().zip(presence.correction) {
-                // The bits of an `i32`.
-                *sum = sum.wrapping_add(correction as i32);
-            }
-        }
     }
 
     /// From the sums of the first layer to the code.
@@ -502,21 +289,20 @@ impl<'m> S8Session<'m> {
         let Some(mut first) = steps.next() else { return };
         first.epilogue = self.first;
         let code = &mut *memory.code;
-        let put = |cell: usize, outputs: Range<usize>, sums: &[i32], ratios: Ratios<'_>| {
-            let to = row_mut(code, cell, shape.code_dim).get_mut(outputs);
-            self.kernels.requantize_rows_i16(sums, ratios, to.unwrap_or(&mut []));
+        let (code_dim, kernels) = (shape.code_dim, &self.kernels);
+        let mut put = |outputs: Range<usize>, sums: Part<'_, i32>, ratios: Ratios<'_>| {
+            if let Some(mut to) = PartMut::new_checked(code, code_dim, code_dim, n_rows) {
+                kernels.requantize_i16s(sums, ratios, &mut to.columns_mut(outputs));
+            }
         };
         let activated = first.layer.activated_dim();
+        let sums = Part::new_checked(memory.sums, shape.sum_stride, activated, n_rows);
         if self.model.stage(StageKind::Encoder).len() == 1 {
-            let mut put = put;
-            for cell in 0..n_rows {
-                let sums = row(memory.sums, cell, shape.sum_stride);
-                let sums = sums.get(..activated).unwrap_or(&[]);
-                put(cell, 0..activated, sums, Ratios::of(&first.epilogue, 0, activated));
+            if let Some(sums) = sums {
+                put(0..activated, sums, Ratios::of(&first.epilogue, 0, activated));
             }
         } else {
             let [a, b] = &mut memory.levels;
-            let sums = Part::new_checked(memory.sums, shape.sum_stride, activated, n_rows);
             let levels = PartMut::new_checked(a, shape.level_stride, activated, n_rows);
             if let (Some(sums), Some(mut levels)) = (sums, levels) {
                 stage::activate(&self.kernels, &first, 0..activated, sums, &mut levels);
@@ -540,12 +326,11 @@ impl<'m> S8Session<'m> {
         }
         let Some(scales) = self.model.code_scales() else { return };
         let (offsets, multipliers, shifts) = scales.level_parts();
-        for cell in 0..n_rows {
-            let code = row(memory.code, cell, shape.code_dim);
-            let levels = row_mut(memory.code_levels, cell, shape.code_stride);
-            let levels = levels.get_mut(..shape.code_dim).unwrap_or(&mut []);
+        let codes = Part::new_checked(memory.code, code_dim, code_dim, n_rows);
+        let levels = PartMut::new_checked(memory.code_levels, shape.code_stride, code_dim, n_rows);
+        if let (Some(codes), Some(mut levels)) = (codes, levels) {
             let ratios = Ratios::new(multipliers, shifts);
-            self.kernels.code_levels(code, offsets, ratios, levels);
+            self.kernels.code_levels(codes, offsets, ratios, &mut levels);
         }
         stage::pad(memory.code_levels, shape.code_stride, shape.code_dim);
     }
@@ -568,9 +353,11 @@ impl<'m> S8Session<'m> {
         };
         let logits = &mut *memory.logits;
         let steps = self.steps(StageKind::Classifier);
-        stage::run(&self.kernels, steps, inputs, &mut work, |cell, outputs, sums, ratios| {
-            let to = row_mut(logits, cell, shape.n_leaves).get_mut(outputs);
-            self.kernels.requantize_rows_i32(sums, ratios, to.unwrap_or(&mut []));
+        let n_leaves = shape.n_leaves;
+        stage::run(&self.kernels, steps, inputs, &mut work, |outputs, sums, ratios| {
+            if let Some(mut to) = PartMut::new_checked(logits, n_leaves, n_leaves, n_rows) {
+                self.kernels.requantize_i32s(sums, ratios, &mut to.columns_mut(outputs));
+            }
         });
         let rules = self.model.rules();
         for cell in 0..n_rows {
@@ -595,30 +382,10 @@ impl<'m> S8Session<'m> {
 
     /// The layers of a stage as kernels read them.
     fn steps<'a>(&'a self, kind: StageKind) -> impl Iterator<Item = Step<'m>> + use<'a, 'm> {
-        let model = self.model;
-        let before = match kind {
-            StageKind::Encoder => 0,
-            StageKind::Classifier => model.stage(StageKind::Encoder).len(),
-            StageKind::Decoder => self.layers().count() - model.stage(kind).len(),
-        };
-        model.stage(kind).iter().zip(before..).filter_map(move |(layer, index)| {
+        self.packed.operands(self.model, kind).filter_map(|(layer, operand)| {
             let epilogue = stage::epilogue(layer)?;
-            let operand = match Operand::stored(layer) {
-                stored @ Operand::Panels(_) => stored,
-                stored => self.packed_panels(layer, index).map_or(stored, Operand::Panels),
-            };
             Some(Step { layer, epilogue, operand })
         })
-    }
-
-    /// A layer in the panels of [`S8Session::with_packed`].
-    fn packed_panels(&self, layer: &Layer<'m>, index: usize) -> Option<Panels<'m>> {
-        if self.packed.is_empty() || operand::packed_len(layer) == 0 {
-            return None;
-        }
-        let at: usize = self.layers().take(index).map(operand::packed_len).sum();
-        let bytes = self.packed.get(at..at + operand::packed_len(layer))?;
-        operand::packed(layer, bytes)
     }
 }
 
@@ -641,20 +408,6 @@ impl<'s> S8Tile<'s> {
         };
         Outcome { depth, reject, numbers: has_numbers.then_some(numbers) }
     }
-}
-
-/// Inputs whose levels are multiplied with all panels before the next: 32 cells of them are 32 KiB.
-const PART: usize = 1024;
-
-/// Levels that are laid out together for a cell.
-fn part_len(model: &Model<'_>) -> usize {
-    odd_lines(model.n_genes().min(PART))
-}
-
-/// An odd number of cache lines for so many bytes, so that rows do not compete for the same places of a
-/// cache.
-fn odd_lines(len: usize) -> usize {
-    (len.div_ceil(LINE) | 1) * LINE
 }
 
 fn check_len(found: usize, needed: usize) -> Result<(), RunError> {

@@ -1,6 +1,7 @@
 //! In which of the layouts that kernels know a layer's weights are at hand.
 
 use cic_model::layer::{Layer, Weights};
+use cic_model::{Model, StageKind};
 
 use crate::kernels::{Panels, panel_of, stored_len};
 
@@ -36,8 +37,76 @@ impl<'m> Operand<'m> {
     }
 }
 
+/// All layers that are not stored in panels, in panels; or nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Packed<'p> {
+    weights: &'p [i8],
+    /// Where those of the classifier and of the decoder begin.
+    starts: [usize; 2],
+}
+
+impl<'p> Packed<'p> {
+    /// Weights that [`Packed::write`] needs.
+    pub(super) fn len(model: &Model<'_>) -> usize {
+        STAGES.into_iter().map(|kind| stage_len(model.stage(kind))).sum()
+    }
+
+    /// Writes the layers of a model.
+    pub(super) fn write(model: &Model<'_>, memory: &'p mut [i8]) -> Self {
+        let mut rest = &mut *memory;
+        for layer in STAGES.into_iter().flat_map(|kind| model.stage(kind)) {
+            let len = packed_len(layer).min(rest.len());
+            let (head, tail) = rest.split_at_mut(len);
+            pack(layer, head);
+            rest = tail;
+        }
+        let classifier = stage_len(model.stage(StageKind::Encoder));
+        let decoder = classifier + stage_len(model.stage(StageKind::Classifier));
+        Self { weights: memory, starts: [classifier, decoder] }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.weights.is_empty()
+    }
+
+    /// The layers of a stage, in panels where they are at hand so.
+    pub(super) fn operands<'m>(
+        self,
+        model: &'m Model<'m>,
+        kind: StageKind,
+    ) -> impl Iterator<Item = (&'m Layer<'m>, Operand<'m>)>
+    where
+        'p: 'm,
+    {
+        let [classifier, decoder] = self.starts;
+        let mut at = match kind {
+            StageKind::Encoder => 0,
+            StageKind::Classifier => classifier,
+            StageKind::Decoder => decoder,
+        };
+        model.stage(kind).iter().map(move |layer| {
+            let stored = Operand::stored(layer);
+            if self.is_empty() || matches!(stored, Operand::Panels(_)) {
+                return (layer, stored);
+            }
+            let len = packed_len(layer);
+            let weights = self.weights.get(at..at + len).unwrap_or(&[]);
+            at += len;
+            let (in_dim, out_dim) = (layer.in_dim(), layer.out_dim());
+            let panels = Panels::new_checked(weights, in_dim, out_dim, panel_of(out_dim));
+            (layer, panels.map_or(stored, Operand::Panels))
+        })
+    }
+}
+
+const STAGES: [StageKind; 3] = [StageKind::Encoder, StageKind::Classifier, StageKind::Decoder];
+
+fn stage_len(layers: &[Layer<'_>]) -> usize {
+    layers.iter().map(packed_len).sum()
+}
+
 /// Bytes that a layer takes in panels when it is not stored so.
-pub(super) fn packed_len(layer: &Layer<'_>) -> usize {
+fn packed_len(layer: &Layer<'_>) -> usize {
     match Operand::stored(layer) {
         Operand::Panels(_) => 0,
         _ => {
@@ -48,7 +117,7 @@ pub(super) fn packed_len(layer: &Layer<'_>) -> usize {
 }
 
 /// Writes a layer in panels.
-pub(super) fn pack(layer: &Layer<'_>, to: &mut [i8]) {
+fn pack(layer: &Layer<'_>, to: &mut [i8]) {
     let Weights::S8(weights) = layer.weights() else { return };
     let (in_dim, out_dim) = (layer.in_dim(), layer.out_dim());
     let panel = panel_of(out_dim);
@@ -65,10 +134,4 @@ pub(super) fn pack(layer: &Layer<'_>, to: &mut [i8]) {
             }
         }
     }
-}
-
-/// The layer in the panels that [`pack`] wrote.
-pub(super) fn packed<'p>(layer: &Layer<'_>, bytes: &'p [i8]) -> Option<Panels<'p>> {
-    let out_dim = layer.out_dim();
-    Panels::new_checked(bytes, layer.in_dim(), out_dim, panel_of(out_dim))
 }

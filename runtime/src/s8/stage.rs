@@ -8,7 +8,7 @@ use core::ops::Range;
 use cic_model::layer::{Epilogue, Layer, S8Epilogue, Weights};
 use cic_model::quant::requantize_i32;
 
-use crate::kernels::{Kernels, LevelRows, Panels, Part, PartMut, Ratios, SumRows};
+use crate::kernels::{Kernels, LevelRows, Panels, Part, PartMut, Ratios, SumRows, sum_stride};
 
 use super::memory::{row, row_mut};
 use super::operand::Operand;
@@ -90,9 +90,9 @@ impl Chunk<'_> {
     }
 }
 
-/// What a stage hands over: cell, outputs, their sums and ratios.
-pub(super) trait Put: FnMut(usize, Range<usize>, &[i32], Ratios<'_>) {}
-impl<F: FnMut(usize, Range<usize>, &[i32], Ratios<'_>)> Put for F {}
+/// What a stage hands over: outputs, their sums for every cell, and ratios.
+pub(super) trait Put: FnMut(Range<usize>, Part<'_, i32>, Ratios<'_>) {}
+impl<F: FnMut(Range<usize>, Part<'_, i32>, Ratios<'_>)> Put for F {}
 
 /// All layers of a stage whose inputs are levels. The sums of its last layer, carry included, go to
 /// `put`.
@@ -172,6 +172,9 @@ fn hidden(
 
 /// Makes the levels after the first `width` of every row zero, as kernels require.
 pub(super) fn pad(levels: &mut [u8], stride: usize, width: usize) {
+    if width.is_multiple_of(4) {
+        return;
+    }
     for row in levels.chunks_exact_mut(stride.max(1)) {
         let padding = row.get_mut(width..width.next_multiple_of(4)).unwrap_or(&mut []);
         padding.fill(0);
@@ -214,9 +217,9 @@ fn last(
         sums(kernels, step, outputs.clone(), inputs, memory.bias, &mut memory.chunk);
         add_carried(kernels, carry, outputs.clone(), inputs.n_rows, memory);
         let ratios = Ratios::of(&step.epilogue, outputs.start, outputs.len());
-        for cell in 0..inputs.n_rows {
-            let sums = memory.chunk.cell(cell).get(..outputs.len()).unwrap_or(&[]);
-            put(cell, outputs.clone(), sums, ratios);
+        let Chunk { sums, stride } = &memory.chunk;
+        if let Some(sums) = Part::new_checked(sums, *stride, outputs.len(), inputs.n_rows) {
+            put(outputs, sums, ratios);
         }
     }
 }
@@ -230,21 +233,15 @@ fn add_carried(
     memory: &mut Sums<'_>,
 ) {
     let Sums { bias, chunk, carried } = memory;
-    let add = |cell: usize, carried: &[i32], chunk: &mut Chunk<'_>| {
-        for (sum, &carried) in chunk.cell(cell).iter_mut().zip(carried) {
-            *sum = sum.wrapping_add(carried);
-        }
-    };
     match carry {
-        Carry::None => {}
+        Carry::None => return,
         Carry::Sums { sums, stride, first, epilogue } => {
-            let rows = first + outputs.start..first + outputs.end;
-            let ratios = Ratios::of(epilogue, rows.start, rows.len());
-            for cell in 0..n_rows {
-                let sums = row(sums, cell, *stride).get(rows.clone()).unwrap_or(&[]);
-                let to = carried.cell(cell).get_mut(..sums.len()).unwrap_or(&mut []);
-                kernels.requantize_rows_i32(sums, ratios, to);
-                add(cell, to, chunk);
+            let sums = sums.get(first + outputs.start..).unwrap_or(&[]);
+            let ratios = Ratios::of(epilogue, first + outputs.start, outputs.len());
+            let to = PartMut::new_checked(carried.sums, carried.stride, outputs.len(), n_rows);
+            let sums = Part::new_checked(sums, *stride, outputs.len(), n_rows);
+            if let (Some(sums), Some(mut to)) = (sums, to) {
+                kernels.requantize_i32s(sums, ratios, &mut to);
             }
         }
         Carry::Layer { step, inputs } => {
@@ -252,12 +249,16 @@ fn add_carried(
             let rows = first + outputs.start..first + outputs.end;
             sums(kernels, step, rows.clone(), *inputs, bias, carried);
             for cell in 0..n_rows {
-                let to = carried.cell(cell).get_mut(..rows.len()).unwrap_or(&mut []);
-                for (sum, row) in to.iter_mut().zip(rows.clone()) {
+                for (sum, row) in carried.cell(cell).iter_mut().zip(rows.clone()) {
                     *sum = requantize_i32(*sum, step.epilogue.ratio(row));
                 }
-                add(cell, to, chunk);
             }
+        }
+    }
+    for cell in 0..n_rows {
+        let carried = carried.cell(cell).get(..outputs.len()).unwrap_or(&[]);
+        for (sum, &carried) in chunk.cell(cell).iter_mut().zip(carried) {
+            *sum = sum.wrapping_add(carried);
         }
     }
 }
@@ -291,14 +292,19 @@ fn sums(
     if let Operand::Panels(panels) = step.operand
         && let Some(panels) = one_panel(&panels, outputs.clone())
     {
-        for (padded, &bias) in padded.iter_mut().zip(bias) {
-            *padded = bias;
+        // Kernels read the bias of whole columns.
+        let mut bias = bias;
+        if !bias.len().is_multiple_of(sum_stride(1)) {
+            for (padded, &bias) in padded.iter_mut().zip(bias) {
+                *padded = bias;
+            }
+            bias = padded;
         }
         let Inputs { levels, stride, width, n_rows } = inputs;
         let levels = LevelRows::new_checked(levels, stride, width, n_rows);
         let sums = SumRows::new_checked(chunk.sums, chunk.stride, n_rows);
         if let (Some(levels), Some(mut sums)) = (levels, sums) {
-            kernels.panels_s8(&panels, 0, levels, Some(padded), &mut sums);
+            kernels.panels_s8(&panels, 0, levels, Some(bias), &mut sums);
         }
         return;
     }

@@ -84,40 +84,44 @@ fn panels(
 fn epilogues(kernels: &Kernels, against: &Against<'_>) -> Result<(), Mismatch> {
     let layer = against.layer;
     let n = layer.sums.len();
-    let ratios = Ratios::new(&layer.multipliers, &layer.shifts);
     let sums = &layer.sums;
 
-    let (mut found, mut expected) = (vec![0; n], vec![0; n]);
-    // All columns of all cells, and some of them.
-    let Layer { out_dim, n_rows, sum_stride, .. } = *layer;
+    // All columns of all cells, and some of them; sums serve as offsets, their low halves as codes.
+    let codes: Vec<i16> = sums.iter().map(|&sum| sum as i16).collect();
+    let Layer { out_dim, n_rows, sum_stride: stride, .. } = *layer;
+    let table = &layer.table;
     for first in [0, out_dim / 3] {
         let width = out_dim - first;
-        let ratios = Ratios::new(&layer.multipliers[..width], &layer.shifts[..width]);
-        let sums = Part::new_checked(&sums[first..], sum_stride, width, n_rows).expect("fits");
-        let activate = |activate: &dyn Fn(&mut PartMut<'_, u8>), levels: &mut [u8]| {
-            activate(&mut PartMut::new_checked(levels, sum_stride, width, n_rows).expect("fits"));
-        };
-        activate(&|to| kernels.activate_s8(sums, ratios, &layer.table, to), &mut found);
-        activate(&|to| reference::activate_s8(sums, ratios, &layer.table, to), &mut expected);
-        against.reference("activate_s8", &found, &expected)?;
+        let ratios = Ratios::new(&layer.multipliers[first..out_dim], &layer.shifts[first..out_dim]);
+        let offsets = &sums[first..out_dim];
+        let codes = Part::new_checked(&codes[first..], stride, width, n_rows).expect("fits");
+        let sums = Part::new_checked(&sums[first..], stride, width, n_rows).expect("fits");
+        let shape = (stride, width, n_rows, n);
+        against.rows(
+            "activate_s8",
+            shape,
+            |to| kernels.activate_s8(sums, ratios, table, to),
+            |to| reference::activate_s8(sums, ratios, table, to),
+        )?;
+        against.rows(
+            "code_levels",
+            shape,
+            |to| kernels.code_levels(codes, offsets, ratios, to),
+            |to| reference::code_levels(codes, offsets, ratios, to),
+        )?;
+        against.rows(
+            "requantize_i16s",
+            shape,
+            |to| kernels.requantize_i16s(sums, ratios, to),
+            |to| reference::requantize_i16s(sums, ratios, to),
+        )?;
+        against.rows(
+            "requantize_i32s",
+            shape,
+            |to| kernels.requantize_i32s(sums, ratios, to),
+            |to| reference::requantize_i32s(sums, ratios, to),
+        )?;
     }
-
-    // Sums serve as offsets, their low halves as codes.
-    let codes: Vec<i16> = sums.iter().map(|&sum| sum as i16).collect();
-    let (mut found, mut expected) = (vec![0; n], vec![0; n]);
-    kernels.code_levels(&codes, sums, ratios, &mut found);
-    reference::code_levels(&codes, sums, ratios, &mut expected);
-    against.reference("code_levels", &found, &expected)?;
-
-    let (mut found, mut expected) = (vec![0; n], vec![0; n]);
-    kernels.requantize_rows_i16(sums, ratios, &mut found);
-    reference::requantize_rows_i16(sums, ratios, &mut expected);
-    against.reference("requantize_rows_i16", &found, &expected)?;
-
-    let (mut found, mut expected) = (vec![0; n], vec![0; n]);
-    kernels.requantize_rows_i32(sums, ratios, &mut found);
-    reference::requantize_rows_i32(sums, ratios, &mut expected);
-    against.reference("requantize_rows_i32", &found, &expected)?;
 
     // Sums serve as logits, a multiplier as the temperature.
     let inv_temperature = layer.multipliers.first().map_or(1, |&multiplier| multiplier as u32);
@@ -155,6 +159,20 @@ struct Against<'a> {
 }
 
 impl Against<'_> {
+    /// Compares what two functions write to rows of `(stride, width, number)` in so many entries.
+    fn rows<T: Copy + Default + PartialEq + Debug>(
+        &self,
+        operator: &'static str,
+        (stride, width, n_rows, len): (usize, usize, usize, usize),
+        kernel: impl Fn(&mut PartMut<'_, T>),
+        reference: impl Fn(&mut PartMut<'_, T>),
+    ) -> Result<(), Mismatch> {
+        let (mut found, mut expected) = (vec![T::default(); len], vec![T::default(); len]);
+        kernel(&mut PartMut::new_checked(&mut found, stride, width, n_rows).expect("fits"));
+        reference(&mut PartMut::new_checked(&mut expected, stride, width, n_rows).expect("fits"));
+        self.reference(operator, &found, &expected)
+    }
+
     fn reference<T: PartialEq + Debug>(
         &self,
         operator: &'static str,

@@ -47,9 +47,21 @@ fn activate_row(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8
     reference::activate_row(rest, ratios.from(done), table, &mut levels[done..]);
 }
 
-/// See [`reference::requantize_rows_i16`].
+/// See [`reference::requantize_i16s`].
 #[target_feature(enable = "neon")]
-pub(super) fn rows_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
+pub(super) fn requantize_i16s(
+    sums: Part<'_, i32>,
+    ratios: Ratios<'_>,
+    out: &mut PartMut<'_, i16>,
+) {
+    for row in 0..sums.n_rows() {
+        requantize_row_i16(sums.row(row), ratios, out.row_mut(row));
+    }
+}
+
+/// See [`reference::requantize_row_i16`].
+#[target_feature(enable = "neon")]
+fn requantize_row_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
     let (eights, rest) = sums.as_chunks::<8>();
     for ((n, sums), out) in eights.iter().enumerate().zip(out.as_chunks_mut::<8>().0) {
         let (low, high) = requantize(sums, &ratios, 8 * n);
@@ -59,12 +71,24 @@ pub(super) fn rows_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
         }
     }
     let done = 8 * eights.len();
-    reference::requantize_rows_i16(rest, ratios.from(done), &mut out[done..]);
+    reference::requantize_row_i16(rest, ratios.from(done), &mut out[done..]);
 }
 
-/// See [`reference::requantize_rows_i32`].
+/// See [`reference::requantize_i32s`].
 #[target_feature(enable = "neon")]
-pub(super) fn rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
+pub(super) fn requantize_i32s(
+    sums: Part<'_, i32>,
+    ratios: Ratios<'_>,
+    out: &mut PartMut<'_, i32>,
+) {
+    for row in 0..sums.n_rows() {
+        requantize_row_i32(sums.row(row), ratios, out.row_mut(row));
+    }
+}
+
+/// See [`reference::requantize_row_i32`].
+#[target_feature(enable = "neon")]
+fn requantize_row_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
     let (eights, rest) = sums.as_chunks::<8>();
     for ((n, sums), out) in eights.iter().enumerate().zip(out.as_chunks_mut::<8>().0) {
         let (low, high) = requantize(sums, &ratios, 8 * n);
@@ -75,7 +99,7 @@ pub(super) fn rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
         }
     }
     let done = 8 * eights.len();
-    reference::requantize_rows_i32(rest, ratios.from(done), &mut out[done..]);
+    reference::requantize_row_i32(rest, ratios.from(done), &mut out[done..]);
 }
 
 /// Eight sums with the ratios from `first` on, limited to 32 bits.

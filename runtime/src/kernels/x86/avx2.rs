@@ -19,8 +19,8 @@ pub(crate) static TABLE: Table = Table {
     panels_s8,
     rows_s8,
     activate_s8,
-    requantize_rows_i16,
-    requantize_rows_i32,
+    requantize_i16s,
+    requantize_i32s,
     code_levels: reference::code_levels,
     read_values,
     softmax_q16,
@@ -63,13 +63,21 @@ pub(super) fn activate_s8(
 }
 
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn requantize_rows_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
-    requantize256::rows_i16(sums, ratios, out);
+pub(super) fn requantize_i16s(
+    sums: Part<'_, i32>,
+    ratios: Ratios<'_>,
+    out: &mut PartMut<'_, i16>,
+) {
+    requantize256::requantize_i16s(sums, ratios, out);
 }
 
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn requantize_rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
-    requantize256::rows_i32(sums, ratios, out);
+pub(super) fn requantize_i32s(
+    sums: Part<'_, i32>,
+    ratios: Ratios<'_>,
+    out: &mut PartMut<'_, i32>,
+) {
+    requantize256::requantize_i32s(sums, ratios, out);
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -39,9 +39,21 @@ fn activate_row(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8
     reference::activate_row(rest, ratios.from(done), table, &mut levels[done..]);
 }
 
-/// See [`reference::requantize_rows_i16`].
+/// See [`reference::requantize_i16s`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn rows_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
+pub(super) fn requantize_i16s(
+    sums: Part<'_, i32>,
+    ratios: Ratios<'_>,
+    out: &mut PartMut<'_, i16>,
+) {
+    for row in 0..sums.n_rows() {
+        requantize_row_i16(sums.row(row), ratios, out.row_mut(row));
+    }
+}
+
+/// See [`reference::requantize_row_i16`].
+#[target_feature(enable = "avx2,fma")]
+fn requantize_row_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
     let (eights, rest) = sums.as_chunks::<8>();
     for ((n, sums), out) in eights.iter().enumerate().zip(out.as_chunks_mut::<8>().0) {
         let rounded = requantize(sums, &ratios, 8 * n).clamp(i16::MIN.into(), i16::MAX.into());
@@ -50,12 +62,24 @@ pub(super) fn rows_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
         unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm_packs_epi32(low, high)) };
     }
     let done = 8 * eights.len();
-    reference::requantize_rows_i16(rest, ratios.from(done), &mut out[done..]);
+    reference::requantize_row_i16(rest, ratios.from(done), &mut out[done..]);
 }
 
-/// See [`reference::requantize_rows_i32`].
+/// See [`reference::requantize_i32s`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
+pub(super) fn requantize_i32s(
+    sums: Part<'_, i32>,
+    ratios: Ratios<'_>,
+    out: &mut PartMut<'_, i32>,
+) {
+    for row in 0..sums.n_rows() {
+        requantize_row_i32(sums.row(row), ratios, out.row_mut(row));
+    }
+}
+
+/// See [`reference::requantize_row_i32`].
+#[target_feature(enable = "avx2,fma")]
+fn requantize_row_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
     let (eights, rest) = sums.as_chunks::<8>();
     for ((n, sums), out) in eights.iter().enumerate().zip(out.as_chunks_mut::<8>().0) {
         let rounded = requantize(sums, &ratios, 8 * n).clamp(i32::MIN.into(), i32::MAX.into());
@@ -63,7 +87,7 @@ pub(super) fn rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
         unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), rounded) };
     }
     let done = 8 * eights.len();
-    reference::requantize_rows_i32(rest, ratios.from(done), &mut out[done..]);
+    reference::requantize_row_i32(rest, ratios.from(done), &mut out[done..]);
 }
 
 /// Requantised sums of 64 bits: 0, 2, 4, 6 and 1, 3, 5, 7.

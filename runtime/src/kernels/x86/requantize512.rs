@@ -2,6 +2,7 @@
 //! probabilities.
 
 use core::arch::x86_64::*;
+use core::ops::Range;
 
 use cic_model::quant::{EXP_FRACTION_Q16, EXP_INTEGER_Q31, ONE_Q16, table_index};
 
@@ -120,16 +121,8 @@ fn indices_of_64(sums: &[i32; 64], ratios: &[__m512; 4]) -> (__m512i, u64) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn some_ratios(ratios: &Ratios<'_>, first: usize, len: usize) -> __m512 {
-    let mask = u16::MAX >> (16 - len);
-    let multipliers = &ratios.multipliers()[first..first + len];
-    let shifts = &ratios.shifts()[first..first + len];
-    // SAFETY: the mask leaves out what is past the end.
-    let (multipliers, shifts) = unsafe {
-        (
-            _mm512_maskz_loadu_epi32(mask, multipliers.as_ptr()),
-            _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, shifts.as_ptr().cast())),
-        )
-    };
+    let multipliers = load(&ratios.multipliers()[first..first + len]);
+    let shifts = load_shifts(&ratios.shifts()[first..first + len]);
     // 2^-shift, shift 0 ..= 62.
     let power = _mm512_slli_epi32::<23>(_mm512_sub_epi32(_mm512_set1_epi32(127), shifts));
     _mm512_mul_ps(_mm512_cvtepi32_ps(multipliers), _mm512_castsi512_ps(power))
@@ -145,60 +138,85 @@ fn correct(sums: &[i32], ratios: &Ratios<'_>, first: usize, mut near: u64, indic
     }
 }
 
-/// See [`reference::requantize_rows_i16`].
+/// See [`reference::requantize_i16s`]: 16 outputs of all rows at a time.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn rows_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
-    for (n, (sums, out)) in sums.chunks(16).zip(out.chunks_mut(16)).enumerate() {
-        let rounded = requantize(load(sums), &ratios, 16 * n, sums.len())
-            .clamp(i16::MIN.into(), i16::MAX.into());
-        let mask = u16::MAX >> (16 - out.len());
-        // SAFETY: the mask leaves out what is past the end.
-        unsafe {
-            let halves = _mm512_cvtepi32_epi16(rounded);
-            _mm256_mask_storeu_epi16(out.as_mut_ptr(), mask, halves);
+pub(super) fn requantize_i16s(
+    sums: Part<'_, i32>,
+    ratios: Ratios<'_>,
+    out: &mut PartMut<'_, i16>,
+) {
+    for columns in sixteens(sums.width()) {
+        let mask = u16::MAX >> (16 - columns.len());
+        let exact = Exact::of(&ratios, columns.clone());
+        for row in 0..sums.n_rows() {
+            let rounded = exact.requantize(load(&sums.row(row)[columns.clone()]));
+            let halves =
+                _mm512_cvtepi32_epi16(rounded.clamp(i16::MIN.into(), i16::MAX.into()));
+            let out = &mut out.row_mut(row)[columns.clone()];
+            // SAFETY: the mask leaves out what is past the end.
+            unsafe { _mm256_mask_storeu_epi16(out.as_mut_ptr(), mask, halves) };
         }
     }
 }
 
-/// See [`reference::requantize_rows_i32`].
+/// See [`reference::requantize_i32s`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn rows_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
-    for (n, (sums, out)) in sums.chunks(16).zip(out.chunks_mut(16)).enumerate() {
-        let rounded = requantize(load(sums), &ratios, 16 * n, sums.len())
-            .clamp(i32::MIN.into(), i32::MAX.into());
-        let mask = u16::MAX >> (16 - out.len());
-        // SAFETY: the mask leaves out what is past the end.
-        unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, rounded) };
+pub(super) fn requantize_i32s(
+    sums: Part<'_, i32>,
+    ratios: Ratios<'_>,
+    out: &mut PartMut<'_, i32>,
+) {
+    for columns in sixteens(sums.width()) {
+        let mask = u16::MAX >> (16 - columns.len());
+        let exact = Exact::of(&ratios, columns.clone());
+        for row in 0..sums.n_rows() {
+            let rounded = exact.requantize(load(&sums.row(row)[columns.clone()]));
+            let words = rounded.clamp(i32::MIN.into(), i32::MAX.into());
+            let out = &mut out.row_mut(row)[columns.clone()];
+            // SAFETY: the mask leaves out what is past the end.
+            unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr(), mask, words) };
+        }
     }
 }
 
 /// See [`reference::code_levels`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn code_levels(codes: &[i16], offsets: &[i32], ratios: Ratios<'_>, levels: &mut [u8]) {
-    for (n, levels) in levels.chunks_mut(16).enumerate() {
-        let (mask, at) = (u16::MAX >> (16 - levels.len()), 16 * n);
-        let (codes, offsets) = (&codes[at..], &offsets[at..]);
-        // SAFETY: `levels` is as long as the others, and the mask leaves out what is past the end.
-        let (code, offset) = unsafe {
-            (
-                _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(mask, codes.as_ptr())),
-                _mm512_maskz_loadu_epi32(mask, offsets.as_ptr()),
-            )
-        };
-        let sum = _mm512_add_epi32(code, offset);
-        // Both of one sign, and the sum of the other: it needs 33 bits.
-        let has_overflown =
-            _mm512_and_si512(_mm512_xor_si512(sum, code), _mm512_xor_si512(sum, offset));
-        if _mm512_movepi32_mask(has_overflown) != 0 {
-            reference::code_levels(codes, offsets, ratios.from(at), levels);
-            continue;
-        }
-        let level = requantize(sum, &ratios, at, levels.len()).clamp(0, 127);
-        // SAFETY: as above.
-        unsafe {
-            _mm_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask, _mm512_cvtepi32_epi8(level));
+pub(super) fn code_levels(
+    codes: Part<'_, i16>,
+    offsets: &[i32],
+    ratios: Ratios<'_>,
+    levels: &mut PartMut<'_, u8>,
+) {
+    for columns in sixteens(codes.width()) {
+        let mask = u16::MAX >> (16 - columns.len());
+        let offset = load(&offsets[columns.clone()]);
+        let exact = Exact::of(&ratios, columns.clone());
+        for row in 0..codes.n_rows() {
+            let codes = &codes.row(row)[columns.clone()];
+            let levels = &mut levels.row_mut(row)[columns.clone()];
+            // SAFETY: the mask leaves out what is past the end.
+            let code = unsafe { _mm256_maskz_loadu_epi16(mask, codes.as_ptr()) };
+            let code = _mm512_cvtepi16_epi32(code);
+            let sum = _mm512_add_epi32(code, offset);
+            // Both of one sign, and the sum of the other: it needs 33 bits.
+            let has_overflown =
+                _mm512_and_si512(_mm512_xor_si512(sum, code), _mm512_xor_si512(sum, offset));
+            if _mm512_movepi32_mask(has_overflown) != 0 {
+                let (offsets, ratios) = (&offsets[columns.clone()], ratios.from(columns.start));
+                reference::code_levels_row(codes, offsets, ratios, levels);
+                continue;
+            }
+            let level = _mm512_cvtepi32_epi8(exact.requantize(sum).clamp(0, 127));
+            // SAFETY: as above.
+            unsafe { _mm_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask, level) };
         }
     }
+}
+
+/// `0..len` in sixteens, the last one shorter.
+#[inline]
+fn sixteens(len: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(16).map(move |first| first..len.min(first + 16))
 }
 
 /// The index of every sum in its activation table.
@@ -239,33 +257,41 @@ fn products(sums: __m512i, ratios: __m512) -> (__m512i, u16) {
     (_mm512_cvtps_epi32(product), near)
 }
 
-/// Requantised sums of 64 bits, even and odd ones.
-struct Rounded {
-    even: __m512i,
-    odd: __m512i,
+/// Ratios of up to 16 rows, those of even and of odd ones: `(sum · multiplier + half) >> shift` in 64 bits.
+struct Exact {
+    multipliers: [__m512i; 2],
+    halves: [__m512i; 2],
+    shifts: [__m512i; 2],
 }
 
-/// `len` sums, up to 16, and the ratios from `first` on: `(sum · multiplier + half) >> shift`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn requantize(sums: __m512i, ratios: &Ratios<'_>, first: usize, len: usize) -> Rounded {
-    let mask = u16::MAX >> (16 - len);
-    let multipliers = &ratios.multipliers()[first..first + len];
-    let shifts = &ratios.shifts()[first..first + len];
-    // SAFETY: the mask leaves out what is past the end.
-    let (multipliers, shifts) = unsafe {
-        (
-            _mm512_maskz_loadu_epi32(mask, multipliers.as_ptr()),
-            _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, shifts.as_ptr().cast())),
-        )
-    };
-    Rounded {
-        even: requantize_eight(sums, multipliers, _mm512_maskz_mov_epi32(0x5555, shifts)),
-        odd: requantize_eight(
-            _mm512_srli_epi64::<32>(sums),
-            _mm512_srli_epi64::<32>(multipliers),
-            _mm512_srli_epi64::<32>(shifts),
-        ),
+impl Exact {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn of(ratios: &Ratios<'_>, rows: Range<usize>) -> Self {
+        let multipliers = load(&ratios.multipliers()[rows.clone()]);
+        let shifts = load_shifts(&ratios.shifts()[rows]);
+        let shifts =
+            [_mm512_maskz_mov_epi32(0x5555, shifts), _mm512_srli_epi64::<32>(shifts)];
+        let half = |shifts| {
+            _mm512_srli_epi64::<1>(_mm512_sllv_epi64(_mm512_set1_epi64(1), shifts))
+        };
+        Self {
+            multipliers: [multipliers, _mm512_srli_epi64::<32>(multipliers)],
+            halves: [half(shifts[0]), half(shifts[1])],
+            shifts,
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn requantize(&self, sums: __m512i) -> Rounded {
+        let (even, odd) = (sums, _mm512_srli_epi64::<32>(sums));
+        let even = _mm512_mul_epi32(even, self.multipliers[0]);
+        let odd = _mm512_mul_epi32(odd, self.multipliers[1]);
+        Rounded {
+            even: _mm512_srav_epi64(_mm512_add_epi64(even, self.halves[0]), self.shifts[0]),
+            odd: _mm512_srav_epi64(_mm512_add_epi64(odd, self.halves[1]), self.shifts[1]),
+        }
     }
 }
 
@@ -277,12 +303,19 @@ fn load(numbers: &[i32]) -> __m512i {
     unsafe { _mm512_maskz_loadu_epi32(u16::MAX >> (16 - numbers.len()), numbers.as_ptr()) }
 }
 
+/// Up to 16 shifts, and zeros.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn requantize_eight(sums: __m512i, multipliers: __m512i, shifts: __m512i) -> __m512i {
-    let half = _mm512_srli_epi64::<1>(_mm512_sllv_epi64(_mm512_set1_epi64(1), shifts));
-    let product = _mm512_add_epi64(_mm512_mul_epi32(sums, multipliers), half);
-    _mm512_srav_epi64(product, shifts)
+fn load_shifts(shifts: &[u8]) -> __m512i {
+    let mask = u16::MAX >> (16 - shifts.len());
+    // SAFETY: the mask leaves out what is past the end.
+    _mm512_cvtepu8_epi32(unsafe { _mm_maskz_loadu_epi8(mask, shifts.as_ptr().cast()) })
+}
+
+/// Requantised sums of 64 bits.
+struct Rounded {
+    even: __m512i,
+    odd: __m512i,
 }
 
 impl Rounded {
