@@ -77,7 +77,7 @@ impl Operands {
                 kernels.panels_s8(
                     &panels.expect(FIT),
                     0,
-                    levels.expect(FIT),
+                    &levels.expect(FIT),
                     None,
                     &mut sums.expect(FIT),
                 );
@@ -132,19 +132,19 @@ impl Operands {
         vec![
             other("activate_s8", move || {
                 let to = PartMut::new_checked(black_box(&mut activated), width, width, 1);
-                kernels.activate_s8(part(sums), ratios, &self.table, &mut to.expect(FIT));
+                kernels.activate_s8(&part(sums), &ratios, &self.table, &mut to.expect(FIT));
             }),
             other("requantize_i16s", move || {
                 let to = PartMut::new_checked(black_box(&mut codes), width, width, 1);
-                kernels.requantize_i16s(part(sums), ratios, &mut to.expect(FIT));
+                kernels.requantize_i16s(&part(sums), &ratios, &mut to.expect(FIT));
             }),
             other("requantize_i32s", move || {
                 let to = PartMut::new_checked(black_box(&mut logits), width, width, 1);
-                kernels.requantize_i32s(part(sums), ratios, &mut to.expect(FIT));
+                kernels.requantize_i32s(&part(sums), &ratios, &mut to.expect(FIT));
             }),
             other("code_levels", move || {
                 let to = PartMut::new_checked(black_box(&mut levels), width, width, 1);
-                kernels.code_levels(part(&self.codes), sums, ratios, &mut to.expect(FIT));
+                kernels.code_levels(&part(&self.codes), sums, &ratios, &mut to.expect(FIT));
             }),
             other("softmax_q16", move || {
                 kernels.softmax_q16(&self.logits, 1 << 16, black_box(&mut probabilities));

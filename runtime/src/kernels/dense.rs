@@ -34,7 +34,7 @@ pub(super) unsafe fn panels<
 >(
     panels: &Panels<'_>,
     first: usize,
-    levels: LevelRows<'_>,
+    levels: &LevelRows<'_>,
     bias: Option<&[i32]>,
     sums: &mut SumRows<'_>,
 ) {
@@ -51,10 +51,11 @@ pub(super) unsafe fn panels<
     };
     let to = sums.data().as_mut_ptr();
     let start = bias.map_or(to.cast_const(), <[i32]>::as_ptr);
-    let mut out = 0;
+    let (mut out, mut panel, mut within) = (0, 0, 0);
     while out < panels.out_dim() {
-        let panel = out / panels.panel();
-        let within = out % panels.panel();
+        if within == panels.panel() {
+            (panel, within) = (panel + 1, 0);
+        }
         // The columns of 16 outputs that this panel still has.
         let end = panels.out_dim().next_multiple_of(COLUMN).min((panel + 1) * panels.panel());
         let outputs = N * V::WIDTH / 4;
@@ -68,10 +69,11 @@ pub(super) unsafe fn panels<
             let weights = weights.wrapping_add(at);
             if out + outputs <= end {
                 all_rows::<V, M, N>(&work, weights, start.add(out), to.add(out));
-                out += outputs;
+                (out, within) = (out + outputs, within + outputs);
             } else {
                 all_rows::<V, MORE, ONE>(&work, weights, start.add(out), to.add(out));
-                out += ONE * V::WIDTH / 4;
+                let outputs = ONE * V::WIDTH / 4;
+                (out, within) = (out + outputs, within + outputs);
             }
         }
     }

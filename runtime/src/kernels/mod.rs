@@ -84,12 +84,12 @@ pub struct Kernels {
 #[allow(clippy::type_complexity, reason = "each type stands once; an alias would only hide it")]
 pub(crate) struct Table {
     sparse_s8: unsafe fn(&[i8], &[u32], &[u8], &mut [i32]),
-    panels_s8: unsafe fn(&Panels<'_>, usize, LevelRows<'_>, Option<&[i32]>, &mut SumRows<'_>),
+    panels_s8: unsafe fn(&Panels<'_>, usize, &LevelRows<'_>, Option<&[i32]>, &mut SumRows<'_>),
     rows_s8: unsafe fn(&[i8], &[u8], &mut [i32]),
-    activate_s8: unsafe fn(Part<'_, i32>, Ratios<'_>, &[u8], &mut PartMut<'_, u8>),
-    requantize_i16s: unsafe fn(Part<'_, i32>, Ratios<'_>, &mut PartMut<'_, i16>),
-    requantize_i32s: unsafe fn(Part<'_, i32>, Ratios<'_>, &mut PartMut<'_, i32>),
-    code_levels: unsafe fn(Part<'_, i16>, &[i32], Ratios<'_>, &mut PartMut<'_, u8>),
+    activate_s8: unsafe fn(&Part<'_, i32>, &Ratios<'_>, &[u8], &mut PartMut<'_, u8>),
+    requantize_i16s: unsafe fn(&Part<'_, i32>, &Ratios<'_>, &mut PartMut<'_, i16>),
+    requantize_i32s: unsafe fn(&Part<'_, i32>, &Ratios<'_>, &mut PartMut<'_, i32>),
+    code_levels: unsafe fn(&Part<'_, i16>, &[i32], &Ratios<'_>, &mut PartMut<'_, u8>),
     read_values: unsafe fn(&ValueLevels<'_>, &[f32], &mut [u8]) -> Extent,
     softmax_q16: unsafe fn(&[i32], u32, &mut [u32]) -> u32,
     measure_counts: unsafe fn(&[u32]) -> Depth,
@@ -133,6 +133,7 @@ impl Kernels {
     }
 
     /// See [`reference::sparse_s8`]. Genes whose column is not in `weights` add nothing.
+    #[inline]
     pub fn sparse_s8(&self, weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
         let n_genes = weights.len().checked_div(sums.len()).unwrap_or(0);
         if genes.len() != levels.len() || genes.is_empty() || !are_below(genes, n_genes) {
@@ -147,11 +148,12 @@ impl Kernels {
     /// row of levels, to the bias where there is one, else to the sums. `first` is a multiple of 4.
     /// Rows of sums and the bias are at least [`sum_stride`] long; what lies in sums past `out_dim` may
     /// change.
+    #[inline]
     pub fn panels_s8(
         &self,
         panels: &Panels<'_>,
         first: usize,
-        levels: LevelRows<'_>,
+        levels: &LevelRows<'_>,
         bias: Option<&[i32]>,
         sums: &mut SumRows<'_>,
     ) {
@@ -168,6 +170,7 @@ impl Kernels {
     }
 
     /// See [`reference::rows_s8`].
+    #[inline]
     pub fn rows_s8(&self, weights: &[i8], levels: &[u8], sums: &mut [i32]) {
         if levels.len().checked_mul(sums.len()) != Some(weights.len()) || weights.is_empty() {
             return reference::rows_s8(weights, levels, sums);
@@ -177,10 +180,11 @@ impl Kernels {
     }
 
     /// See [`reference::activate_s8`]. The shortest of sums, ratios and levels counts.
+    #[inline]
     pub fn activate_s8(
         &self,
-        sums: Part<'_, i32>,
-        ratios: Ratios<'_>,
+        sums: &Part<'_, i32>,
+        ratios: &Ratios<'_>,
         table: &[u8],
         levels: &mut PartMut<'_, u8>,
     ) {
@@ -192,10 +196,11 @@ impl Kernels {
     }
 
     /// See [`reference::requantize_i16s`]. The shortest of sums, ratios and outputs counts.
+    #[inline]
     pub fn requantize_i16s(
         &self,
-        sums: Part<'_, i32>,
-        ratios: Ratios<'_>,
+        sums: &Part<'_, i32>,
+        ratios: &Ratios<'_>,
         out: &mut PartMut<'_, i16>,
     ) {
         if !fit(&sums, &ratios, out) {
@@ -206,10 +211,11 @@ impl Kernels {
     }
 
     /// See [`reference::requantize_i32s`]. The shortest of sums, ratios and outputs counts.
+    #[inline]
     pub fn requantize_i32s(
         &self,
-        sums: Part<'_, i32>,
-        ratios: Ratios<'_>,
+        sums: &Part<'_, i32>,
+        ratios: &Ratios<'_>,
         out: &mut PartMut<'_, i32>,
     ) {
         if !fit(&sums, &ratios, out) {
@@ -220,11 +226,12 @@ impl Kernels {
     }
 
     /// See [`reference::code_levels`]. The shortest of all counts.
+    #[inline]
     pub fn code_levels(
         &self,
-        codes: Part<'_, i16>,
+        codes: &Part<'_, i16>,
         offsets: &[i32],
-        ratios: Ratios<'_>,
+        ratios: &Ratios<'_>,
         levels: &mut PartMut<'_, u8>,
     ) {
         if !fit(&codes, &ratios, levels) || offsets.len() != codes.width() {
@@ -235,6 +242,7 @@ impl Kernels {
     }
 
     /// See [`reference::read_values`]. The shorter of values and levels counts.
+    #[inline]
     pub fn read_values(&self, rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
         if values.len() != levels.len() || rule.line().is_none() {
             return reference::read_values(rule, values, levels);
@@ -244,6 +252,7 @@ impl Kernels {
     }
 
     /// See [`cic_model::quant::softmax_q16`]. The shorter of logits and probabilities counts.
+    #[inline]
     pub fn softmax_q16(
         &self,
         logits: &[i32],

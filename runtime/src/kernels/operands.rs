@@ -18,49 +18,77 @@ pub struct Panels<'a> {
 
 impl<'a> Panels<'a> {
     /// `None` where the panel has another width or the number of weights does not fit.
+    #[inline]
     pub fn new_checked(
         weights: &'a [i8],
         in_dim: usize,
         out_dim: usize,
         panel: usize,
     ) -> Option<Self> {
-        let is_width = panel == panel_of(panel);
-        let stored = stored_len(in_dim, out_dim, panel)?;
-        (is_width && weights.len() == stored).then_some(Self { weights, in_dim, out_dim, panel })
+        let is_width = matches!(panel, 16 | 32 | 48 | 64);
+        let fits = is_width && stored_len(in_dim, out_dim, panel) == Some(weights.len());
+        fits.then_some(Self { weights, in_dim, out_dim, panel })
+    }
+
+    /// The panel that begins with an output, as a layer of its own; `None` where none does.
+    #[inline]
+    pub fn from_output(&self, first: usize) -> Option<Self> {
+        // Most layers are one panel: nothing is to be divided.
+        let n = match first {
+            0 => 0,
+            _ if first.is_multiple_of(self.panel) => first / self.panel,
+            _ => return None,
+        };
+        let len = self.in_dim.next_multiple_of(4) * self.panel;
+        let weights = self.weights.get(n * len..(n + 1) * len)?;
+        let out_dim = self.out_dim.checked_sub(first)?.min(self.panel);
+        Some(Self { weights, out_dim, ..*self })
     }
 
     /// The weights, `[⌈out_dim / panel⌉ × ⌈in_dim / 4⌉ × panel × 4]`.
+    #[inline]
     pub fn weights(&self) -> &'a [i8] {
         self.weights
     }
 
     /// Number of inputs.
+    #[inline]
     pub fn in_dim(&self) -> usize {
         self.in_dim
     }
 
     /// Number of outputs.
+    #[inline]
     pub fn out_dim(&self) -> usize {
         self.out_dim
     }
 
     /// Outputs of a panel.
+    #[inline]
     pub fn panel(&self) -> usize {
         self.panel
     }
 }
 
 /// The panel width for a layer of so many outputs: 16 to 64.
+#[inline]
 pub fn panel_of(out_dim: usize) -> usize {
     Layout::panels(out_dim).panel as usize
 }
 
 /// Bytes of a layer in panels.
+#[inline]
 pub fn stored_len(in_dim: usize, out_dim: usize, panel: usize) -> Option<usize> {
-    Layout { block: 4, panel: u32::try_from(panel).ok()? }.stored_len(in_dim, out_dim)
+    // Without a division for a single panel.
+    let padded = match (1..=panel).contains(&out_dim) {
+        true => panel,
+        false => out_dim.checked_next_multiple_of(panel)?,
+    };
+    in_dim.checked_next_multiple_of(4)?.checked_mul(padded)
 }
 
 /// Length of a row of sums that kernels may write, for so many outputs.
+#[inline]
 pub fn sum_stride(out_dim: usize) -> usize {
     out_dim.next_multiple_of(COLUMN)
 }
@@ -80,6 +108,7 @@ pub struct LevelRows<'a> {
 impl<'a> LevelRows<'a> {
     /// `n_rows` rows of `width` levels, `stride` bytes from one to the next. `None` where they do
     /// not fit or the padding of a row, up to a multiple of 4, is not zero.
+    #[inline]
     pub fn new_checked(data: &'a [u8], stride: usize, width: usize, n_rows: usize) -> Option<Self> {
         let padded = width.checked_next_multiple_of(4)?;
         let last = n_rows.checked_sub(1)?.checked_mul(stride)?;
@@ -100,26 +129,31 @@ impl<'a> LevelRows<'a> {
     }
 
     /// All bytes.
+    #[inline]
     pub fn data(&self) -> &'a [u8] {
         self.data
     }
 
     /// Bytes from one row to the next.
+    #[inline]
     pub fn stride(&self) -> usize {
         self.stride
     }
 
     /// Levels of a row.
+    #[inline]
     pub fn width(&self) -> usize {
         self.width
     }
 
     /// Number of rows.
+    #[inline]
     pub fn n_rows(&self) -> usize {
         self.n_rows
     }
 
     /// The levels of a row, without padding.
+    #[inline]
     pub fn row(&self, row: usize) -> &'a [u8] {
         self.data.get(row * self.stride..row * self.stride + self.width).unwrap_or(&[])
     }
@@ -135,27 +169,32 @@ pub struct SumRows<'a> {
 
 impl<'a> SumRows<'a> {
     /// `n_rows` rows of `stride` sums. `None` where they do not fit.
+    #[inline]
     pub fn new_checked(data: &'a mut [i32], stride: usize, n_rows: usize) -> Option<Self> {
         let fits = n_rows.checked_mul(stride)? <= data.len();
         fits.then_some(Self { data, stride, n_rows })
     }
 
     /// All sums.
+    #[inline]
     pub fn data(&mut self) -> &mut [i32] {
         self.data
     }
 
     /// Sums from one row to the next.
+    #[inline]
     pub fn stride(&self) -> usize {
         self.stride
     }
 
     /// Number of rows.
+    #[inline]
     pub fn n_rows(&self) -> usize {
         self.n_rows
     }
 
     /// The sums of a row.
+    #[inline]
     pub fn row_mut(&mut self, row: usize) -> &mut [i32] {
         self.data.get_mut(row * self.stride..(row + 1) * self.stride).unwrap_or(&mut [])
     }
@@ -172,11 +211,13 @@ pub struct Part<'a, T> {
 
 impl<'a, T> Part<'a, T> {
     /// `n_rows` rows of `width` entries, `stride` from one to the next. `None` where they do not fit.
+    #[inline]
     pub fn new_checked(data: &'a [T], stride: usize, width: usize, n_rows: usize) -> Option<Self> {
         fits(data.len(), stride, width, n_rows).then_some(Self { data, stride, width, n_rows })
     }
 
     /// Some of the columns; none of those past the end.
+    #[inline]
     #[must_use]
     pub fn columns(&self, columns: Range<usize>) -> Self {
         let end = columns.end.min(self.width);
@@ -185,16 +226,19 @@ impl<'a, T> Part<'a, T> {
     }
 
     /// Entries of a row.
+    #[inline]
     pub fn width(&self) -> usize {
         self.width
     }
 
     /// Number of rows.
+    #[inline]
     pub fn n_rows(&self) -> usize {
         self.n_rows
     }
 
     /// A row.
+    #[inline]
     pub fn row(&self, row: usize) -> &'a [T] {
         self.data.get(row * self.stride..row * self.stride + self.width).unwrap_or(&[])
     }
@@ -211,6 +255,7 @@ pub struct PartMut<'a, T> {
 
 impl<'a, T> PartMut<'a, T> {
     /// See [`Part::new_checked`].
+    #[inline]
     pub fn new_checked(
         data: &'a mut [T],
         stride: usize,
@@ -221,6 +266,7 @@ impl<'a, T> PartMut<'a, T> {
     }
 
     /// See [`Part::columns`].
+    #[inline]
     pub fn columns_mut(&mut self, columns: Range<usize>) -> PartMut<'_, T> {
         let end = columns.end.min(self.width);
         let start = columns.start.min(end);
@@ -229,21 +275,25 @@ impl<'a, T> PartMut<'a, T> {
     }
 
     /// Entries of a row.
+    #[inline]
     pub fn width(&self) -> usize {
         self.width
     }
 
     /// Number of rows.
+    #[inline]
     pub fn n_rows(&self) -> usize {
         self.n_rows
     }
 
     /// A row.
+    #[inline]
     pub fn row_mut(&mut self, row: usize) -> &mut [T] {
         self.data.get_mut(row * self.stride..row * self.stride + self.width).unwrap_or(&mut [])
     }
 }
 
+#[inline]
 fn fits(len: usize, stride: usize, width: usize, n_rows: usize) -> bool {
     let end = |last: usize| last.checked_mul(stride)?.checked_add(width);
     width <= stride
@@ -259,6 +309,7 @@ pub struct Ratios<'a> {
 
 impl<'a> Ratios<'a> {
     /// The ratios of `len` rows from `first` on; fewer where the epilogue ends.
+    #[inline]
     pub fn of(epilogue: &S8Epilogue<'a>, first: usize, len: usize) -> Self {
         let (multipliers, shifts) = epilogue.ratio_parts();
         let end = (first + len).min(multipliers.len()).min(shifts.len());
@@ -270,6 +321,7 @@ impl<'a> Ratios<'a> {
     }
 
     /// From parts of the same length; the shorter counts.
+    #[inline]
     pub fn new(multipliers: &'a [i32], shifts: &'a [u8]) -> Self {
         let len = multipliers.len().min(shifts.len());
         Self {
@@ -279,6 +331,7 @@ impl<'a> Ratios<'a> {
     }
 
     /// Number of rows.
+    #[inline]
     pub fn len(&self) -> usize {
         self.multipliers.len()
     }
@@ -289,16 +342,19 @@ impl<'a> Ratios<'a> {
     }
 
     /// `2³⁰ ..= 2³¹ − 1`, or 0.
+    #[inline]
     pub fn multipliers(&self) -> &'a [i32] {
         self.multipliers
     }
 
     /// `0 ..= 62`
+    #[inline]
     pub fn shifts(&self) -> &'a [u8] {
         self.shifts
     }
 
     /// Those of the rows from `first` on.
+    #[inline]
     pub fn from(self, first: usize) -> Self {
         Self {
             multipliers: self.multipliers.get(first..).unwrap_or(&[]),
@@ -399,6 +455,7 @@ impl Line {
 
 impl<'a> ValueLevels<'a> {
     /// For the samples of a profile; `factor` is `target_sum / library` where values are scaled.
+    #[inline]
     pub fn new(profile: &Profile<'a>, line: Option<Line>, factor: f32) -> Self {
         let factor = if is_scaled(profile.kind()) { factor } else { 1.0 };
         Self { thresholds: profile.value_thresholds(), factor, line }

@@ -28,7 +28,7 @@ pub fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32])
 pub fn panels_s8(
     panels: &Panels<'_>,
     first: usize,
-    levels: LevelRows<'_>,
+    levels: &LevelRows<'_>,
     bias: Option<&[i32]>,
     sums: &mut SumRows<'_>,
 ) {
@@ -61,8 +61,8 @@ pub fn rows_s8(weights: &[i8], levels: &[u8], sums: &mut [i32]) {
 /// `levels[m][r] = table[index of sums[m][r]]`, see [`table_index`].
 #[inline(never)]
 pub fn activate_s8(
-    sums: Part<'_, i32>,
-    ratios: Ratios<'_>,
+    sums: &Part<'_, i32>,
+    ratios: &Ratios<'_>,
     table: &[u8],
     levels: &mut PartMut<'_, u8>,
 ) {
@@ -72,7 +72,7 @@ pub fn activate_s8(
 }
 
 /// `levels[r] = table[index of sums[r]]`
-pub fn activate_row(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
+pub fn activate_row(sums: &[i32], ratios: &Ratios<'_>, table: &[u8], levels: &mut [u8]) {
     for ((&sum, ratio), level) in sums.iter().zip(ratios.iter()).zip(levels) {
         *level = table.get(usize::from(table_index(sum, ratio))).copied().unwrap_or(0);
     }
@@ -80,14 +80,14 @@ pub fn activate_row(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut
 
 /// `out[m][r] = requantize_i16(sums[m][r])`
 #[inline(never)]
-pub fn requantize_i16s(sums: Part<'_, i32>, ratios: Ratios<'_>, out: &mut PartMut<'_, i16>) {
+pub fn requantize_i16s(sums: &Part<'_, i32>, ratios: &Ratios<'_>, out: &mut PartMut<'_, i16>) {
     for row in 0..sums.n_rows() {
         requantize_row_i16(sums.row(row), ratios, out.row_mut(row));
     }
 }
 
 /// `out[r] = requantize_i16(sums[r])`
-pub fn requantize_row_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
+pub fn requantize_row_i16(sums: &[i32], ratios: &Ratios<'_>, out: &mut [i16]) {
     for ((&sum, ratio), out) in sums.iter().zip(ratios.iter()).zip(out) {
         *out = requantize_i16(sum, ratio);
     }
@@ -95,14 +95,14 @@ pub fn requantize_row_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
 
 /// `out[m][r] = requantize_i32(sums[m][r])`
 #[inline(never)]
-pub fn requantize_i32s(sums: Part<'_, i32>, ratios: Ratios<'_>, out: &mut PartMut<'_, i32>) {
+pub fn requantize_i32s(sums: &Part<'_, i32>, ratios: &Ratios<'_>, out: &mut PartMut<'_, i32>) {
     for row in 0..sums.n_rows() {
         requantize_row_i32(sums.row(row), ratios, out.row_mut(row));
     }
 }
 
 /// `out[r] = requantize_i32(sums[r])`
-pub fn requantize_row_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
+pub fn requantize_row_i32(sums: &[i32], ratios: &Ratios<'_>, out: &mut [i32]) {
     for ((&sum, ratio), out) in sums.iter().zip(ratios.iter()).zip(out) {
         *out = requantize_i32(sum, ratio);
     }
@@ -111,9 +111,9 @@ pub fn requantize_row_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
 /// `levels[m][d] = code_level(codes[m][d])`
 #[inline(never)]
 pub fn code_levels(
-    codes: Part<'_, i16>,
+    codes: &Part<'_, i16>,
     offsets: &[i32],
-    ratios: Ratios<'_>,
+    ratios: &Ratios<'_>,
     levels: &mut PartMut<'_, u8>,
 ) {
     for row in 0..codes.n_rows() {
@@ -122,7 +122,7 @@ pub fn code_levels(
 }
 
 /// `levels[d] = code_level(codes[d])`
-pub fn code_levels_row(codes: &[i16], offsets: &[i32], ratios: Ratios<'_>, levels: &mut [u8]) {
+pub fn code_levels_row(codes: &[i16], offsets: &[i32], ratios: &Ratios<'_>, levels: &mut [u8]) {
     for (((&code, &offset), ratio), level) in
         codes.iter().zip(offsets).zip(ratios.iter()).zip(levels)
     {

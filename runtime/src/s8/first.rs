@@ -155,7 +155,7 @@ impl<'m> S8Session<'m> {
             let sums = SumRows::new_checked(memory.sums, sum_stride, n_rows);
             if let (Some(levels), Some(mut sums)) = (levels, sums) {
                 let bias = (first == 0).then_some(&*memory.bias);
-                self.kernels.panels_s8(panels, first, levels, bias, &mut sums);
+                self.kernels.panels_s8(panels, first, &levels, bias, &mut sums);
             }
         }
     }
@@ -193,8 +193,8 @@ impl<'m> S8Session<'m> {
     /// How the first layer is summed for these samples: over listed inputs or over all.
     fn first_operand(&self, layer: &Layer<'m>, samples: &[Sample<'_>]) -> Operand<'m> {
         let stored = Operand::stored(layer);
-        let mut operands = self.packed.operands(self.model, StageKind::Encoder);
-        let Some((_, Operand::Panels(panels))) = operands.next() else { return stored };
+        let Some(step) = self.chain(StageKind::Encoder).next() else { return stored };
+        let Operand::Panels(panels) = step.operand else { return stored };
         if self.kernels.isa() == Isa::Scalar {
             return stored;
         }

@@ -160,7 +160,7 @@ pub(super) fn add_products(
 ) -> Extent {
     let mut levels = [0; BLOCK];
     let mut extent = Extent::default();
-    match (*cut, rule) {
+    match (cut, rule) {
         (Sample::Counts { genes, counts, .. }, Rule::Counts(rule)) => {
             for (genes, counts) in genes.chunks(BLOCK).zip(counts.chunks(BLOCK)) {
                 let levels = levels.get_mut(..genes.len()).unwrap_or(&mut []);
@@ -205,7 +205,7 @@ pub(super) fn lay_out(
     rule: &mut Rule<'_>,
     inputs: &mut [u8],
 ) -> Extent {
-    match (*cut, rule) {
+    match (cut, rule) {
         (Sample::DenseCounts { counts, .. }, Rule::Counts(rule)) => {
             let (inputs, padding) = inputs.split_at_mut_checked(counts.len()).unwrap_or_default();
             count_levels(rule, counts, inputs);
@@ -219,7 +219,7 @@ pub(super) fn lay_out(
         }
         (Sample::Counts { genes, counts, .. }, Rule::Counts(rule)) => {
             inputs.fill(0);
-            for (&gene, &count) in genes.iter().zip(counts) {
+            for (&gene, &count) in genes.iter().zip(counts.iter()) {
                 if let Some(level) = inputs.get_mut((gene as usize).wrapping_sub(first)) {
                     *level = if count == 0 { 0 } else { rule.level(count) };
                 }

@@ -22,8 +22,8 @@ use crate::sample::Sample;
 
 use first::part_len;
 use memory::{LINE, Memory, Shape, odd_lines, row, row_mut};
-use operand::{Operand, Packed};
-use stage::{Carry, Inputs, Step, Sums, Work};
+use operand::{Chain, Operand, Packed};
+use stage::{Carry, Inputs, Sums, Work};
 use verdict::Words;
 
 /// Runs an int8 model. Holds no memory of its own beyond references, and may be copied to use the
@@ -227,9 +227,11 @@ impl<'m> S8Session<'m> {
         'm: 's,
     {
         let n_rows = samples.len();
-        let (needed, found) = (self.tile_scratch_len(n_rows), 4 * scratch.len());
-        let mut memory = Memory::divide(&self.shape, n_rows, scratch)
-            .ok_or(TileError { sample: 0, error: RunError::ScratchTooShort { needed, found } })?;
+        let found = 4 * scratch.len();
+        let mut memory = Memory::divide(&self.shape, n_rows, scratch).ok_or_else(|| {
+            let needed = self.tile_scratch_len(n_rows);
+            TileError { sample: 0, error: RunError::ScratchTooShort { needed, found } }
+        })?;
         self.first_layer(samples, presence, &mut memory)?;
         self.encode(n_rows, &mut memory);
         self.classify(n_rows, &mut memory);
@@ -271,9 +273,9 @@ impl<'m> S8Session<'m> {
             level_stride: self.shape.level_stride,
             sums: Sums::new(memory.bias, memory.chunk, memory.carried, self.shape.chunk),
         };
-        let steps = self.steps(StageKind::Decoder);
+        let chain = self.chain(StageKind::Decoder);
         let n_genes = reconstruction.len();
-        stage::run(&self.kernels, steps, inputs, &mut work, |outputs, sums, ratios| {
+        stage::run(&self.kernels, chain, &inputs, &mut work, |outputs, sums, ratios| {
             if let Some(mut to) = PartMut::new_checked(reconstruction, n_genes, n_genes, 1) {
                 self.kernels.requantize_i16s(sums, ratios, &mut to.columns_mut(outputs));
             }
@@ -285,27 +287,27 @@ impl<'m> S8Session<'m> {
     #[inline(never)]
     fn encode(&self, n_rows: usize, memory: &mut Memory<'_>) {
         let shape = self.shape;
-        let mut steps = self.steps(StageKind::Encoder);
-        let Some(mut first) = steps.next() else { return };
+        let mut chain = self.chain(StageKind::Encoder);
+        let Some(mut first) = chain.next() else { return };
         first.epilogue = self.first;
         let code = &mut *memory.code;
         let (code_dim, kernels) = (shape.code_dim, &self.kernels);
-        let mut put = |outputs: Range<usize>, sums: Part<'_, i32>, ratios: Ratios<'_>| {
+        let mut put = |outputs: Range<usize>, sums: &Part<'_, i32>, ratios: &Ratios<'_>| {
             if let Some(mut to) = PartMut::new_checked(code, code_dim, code_dim, n_rows) {
                 kernels.requantize_i16s(sums, ratios, &mut to.columns_mut(outputs));
             }
         };
         let activated = first.layer.activated_dim();
         let sums = Part::new_checked(memory.sums, shape.sum_stride, activated, n_rows);
-        if self.model.stage(StageKind::Encoder).len() == 1 {
+        if chain.len() == 0 {
             if let Some(sums) = sums {
-                put(0..activated, sums, Ratios::of(&first.epilogue, 0, activated));
+                put(0..activated, &sums, &Ratios::of(&first.epilogue, 0, activated));
             }
         } else {
             let [a, b] = &mut memory.levels;
             let levels = PartMut::new_checked(a, shape.level_stride, activated, n_rows);
             if let (Some(sums), Some(mut levels)) = (sums, levels) {
-                stage::activate(&self.kernels, &first, 0..activated, sums, &mut levels);
+                stage::activate(&self.kernels, &first, 0..activated, &sums, &mut levels);
             }
             stage::pad(a, shape.level_stride, activated);
             let carry = match first.layer.carry() {
@@ -322,7 +324,7 @@ impl<'m> S8Session<'m> {
                 level_stride: shape.level_stride,
                 sums: Sums::new(memory.bias, memory.chunk, memory.carried, self.shape.chunk),
             };
-            stage::rest(&self.kernels, activated, steps, &carry, n_rows, &mut work, put);
+            stage::rest(&self.kernels, activated, chain, &carry, n_rows, &mut work, put);
         }
         let Some(scales) = self.model.code_scales() else { return };
         let (offsets, multipliers, shifts) = scales.level_parts();
@@ -330,7 +332,7 @@ impl<'m> S8Session<'m> {
         let levels = PartMut::new_checked(memory.code_levels, shape.code_stride, code_dim, n_rows);
         if let (Some(codes), Some(mut levels)) = (codes, levels) {
             let ratios = Ratios::new(multipliers, shifts);
-            self.kernels.code_levels(codes, offsets, ratios, &mut levels);
+            self.kernels.code_levels(&codes, offsets, &ratios, &mut levels);
         }
         stage::pad(memory.code_levels, shape.code_stride, shape.code_dim);
     }
@@ -352,9 +354,9 @@ impl<'m> S8Session<'m> {
             sums: Sums::new(memory.bias, memory.chunk, memory.carried, self.shape.chunk),
         };
         let logits = &mut *memory.logits;
-        let steps = self.steps(StageKind::Classifier);
+        let chain = self.chain(StageKind::Classifier);
         let n_leaves = shape.n_leaves;
-        stage::run(&self.kernels, steps, inputs, &mut work, |outputs, sums, ratios| {
+        stage::run(&self.kernels, chain, &inputs, &mut work, |outputs, sums, ratios| {
             if let Some(mut to) = PartMut::new_checked(logits, n_leaves, n_leaves, n_rows) {
                 self.kernels.requantize_i32s(sums, ratios, &mut to.columns_mut(outputs));
             }
@@ -381,11 +383,9 @@ impl<'m> S8Session<'m> {
     }
 
     /// The layers of a stage as kernels read them.
-    fn steps<'a>(&'a self, kind: StageKind) -> impl Iterator<Item = Step<'m>> + use<'a, 'm> {
-        self.packed.operands(self.model, kind).filter_map(|(layer, operand)| {
-            let epilogue = stage::epilogue(layer)?;
-            Some(Step { layer, epilogue, operand })
-        })
+    #[inline]
+    fn chain(&self, kind: StageKind) -> Chain<'m> {
+        self.packed.chain(self.model, kind)
     }
 }
 

@@ -1,6 +1,6 @@
 //! In which of the layouts that kernels know a layer's weights are at hand.
 
-use cic_model::layer::{Layer, Weights};
+use cic_model::layer::{Epilogue, Layer, S8Epilogue, Weights};
 use cic_model::{Model, StageKind};
 
 use crate::kernels::{Panels, panel_of, stored_len};
@@ -17,6 +17,7 @@ pub(super) enum Operand<'m> {
 
 impl<'m> Operand<'m> {
     /// As they are stored.
+    #[inline]
     pub(super) fn stored(layer: &Layer<'m>) -> Self {
         let Weights::S8(weights) = layer.weights() else { return Self::Other };
         let layout = layer.layout();
@@ -69,34 +70,69 @@ impl<'p> Packed<'p> {
         self.weights.is_empty()
     }
 
-    /// The layers of a stage, in panels where they are at hand so.
-    pub(super) fn operands<'m>(
-        self,
-        model: &'m Model<'m>,
-        kind: StageKind,
-    ) -> impl Iterator<Item = (&'m Layer<'m>, Operand<'m>)>
+    /// The layers of a stage.
+    #[inline]
+    pub(super) fn chain<'m>(self, model: &'m Model<'m>, kind: StageKind) -> Chain<'m>
     where
         'p: 'm,
     {
         let [classifier, decoder] = self.starts;
-        let mut at = match kind {
+        let start = match kind {
             StageKind::Encoder => 0,
             StageKind::Classifier => classifier,
             StageKind::Decoder => decoder,
         };
-        model.stage(kind).iter().map(move |layer| {
-            let stored = Operand::stored(layer);
-            if self.is_empty() || matches!(stored, Operand::Panels(_)) {
-                return (layer, stored);
-            }
-            let len = packed_len(layer);
-            let weights = self.weights.get(at..at + len).unwrap_or(&[]);
-            at += len;
-            let (in_dim, out_dim) = (layer.in_dim(), layer.out_dim());
-            let panels = Panels::new_checked(weights, in_dim, out_dim, panel_of(out_dim));
-            (layer, panels.map_or(stored, Operand::Panels))
-        })
+        Chain { layers: model.stage(kind), packed: self.weights.get(start..).unwrap_or(&[]) }
     }
+}
+
+/// Layers of a stage that are still to be run, and the packed weights from theirs on.
+#[derive(Clone, Copy)]
+pub(super) struct Chain<'m> {
+    layers: &'m [Layer<'m>],
+    packed: &'m [i8],
+}
+
+impl<'m> Chain<'m> {
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// The first layer, taken off.
+    // Inlined, as all that it calls: moved through memory in parts of another size than they were
+    // written, its fields would have to wait for the stores.
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> Option<Step<'m>> {
+        let (layer, rest) = self.layers.split_first()?;
+        self.layers = rest;
+        let Epilogue::S8(epilogue) = layer.epilogue() else { return None };
+        let stored = Operand::stored(layer);
+        let operand = match stored {
+            Operand::Panels(_) => stored,
+            _ if self.packed.is_empty() => stored,
+            _ => {
+                let (in_dim, out_dim) = (layer.in_dim(), layer.out_dim());
+                let panel = panel_of(out_dim);
+                let len = stored_len(in_dim, out_dim, panel).unwrap_or(0);
+                let (weights, rest) = self.packed.split_at_checked(len).unwrap_or_default();
+                self.packed = rest;
+                match Panels::new_checked(weights, in_dim, out_dim, panel) {
+                    Some(panels) => Operand::Panels(panels),
+                    None => stored,
+                }
+            }
+        };
+        Some(Step { layer, epilogue, operand })
+    }
+}
+
+/// A layer, its bias and ratios, and its weights as kernels read them.
+#[derive(Clone, Copy)]
+pub(super) struct Step<'m> {
+    pub(super) layer: &'m Layer<'m>,
+    pub(super) epilogue: S8Epilogue<'m>,
+    pub(super) operand: Operand<'m>,
 }
 
 const STAGES: [StageKind; 3] = [StageKind::Encoder, StageKind::Classifier, StageKind::Decoder];

@@ -5,21 +5,13 @@
 
 use core::ops::Range;
 
-use cic_model::layer::{Epilogue, Layer, S8Epilogue, Weights};
+use cic_model::layer::{S8Epilogue, Weights};
 use cic_model::quant::requantize_i32;
 
-use crate::kernels::{Kernels, LevelRows, Panels, Part, PartMut, Ratios, SumRows, sum_stride};
+use crate::kernels::{Kernels, LevelRows, Part, PartMut, Ratios, SumRows, sum_stride};
 
 use super::memory::{row, row_mut};
-use super::operand::Operand;
-
-/// A layer, its bias and ratios, and its weights as kernels read them.
-#[derive(Clone, Copy)]
-pub(super) struct Step<'m> {
-    pub(super) layer: &'m Layer<'m>,
-    pub(super) epilogue: S8Epilogue<'m>,
-    pub(super) operand: Operand<'m>,
-}
+use super::operand::{Chain, Operand, Step};
 
 /// Levels of all cells of a tile.
 #[derive(Clone, Copy)]
@@ -42,8 +34,8 @@ pub(super) enum Carry<'c, 'm> {
     },
     /// Computed when needed, from the first layer and its inputs.
     Layer {
-        step: Step<'m>,
-        inputs: Inputs<'c>,
+        step: &'c Step<'m>,
+        inputs: &'c Inputs<'c>,
     },
 }
 
@@ -91,38 +83,37 @@ impl Chunk<'_> {
 }
 
 /// What a stage hands over: outputs, their sums for every cell, and ratios.
-pub(super) trait Put: FnMut(Range<usize>, Part<'_, i32>, Ratios<'_>) {}
-impl<F: FnMut(Range<usize>, Part<'_, i32>, Ratios<'_>)> Put for F {}
+pub(super) trait Put: FnMut(Range<usize>, &Part<'_, i32>, &Ratios<'_>) {}
+impl<F: FnMut(Range<usize>, &Part<'_, i32>, &Ratios<'_>)> Put for F {}
 
 /// All layers of a stage whose inputs are levels. The sums of its last layer, carry included, go to
 /// `put`.
-pub(super) fn run<'m>(
+pub(super) fn run(
     kernels: &Kernels,
-    steps: impl Iterator<Item = Step<'m>>,
-    inputs: Inputs<'_>,
+    mut chain: Chain<'_>,
+    inputs: &Inputs<'_>,
     work: &mut Work<'_>,
     put: impl Put,
 ) {
-    let mut steps = steps.peekable();
-    let Some(first) = steps.next() else { return };
-    if steps.peek().is_none() {
+    let Some(first) = chain.next() else { return };
+    if chain.len() == 0 {
         return last(kernels, &first, inputs, &Carry::None, &mut work.sums, put);
     }
     let [a, _] = &mut work.levels;
     hidden(kernels, &first, inputs, &mut work.sums, a, work.level_stride);
     let carry = match first.layer.carry() {
         0 => Carry::None,
-        _ => Carry::Layer { step: first, inputs },
+        _ => Carry::Layer { step: &first, inputs },
     };
-    rest(kernels, first.layer.activated_dim(), steps, &carry, inputs.n_rows, work, put);
+    rest(kernels, first.layer.activated_dim(), chain, &carry, inputs.n_rows, work, put);
 }
 
 /// The layers after the first, whose levels are in the first buffer.
-pub(super) fn rest<'m>(
+pub(super) fn rest(
     kernels: &Kernels,
     in_dim: usize,
-    steps: impl Iterator<Item = Step<'m>>,
-    carry: &Carry<'_, 'm>,
+    mut chain: Chain<'_>,
+    carry: &Carry<'_, '_>,
     n_rows: usize,
     work: &mut Work<'_>,
     put: impl Put,
@@ -131,27 +122,23 @@ pub(super) fn rest<'m>(
     let [from, to] = &mut work.levels;
     let (mut from, mut to) = (&mut **from, &mut **to);
     let mut width = in_dim;
-    let mut steps = steps.peekable();
-    let mut put = Some(put);
-    while let Some(step) = steps.next() {
+    while chain.len() > 1 {
+        let Some(step) = chain.next() else { return };
         let inputs = Inputs { levels: from, stride, width, n_rows };
-        if steps.peek().is_none() {
-            if let Some(put) = put.take() {
-                last(kernels, &step, inputs, carry, &mut work.sums, put);
-            }
-            return;
-        }
-        hidden(kernels, &step, inputs, &mut work.sums, to, stride);
+        hidden(kernels, &step, &inputs, &mut work.sums, to, stride);
         width = step.layer.activated_dim();
         core::mem::swap(&mut from, &mut to);
     }
+    let Some(step) = chain.next() else { return };
+    let inputs = Inputs { levels: from, stride, width, n_rows };
+    last(kernels, &step, &inputs, carry, &mut work.sums, put);
 }
 
 /// Levels of a layer's activated outputs.
 fn hidden(
     kernels: &Kernels,
     step: &Step<'_>,
-    inputs: Inputs<'_>,
+    inputs: &Inputs<'_>,
     memory: &mut Sums<'_>,
     to: &mut [u8],
     stride: usize,
@@ -164,7 +151,7 @@ fn hidden(
         let sums = Part::new_checked(chunk.sums, chunk.stride, outputs.len(), n_rows);
         let levels = PartMut::new_checked(to, stride, width, n_rows);
         if let (Some(sums), Some(mut levels)) = (sums, levels) {
-            activate(kernels, step, outputs, sums, &mut levels);
+            activate(kernels, step, outputs, &sums, &mut levels);
         }
     }
     pad(to, stride, width);
@@ -187,7 +174,7 @@ pub(super) fn activate(
     kernels: &Kernels,
     step: &Step<'_>,
     outputs: Range<usize>,
-    sums: Part<'_, i32>,
+    sums: &Part<'_, i32>,
     levels: &mut PartMut<'_, u8>,
 ) {
     let mut end = 0;
@@ -200,7 +187,7 @@ pub(super) fn activate(
         }
         let ratios = Ratios::of(&step.epilogue, from, to - from);
         let sums = sums.columns(from - outputs.start..to - outputs.start);
-        kernels.activate_s8(sums, ratios, segment.table, &mut levels.columns_mut(from..to));
+        kernels.activate_s8(&sums, &ratios, segment.table, &mut levels.columns_mut(from..to));
     }
 }
 
@@ -208,7 +195,7 @@ pub(super) fn activate(
 fn last(
     kernels: &Kernels,
     step: &Step<'_>,
-    inputs: Inputs<'_>,
+    inputs: &Inputs<'_>,
     carry: &Carry<'_, '_>,
     memory: &mut Sums<'_>,
     mut put: impl Put,
@@ -219,7 +206,7 @@ fn last(
         let ratios = Ratios::of(&step.epilogue, outputs.start, outputs.len());
         let Chunk { sums, stride } = &memory.chunk;
         if let Some(sums) = Part::new_checked(sums, *stride, outputs.len(), inputs.n_rows) {
-            put(outputs, sums, ratios);
+            put(outputs, &sums, &ratios);
         }
     }
 }
@@ -241,13 +228,13 @@ fn add_carried(
             let to = PartMut::new_checked(carried.sums, carried.stride, outputs.len(), n_rows);
             let sums = Part::new_checked(sums, *stride, outputs.len(), n_rows);
             if let (Some(sums), Some(mut to)) = (sums, to) {
-                kernels.requantize_i32s(sums, ratios, &mut to);
+                kernels.requantize_i32s(&sums, &ratios, &mut to);
             }
         }
         Carry::Layer { step, inputs } => {
             let first = step.layer.activated_dim();
             let rows = first + outputs.start..first + outputs.end;
-            sums(kernels, step, rows.clone(), *inputs, bias, carried);
+            sums(kernels, step, rows.clone(), inputs, bias, carried);
             for cell in 0..n_rows {
                 for (sum, row) in carried.cell(cell).iter_mut().zip(rows.clone()) {
                     *sum = requantize_i32(*sum, step.epilogue.ratio(row));
@@ -282,7 +269,7 @@ fn sums(
     kernels: &Kernels,
     step: &Step<'_>,
     outputs: Range<usize>,
-    inputs: Inputs<'_>,
+    inputs: &Inputs<'_>,
     padded: &mut [i32],
     chunk: &mut Chunk<'_>,
 ) {
@@ -290,7 +277,8 @@ fn sums(
     let in_dim = step.layer.in_dim();
     // A chunk of another layer's panels need not be one of this layer's.
     if let Operand::Panels(panels) = step.operand
-        && let Some(panels) = one_panel(&panels, outputs.clone())
+        && let Some(panels) = panels.from_output(outputs.start)
+        && panels.out_dim() == outputs.len()
     {
         // Kernels read the bias of whole columns.
         let mut bias = bias;
@@ -300,11 +288,11 @@ fn sums(
             }
             bias = padded;
         }
-        let Inputs { levels, stride, width, n_rows } = inputs;
+        let Inputs { levels, stride, width, n_rows } = *inputs;
         let levels = LevelRows::new_checked(levels, stride, width, n_rows);
         let sums = SumRows::new_checked(chunk.sums, chunk.stride, n_rows);
         if let (Some(levels), Some(mut sums)) = (levels, sums) {
-            kernels.panels_s8(&panels, 0, levels, Some(bias), &mut sums);
+            kernels.panels_s8(&panels, 0, &levels, Some(bias), &mut sums);
         }
         return;
     }
@@ -336,24 +324,5 @@ fn sums(
                 }
             }
         }
-    }
-}
-
-/// The panel that holds the outputs and begins with the first, as a layer of its own.
-fn one_panel<'m>(panels: &Panels<'m>, outputs: Range<usize>) -> Option<Panels<'m>> {
-    let (in_dim, panel) = (panels.in_dim(), panels.panel());
-    let len = in_dim.next_multiple_of(4) * panel;
-    if !outputs.start.is_multiple_of(panel) {
-        return None;
-    }
-    let at = outputs.start.checked_div(panel)?.checked_mul(len)?;
-    Panels::new_checked(panels.weights().get(at..at + len)?, in_dim, outputs.len(), panel)
-}
-
-/// Bias and ratios of an int8 layer.
-pub(super) fn epilogue<'m>(layer: &Layer<'m>) -> Option<S8Epilogue<'m>> {
-    match layer.epilogue() {
-        Epilogue::S8(epilogue) => Some(epilogue),
-        Epilogue::Float { .. } => None,
     }
 }

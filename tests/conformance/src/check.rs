@@ -69,8 +69,8 @@ fn panels(
     let rows = |sums| SumRows::new_checked(sums, layer.sum_stride, n_rows).expect("fits");
     // From the sums of each cell, and from one row of them for all.
     let bias = width.is_multiple_of(3).then(|| &layer.sums[layer.sums.len() - layer.sum_stride..]);
-    kernels.panels_s8(&panels, first, levels, bias, &mut rows(&mut found));
-    reference::panels_s8(&panels, first, levels, bias, &mut rows(&mut expected));
+    kernels.panels_s8(&panels, first, &levels, bias, &mut rows(&mut found));
+    reference::panels_s8(&panels, first, &levels, bias, &mut rows(&mut expected));
     // What lies past the outputs, up to a multiple of 16, is nobody's; nothing else may change.
     let nobodys = out_dim..out_dim.next_multiple_of(16);
     for sums in [&mut found, &mut expected] {
@@ -100,26 +100,26 @@ fn epilogues(kernels: &Kernels, against: &Against<'_>) -> Result<(), Mismatch> {
         against.rows(
             "activate_s8",
             shape,
-            |to| kernels.activate_s8(sums, ratios, table, to),
-            |to| reference::activate_s8(sums, ratios, table, to),
+            |to| kernels.activate_s8(&sums, &ratios, table, to),
+            |to| reference::activate_s8(&sums, &ratios, table, to),
         )?;
         against.rows(
             "code_levels",
             shape,
-            |to| kernels.code_levels(codes, offsets, ratios, to),
-            |to| reference::code_levels(codes, offsets, ratios, to),
+            |to| kernels.code_levels(&codes, offsets, &ratios, to),
+            |to| reference::code_levels(&codes, offsets, &ratios, to),
         )?;
         against.rows(
             "requantize_i16s",
             shape,
-            |to| kernels.requantize_i16s(sums, ratios, to),
-            |to| reference::requantize_i16s(sums, ratios, to),
+            |to| kernels.requantize_i16s(&sums, &ratios, to),
+            |to| reference::requantize_i16s(&sums, &ratios, to),
         )?;
         against.rows(
             "requantize_i32s",
             shape,
-            |to| kernels.requantize_i32s(sums, ratios, to),
-            |to| reference::requantize_i32s(sums, ratios, to),
+            |to| kernels.requantize_i32s(&sums, &ratios, to),
+            |to| reference::requantize_i32s(&sums, &ratios, to),
         )?;
     }
 

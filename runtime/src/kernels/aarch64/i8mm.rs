@@ -27,7 +27,7 @@ pub(crate) static TABLE: Table = Table { panels_s8, ..dotprod::TABLE };
 fn panels_s8(
     panels: &Panels<'_>,
     first: usize,
-    levels: LevelRows<'_>,
+    levels: &LevelRows<'_>,
     bias: Option<&[i32]>,
     sums: &mut SumRows<'_>,
 ) {

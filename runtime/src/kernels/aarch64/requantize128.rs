@@ -10,8 +10,8 @@ use super::super::{Extent, Line, Part, PartMut, Ratios, ValueLevels, reference};
 /// See [`reference::activate_s8`].
 #[target_feature(enable = "neon")]
 pub(super) fn activate_s8(
-    sums: Part<'_, i32>,
-    ratios: Ratios<'_>,
+    sums: &Part<'_, i32>,
+    ratios: &Ratios<'_>,
     table: &[u8],
     levels: &mut PartMut<'_, u8>,
 ) {
@@ -22,7 +22,7 @@ pub(super) fn activate_s8(
 
 /// See [`reference::activate_row`].
 #[target_feature(enable = "neon")]
-fn activate_row(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
+fn activate_row(sums: &[i32], ratios: &Ratios<'_>, table: &[u8], levels: &mut [u8]) {
     let Ok(entries) = <&[u8; 256]>::try_from(table) else { return };
     // SAFETY: 64 entries from each of the four places on.
     let [a, b, c, d] =
@@ -30,7 +30,7 @@ fn activate_row(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8
     let quarter = vdup_n_u8(64);
     let (eights, rest) = sums.as_chunks::<8>();
     for ((n, sums), levels) in eights.iter().enumerate().zip(levels.as_chunks_mut::<8>().0) {
-        let (low, high) = requantize(sums, &ratios, 8 * n);
+        let (low, high) = requantize(sums, ratios, 8 * n);
         let bytes = vqmovn_s16(vcombine_s16(vqmovn_s32(low), vqmovn_s32(high)));
         // Plus 128. A table of 64 leaves out indices past its end.
         let index = veor_u8(vreinterpret_u8_s8(bytes), vdup_n_u8(128));
@@ -44,14 +44,14 @@ fn activate_row(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8
         unsafe { vst1_u8(levels.as_mut_ptr(), found) };
     }
     let done = 8 * eights.len();
-    reference::activate_row(rest, ratios.from(done), table, &mut levels[done..]);
+    reference::activate_row(rest, &ratios.from(done), table, &mut levels[done..]);
 }
 
 /// See [`reference::requantize_i16s`].
 #[target_feature(enable = "neon")]
 pub(super) fn requantize_i16s(
-    sums: Part<'_, i32>,
-    ratios: Ratios<'_>,
+    sums: &Part<'_, i32>,
+    ratios: &Ratios<'_>,
     out: &mut PartMut<'_, i16>,
 ) {
     for row in 0..sums.n_rows() {
@@ -61,24 +61,24 @@ pub(super) fn requantize_i16s(
 
 /// See [`reference::requantize_row_i16`].
 #[target_feature(enable = "neon")]
-fn requantize_row_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
+fn requantize_row_i16(sums: &[i32], ratios: &Ratios<'_>, out: &mut [i16]) {
     let (eights, rest) = sums.as_chunks::<8>();
     for ((n, sums), out) in eights.iter().enumerate().zip(out.as_chunks_mut::<8>().0) {
-        let (low, high) = requantize(sums, &ratios, 8 * n);
+        let (low, high) = requantize(sums, ratios, 8 * n);
         // SAFETY: eight words of 16 bits.
         unsafe {
             vst1q_s16(out.as_mut_ptr(), vcombine_s16(vqmovn_s32(low), vqmovn_s32(high)));
         }
     }
     let done = 8 * eights.len();
-    reference::requantize_row_i16(rest, ratios.from(done), &mut out[done..]);
+    reference::requantize_row_i16(rest, &ratios.from(done), &mut out[done..]);
 }
 
 /// See [`reference::requantize_i32s`].
 #[target_feature(enable = "neon")]
 pub(super) fn requantize_i32s(
-    sums: Part<'_, i32>,
-    ratios: Ratios<'_>,
+    sums: &Part<'_, i32>,
+    ratios: &Ratios<'_>,
     out: &mut PartMut<'_, i32>,
 ) {
     for row in 0..sums.n_rows() {
@@ -88,10 +88,10 @@ pub(super) fn requantize_i32s(
 
 /// See [`reference::requantize_row_i32`].
 #[target_feature(enable = "neon")]
-fn requantize_row_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
+fn requantize_row_i32(sums: &[i32], ratios: &Ratios<'_>, out: &mut [i32]) {
     let (eights, rest) = sums.as_chunks::<8>();
     for ((n, sums), out) in eights.iter().enumerate().zip(out.as_chunks_mut::<8>().0) {
-        let (low, high) = requantize(sums, &ratios, 8 * n);
+        let (low, high) = requantize(sums, ratios, 8 * n);
         // SAFETY: two times four words of 32 bits.
         unsafe {
             vst1q_s32(out.as_mut_ptr(), low);
@@ -99,7 +99,7 @@ fn requantize_row_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
         }
     }
     let done = 8 * eights.len();
-    reference::requantize_row_i32(rest, ratios.from(done), &mut out[done..]);
+    reference::requantize_row_i32(rest, &ratios.from(done), &mut out[done..]);
 }
 
 /// Eight sums with the ratios from `first` on, limited to 32 bits.

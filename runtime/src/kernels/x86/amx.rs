@@ -74,7 +74,7 @@ fn permission() -> bool {
 fn panels_s8(
     panels: &Panels<'_>,
     first: usize,
-    levels: LevelRows<'_>,
+    levels: &LevelRows<'_>,
     bias: Option<&[i32]>,
     sums: &mut SumRows<'_>,
 ) {

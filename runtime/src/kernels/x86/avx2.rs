@@ -38,7 +38,7 @@ fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
 fn panels_s8(
     panels: &Panels<'_>,
     first: usize,
-    levels: LevelRows<'_>,
+    levels: &LevelRows<'_>,
     bias: Option<&[i32]>,
     sums: &mut SumRows<'_>,
 ) {
@@ -54,8 +54,8 @@ fn rows_s8(weights: &[i8], levels: &[u8], sums: &mut [i32]) {
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn activate_s8(
-    sums: Part<'_, i32>,
-    ratios: Ratios<'_>,
+    sums: &Part<'_, i32>,
+    ratios: &Ratios<'_>,
     table: &[u8],
     levels: &mut PartMut<'_, u8>,
 ) {
@@ -64,8 +64,8 @@ pub(super) fn activate_s8(
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn requantize_i16s(
-    sums: Part<'_, i32>,
-    ratios: Ratios<'_>,
+    sums: &Part<'_, i32>,
+    ratios: &Ratios<'_>,
     out: &mut PartMut<'_, i16>,
 ) {
     requantize256::requantize_i16s(sums, ratios, out);
@@ -73,8 +73,8 @@ pub(super) fn requantize_i16s(
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn requantize_i32s(
-    sums: Part<'_, i32>,
-    ratios: Ratios<'_>,
+    sums: &Part<'_, i32>,
+    ratios: &Ratios<'_>,
     out: &mut PartMut<'_, i32>,
 ) {
     requantize256::requantize_i32s(sums, ratios, out);

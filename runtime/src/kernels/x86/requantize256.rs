@@ -10,8 +10,8 @@ use super::super::{Extent, Line, Part, PartMut, Ratios, ValueLevels, reference};
 /// See [`reference::activate_s8`].
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn activate_s8(
-    sums: Part<'_, i32>,
-    ratios: Ratios<'_>,
+    sums: &Part<'_, i32>,
+    ratios: &Ratios<'_>,
     table: &[u8],
     levels: &mut PartMut<'_, u8>,
 ) {
@@ -22,11 +22,11 @@ pub(super) fn activate_s8(
 
 /// See [`reference::activate_row`].
 #[target_feature(enable = "avx2,fma")]
-fn activate_row(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8]) {
+fn activate_row(sums: &[i32], ratios: &Ratios<'_>, table: &[u8], levels: &mut [u8]) {
     let Ok(table) = <&[u8; 256]>::try_from(table) else { return };
     let (eights, rest) = sums.as_chunks::<8>();
     for ((n, sums), levels) in eights.iter().enumerate().zip(levels.as_chunks_mut::<8>().0) {
-        let rounded = requantize(sums, &ratios, 8 * n);
+        let rounded = requantize(sums, ratios, 8 * n);
         let mut indices = [0_i32; 8];
         // SAFETY: eight words of 32 bits.
         unsafe { _mm256_storeu_si256(indices.as_mut_ptr().cast(), rounded.clamp(-128, 127)) };
@@ -36,14 +36,14 @@ fn activate_row(sums: &[i32], ratios: Ratios<'_>, table: &[u8], levels: &mut [u8
         }
     }
     let done = 8 * eights.len();
-    reference::activate_row(rest, ratios.from(done), table, &mut levels[done..]);
+    reference::activate_row(rest, &ratios.from(done), table, &mut levels[done..]);
 }
 
 /// See [`reference::requantize_i16s`].
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn requantize_i16s(
-    sums: Part<'_, i32>,
-    ratios: Ratios<'_>,
+    sums: &Part<'_, i32>,
+    ratios: &Ratios<'_>,
     out: &mut PartMut<'_, i16>,
 ) {
     for row in 0..sums.n_rows() {
@@ -53,23 +53,23 @@ pub(super) fn requantize_i16s(
 
 /// See [`reference::requantize_row_i16`].
 #[target_feature(enable = "avx2,fma")]
-fn requantize_row_i16(sums: &[i32], ratios: Ratios<'_>, out: &mut [i16]) {
+fn requantize_row_i16(sums: &[i32], ratios: &Ratios<'_>, out: &mut [i16]) {
     let (eights, rest) = sums.as_chunks::<8>();
     for ((n, sums), out) in eights.iter().enumerate().zip(out.as_chunks_mut::<8>().0) {
-        let rounded = requantize(sums, &ratios, 8 * n).clamp(i16::MIN.into(), i16::MAX.into());
+        let rounded = requantize(sums, ratios, 8 * n).clamp(i16::MIN.into(), i16::MAX.into());
         let (low, high) = (_mm256_castsi256_si128(rounded), _mm256_extracti128_si256::<1>(rounded));
         // SAFETY: eight words of 16 bits.
         unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm_packs_epi32(low, high)) };
     }
     let done = 8 * eights.len();
-    reference::requantize_row_i16(rest, ratios.from(done), &mut out[done..]);
+    reference::requantize_row_i16(rest, &ratios.from(done), &mut out[done..]);
 }
 
 /// See [`reference::requantize_i32s`].
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn requantize_i32s(
-    sums: Part<'_, i32>,
-    ratios: Ratios<'_>,
+    sums: &Part<'_, i32>,
+    ratios: &Ratios<'_>,
     out: &mut PartMut<'_, i32>,
 ) {
     for row in 0..sums.n_rows() {
@@ -79,15 +79,15 @@ pub(super) fn requantize_i32s(
 
 /// See [`reference::requantize_row_i32`].
 #[target_feature(enable = "avx2,fma")]
-fn requantize_row_i32(sums: &[i32], ratios: Ratios<'_>, out: &mut [i32]) {
+fn requantize_row_i32(sums: &[i32], ratios: &Ratios<'_>, out: &mut [i32]) {
     let (eights, rest) = sums.as_chunks::<8>();
     for ((n, sums), out) in eights.iter().enumerate().zip(out.as_chunks_mut::<8>().0) {
-        let rounded = requantize(sums, &ratios, 8 * n).clamp(i32::MIN.into(), i32::MAX.into());
+        let rounded = requantize(sums, ratios, 8 * n).clamp(i32::MIN.into(), i32::MAX.into());
         // SAFETY: eight words of 32 bits.
         unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), rounded) };
     }
     let done = 8 * eights.len();
-    reference::requantize_row_i32(rest, ratios.from(done), &mut out[done..]);
+    reference::requantize_row_i32(rest, &ratios.from(done), &mut out[done..]);
 }
 
 /// Requantised sums of 64 bits: 0, 2, 4, 6 and 1, 3, 5, 7.

@@ -13,8 +13,8 @@ use super::super::{Extent, Line, Part, PartMut, Ratios, ValueLevels, reference};
 /// See [`reference::activate_s8`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn activate_s8(
-    sums: Part<'_, i32>,
-    ratios: Ratios<'_>,
+    sums: &Part<'_, i32>,
+    ratios: &Ratios<'_>,
     table: &[u8],
     levels: &mut PartMut<'_, u8>,
 ) {
@@ -32,8 +32,8 @@ pub(super) fn activate_s8(
 /// four registers.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 pub(super) fn activate_vbmi(
-    sums: Part<'_, i32>,
-    ratios: Ratios<'_>,
+    sums: &Part<'_, i32>,
+    ratios: &Ratios<'_>,
     table: &[u8],
     levels: &mut PartMut<'_, u8>,
 ) {
@@ -141,8 +141,8 @@ fn correct(sums: &[i32], ratios: &Ratios<'_>, first: usize, mut near: u64, indic
 /// See [`reference::requantize_i16s`]: 16 outputs of all rows at a time.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn requantize_i16s(
-    sums: Part<'_, i32>,
-    ratios: Ratios<'_>,
+    sums: &Part<'_, i32>,
+    ratios: &Ratios<'_>,
     out: &mut PartMut<'_, i16>,
 ) {
     for columns in sixteens(sums.width()) {
@@ -162,8 +162,8 @@ pub(super) fn requantize_i16s(
 /// See [`reference::requantize_i32s`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn requantize_i32s(
-    sums: Part<'_, i32>,
-    ratios: Ratios<'_>,
+    sums: &Part<'_, i32>,
+    ratios: &Ratios<'_>,
     out: &mut PartMut<'_, i32>,
 ) {
     for columns in sixteens(sums.width()) {
@@ -182,9 +182,9 @@ pub(super) fn requantize_i32s(
 /// See [`reference::code_levels`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn code_levels(
-    codes: Part<'_, i16>,
+    codes: &Part<'_, i16>,
     offsets: &[i32],
-    ratios: Ratios<'_>,
+    ratios: &Ratios<'_>,
     levels: &mut PartMut<'_, u8>,
 ) {
     for columns in sixteens(codes.width()) {
@@ -203,7 +203,7 @@ pub(super) fn code_levels(
                 _mm512_and_si512(_mm512_xor_si512(sum, code), _mm512_xor_si512(sum, offset));
             if _mm512_movepi32_mask(has_overflown) != 0 {
                 let (offsets, ratios) = (&offsets[columns.clone()], ratios.from(columns.start));
-                reference::code_levels_row(codes, offsets, ratios, levels);
+                reference::code_levels_row(codes, offsets, &ratios, levels);
                 continue;
             }
             let level = _mm512_cvtepi32_epi8(exact.requantize(sum).clamp(0, 127));
