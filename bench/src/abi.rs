@@ -232,6 +232,7 @@ unsafe fn run(engine: *mut Engine, batch: *const Batch) -> Result<(), Status> {
 
 /// # Safety
 /// That of [`cic_bench_run`].
+#[inline(always)]
 unsafe fn parts<'a>(
     engine: *mut Engine,
     batch: *const Batch,

@@ -96,6 +96,7 @@ impl Engine {
     }
 
     /// Runs a batch.
+    #[inline]
     pub fn run(
         &mut self,
         rows: Rows<'_>,
@@ -196,6 +197,7 @@ fn put(outcome: &Outcome<S8Numbers<'_>>, probabilities: &mut [f32]) {
 
 impl<'a> Rows<'a> {
     /// Number of rows; `None` where lengths do not fit.
+    #[inline]
     pub fn len(&self, n_genes: usize) -> Option<usize> {
         match *self {
             Self::Dense(values) => {
@@ -214,6 +216,7 @@ impl<'a> Rows<'a> {
         (0..n_rows).map(|row| self.sample(row, n_genes).ok_or(BatchError::Shape)).collect()
     }
 
+    #[inline]
     fn sample(&self, row: usize, n_genes: usize) -> Option<Sample<'a>> {
         Some(match *self {
             Self::Dense(values) => {
@@ -231,6 +234,7 @@ impl<'a> Rows<'a> {
 
 impl Outputs<'_> {
     /// Writes one row.
+    #[inline]
     fn put(
         &mut self,
         row: usize,

@@ -51,6 +51,7 @@ pub(super) unsafe fn panels<
     };
     let to = sums.data().as_mut_ptr();
     let start = bias.map_or(to.cast_const(), <[i32]>::as_ptr);
+    let lanes = V::WIDTH / 4;
     let (mut out, mut panel, mut within) = (0, 0, 0);
     while out < panels.out_dim() {
         if within == panels.panel() {
@@ -58,7 +59,6 @@ pub(super) unsafe fn panels<
         }
         // The columns of 16 outputs that this panel still has.
         let end = panels.out_dim().next_multiple_of(COLUMN).min((panel + 1) * panels.panel());
-        let outputs = N * V::WIDTH / 4;
         // SAFETY: the panel has `groups` groups of `width` bytes, `first / 4 + n_groups` of them at
         // most are read; 16 outputs from `out` on lie in every row of sums, and in N registers
         // where `end` allows them.
@@ -67,14 +67,17 @@ pub(super) unsafe fn panels<
             // Past the end where no inputs are left, and then not read.
             let at = panel * groups * width + first / 4 * width + within * 4;
             let weights = weights.wrapping_add(at);
-            if out + outputs <= end {
+            let n_registers = if out + N * lanes <= end {
                 all_rows::<V, M, N>(&work, weights, start.add(out), to.add(out));
-                (out, within) = (out + outputs, within + outputs);
+                N
+            } else if ONE == 1 && out + 2 * lanes <= end {
+                all_rows::<V, MORE, 2>(&work, weights, start.add(out), to.add(out));
+                2
             } else {
                 all_rows::<V, MORE, ONE>(&work, weights, start.add(out), to.add(out));
-                let outputs = ONE * V::WIDTH / 4;
-                (out, within) = (out + outputs, within + outputs);
-            }
+                ONE
+            };
+            (out, within) = (out + n_registers * lanes, within + n_registers * lanes);
         }
     }
 }
@@ -153,7 +156,8 @@ unsafe fn all_rows_of_part<V: Vector, const M: usize, const N: usize>(
         while row < work.n_rows {
             let levels = work.levels.add(row * work.level_stride);
             let start = start.add(row * work.start_stride);
-            single::<V, N>(work, weights, levels, start, to.add(row * work.sum_stride));
+            let to = to.add(row * work.sum_stride);
+            single::<V, N>(work, weights, levels, start, to);
             row += 1;
         }
     }

@@ -198,6 +198,7 @@ impl<'m> S8Session<'m> {
 
     /// Types one cell. `scratch` has at least [`S8Session::scratch_len`] bytes; what it held does
     /// not matter.
+    #[inline]
     pub fn run<'s>(
         &self,
         sample: &Sample<'_>,
@@ -391,6 +392,7 @@ impl<'m> S8Session<'m> {
 
 impl<'s> S8Tile<'s> {
     /// What became of a cell of the tile; that of an empty cell past its end.
+    #[inline]
     pub fn outcome(&self, cell: usize) -> Outcome<S8Numbers<'s>> {
         let Some(verdict) = self.verdicts.get(cell) else {
             let (depth, reject) = (Depth::default(), Some(RejectReason::Empty));
