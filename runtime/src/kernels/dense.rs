@@ -52,32 +52,43 @@ pub(super) unsafe fn panels<
     let to = sums.data().as_mut_ptr();
     let start = bias.map_or(to.cast_const(), <[i32]>::as_ptr);
     let lanes = V::WIDTH / 4;
+    // Past the end where no inputs are left, and then not read.
+    let at = |panel: usize, within: usize, group: usize| {
+        let weights = panels.weights().as_ptr().cast::<u8>();
+        weights.wrapping_add((panel * groups + group) * width + 4 * within)
+    };
     let (mut out, mut panel, mut within) = (0, 0, 0);
     while out < panels.out_dim() {
+        // The columns of 16 outputs that this panel still has.
+        let end = panels.out_dim().next_multiple_of(COLUMN).min((panel + 1) * panels.panel());
+        let registers = match (end - out) / lanes {
+            left if left >= N => N,
+            2.. if ONE == 1 => 2,
+            _ => ONE,
+        };
+        let weights = at(panel, within, first / 4);
+        let from = out;
+        (out, within) = (out + registers * lanes, within + registers * lanes);
         if within == panels.panel() {
             (panel, within) = (panel + 1, 0);
         }
-        // The columns of 16 outputs that this panel still has.
-        let end = panels.out_dim().next_multiple_of(COLUMN).min((panel + 1) * panels.panel());
+        // What is read after these: more outputs, or of the next inputs the first ones.
+        let next = match out < panels.out_dim() {
+            true => at(panel, within, first / 4),
+            false => at(0, 0, first / 4 + work.n_groups),
+        };
         // SAFETY: the panel has `groups` groups of `width` bytes, `first / 4 + n_groups` of them at
-        // most are read; 16 outputs from `out` on lie in every row of sums, and in N registers
-        // where `end` allows them.
+        // most are read; 16 outputs from `from` on lie in every row of sums, and as many registers as
+        // `end` allows.
         unsafe {
-            let weights = panels.weights().as_ptr().cast::<u8>();
-            // Past the end where no inputs are left, and then not read.
-            let at = panel * groups * width + first / 4 * width + within * 4;
-            let weights = weights.wrapping_add(at);
-            let n_registers = if out + N * lanes <= end {
-                all_rows::<V, M, N>(&work, weights, start.add(out), to.add(out));
-                N
-            } else if ONE == 1 && out + 2 * lanes <= end {
-                all_rows::<V, MORE, 2>(&work, weights, start.add(out), to.add(out));
-                2
+            let (start, to) = (start.add(from), to.add(from));
+            if registers == N {
+                all_rows::<V, M, N>(&work, weights, next, start, to);
+            } else if ONE == 1 && registers == 2 {
+                all_rows::<V, MORE, 2>(&work, weights, next, start, to);
             } else {
-                all_rows::<V, MORE, ONE>(&work, weights, start.add(out), to.add(out));
-                ONE
-            };
-            (out, within) = (out + n_registers * lanes, within + n_registers * lanes);
+                all_rows::<V, MORE, ONE>(&work, weights, next, start, to);
+            }
         }
     }
 }
@@ -99,11 +110,13 @@ struct Work {
 }
 
 /// # Safety
-/// `weights` has `n_groups` groups of `N` registers, `start` and `to` as many sums in every row.
+/// `weights` has `n_groups` groups of `N` registers, `start` and `to` as many sums in every row. `next` need
+/// not be readable.
 #[inline(always)]
 unsafe fn all_rows<V: Vector, const M: usize, const N: usize>(
     work: &Work,
     weights: *const u8,
+    next: *const u8,
     start: *const i32,
     to: *mut i32,
 ) {
@@ -120,9 +133,12 @@ unsafe fn all_rows<V: Vector, const M: usize, const N: usize>(
                 ..*work
             };
             let start = if is_first { start } else { to.cast_const() };
-            all_rows_of_part::<V, M, N>(&part, weights.add(group * work.width), start, to);
+            let now = weights.add(group * work.width);
             group += part.n_groups;
-            if group >= work.n_groups {
+            let is_last = group >= work.n_groups;
+            let next = if is_last { next } else { weights.add(group * work.width) };
+            all_rows_of_part::<V, M, N>(&part, now, next, start, to);
+            if is_last {
                 return;
             }
         }
@@ -135,22 +151,29 @@ unsafe fn all_rows<V: Vector, const M: usize, const N: usize>(
 unsafe fn all_rows_of_part<V: Vector, const M: usize, const N: usize>(
     work: &Work,
     weights: *const u8,
+    next: *const u8,
     start: *const i32,
     to: *mut i32,
 ) {
     let mut row = 0;
     // SAFETY: rows below `n_rows` lie in levels, starts and sums.
     unsafe {
+        // The next weights come a line for every group of these.
+        let (mut ask, asked) = (next, next.wrapping_add(work.n_groups * work.width));
         while row + M <= work.n_rows {
             let levels = work.levels.add(row * work.level_stride);
             let start = start.add(row * work.start_stride);
-            tile::<V, M, N>(work, weights, levels, start, to.add(row * work.sum_stride));
+            tile::<V, M, N>(work, weights, ask, levels, start, to.add(row * work.sum_stride));
+            ask = ask.wrapping_add(64 * work.n_groups);
+            if ask >= asked {
+                ask = weights;
+            }
             row += M;
         }
         while M > 2 && row + 2 <= work.n_rows {
             let levels = work.levels.add(row * work.level_stride);
             let start = start.add(row * work.start_stride);
-            tile::<V, 2, N>(work, weights, levels, start, to.add(row * work.sum_stride));
+            tile::<V, 2, N>(work, weights, ask, levels, start, to.add(row * work.sum_stride));
             row += 2;
         }
         while row < work.n_rows {
@@ -169,6 +192,7 @@ unsafe fn all_rows_of_part<V: Vector, const M: usize, const N: usize>(
 unsafe fn tile<V: Vector, const M: usize, const N: usize>(
     work: &Work,
     weights: *const u8,
+    ask: *const u8,
     levels: *const u8,
     start: *const i32,
     to: *mut i32,
@@ -177,6 +201,7 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(
     unsafe {
         let mut acc = [[V::zero(); N]; M];
         for group in 0..work.n_groups {
+            V::prefetch(ask.wrapping_add(64 * group));
             let weights = load::<V, N>(weights.add(group * work.width));
             for (m, acc) in acc.iter_mut().enumerate() {
                 let four = levels.add(m * work.level_stride + 4 * group);
