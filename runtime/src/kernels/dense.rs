@@ -94,7 +94,7 @@ pub(super) unsafe fn panels<
 }
 
 /// Bytes of a panel that stay in the nearest memory while all cells pass.
-const NEAR: usize = 32 << 10;
+const NEAR: usize = 16 << 10;
 
 #[derive(Clone, Copy)]
 struct Work {

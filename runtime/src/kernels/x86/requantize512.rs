@@ -336,7 +336,7 @@ impl Rounded {
 }
 
 /// How many values ahead memory is asked for.
-const AHEAD: usize = 512;
+const AHEAD: usize = 1024;
 
 /// See [`reference::read_values`] and [`Line`]: the position on the line, rounded down, where it is far
 /// from a whole number; the thresholds themselves where it is near one.
