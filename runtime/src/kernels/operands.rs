@@ -410,20 +410,26 @@ pub struct ValueLevels<'a> {
     line: Option<Line>,
 }
 
-/// `value · slope + intercept` is at `k` when the value is at threshold `k`, to within [`Line::SLACK`].
+/// A straight line whose position lies in `k .. k + near` where the value is at threshold `k`. A position
+/// that lies in no such range, rounded down, is the level of its value, because products and sums of
+/// floats never decrease when a factor or term increases.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
     /// Levels per unit of the value.
     pub slope: f32,
-    /// Level + ½ of value 0.
+    /// Position of value 0.
     pub intercept: f32,
+    /// A power of two, or four times the largest distance of a threshold; at most [`Line::MOST`].
+    pub near: f32,
 }
 
 impl Line {
-    /// How far from a whole number the line may be at a threshold. A value whose own position is
-    /// twice as far from all whole numbers has the level that the position is rounded down to,
-    /// because products and sums of floats never decrease when a factor or term increases.
-    pub const SLACK: f32 = 1.0 / 8192.0;
+    /// Values that are looked up all the same, as a share of all. Thresholds that need more are not on a
+    /// line.
+    pub const MOST: f32 = 1.0 / 2048.0;
+
+    /// What rounding of the position alone asks for.
+    const LEAST: f32 = 1.0 / 32_768.0;
 
     /// The line of a profile, where its thresholds lie on one. Scaled kinds do not: theirs grow
     /// exponentially.
@@ -437,13 +443,17 @@ impl Line {
     /// The line of thresholds `offset + (k − ½) · scale`; `None` where one of them is elsewhere.
     pub fn through(thresholds: &[f32], scale: f32, offset: f32) -> Option<Self> {
         let slope = 1.0 / scale;
-        let line = Self { slope, intercept: 0.5 - offset * slope };
-        let is_near = |(k, &threshold): (usize, &f32)| {
-            let distance = line.position(threshold) - (k + 1) as f32;
-            distance.abs() <= Self::SLACK
+        let distances = |line: Self| {
+            let distance = move |(k, &threshold)| line.position(threshold) - (k as f32 + 1.0);
+            thresholds.iter().enumerate().map(distance)
         };
-        let is_usable = scale > 0.0 && slope.is_finite();
-        (is_usable && thresholds.iter().enumerate().all(is_near)).then_some(line)
+        let middle = 0.5 - offset * slope;
+        let exact = Self { slope, intercept: middle, near: 0.0 };
+        let largest = distances(exact).fold(0.0, |largest: f32, at| largest.max(at.abs()));
+        let near = (4.0 * largest).max(Self::LEAST);
+        let line = Self { slope, intercept: middle + near / 2.0, near };
+        let is_usable = scale > 0.0 && slope.is_finite() && near <= Self::MOST;
+        (is_usable && distances(line).all(|at| (0.0..near).contains(&at))).then_some(line)
     }
 
     /// Where a value lies.

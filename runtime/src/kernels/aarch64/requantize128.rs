@@ -5,7 +5,7 @@
 
 use core::arch::aarch64::*;
 
-use super::super::{Extent, Line, Part, PartMut, Ratios, ValueLevels, reference};
+use super::super::{Extent, Part, PartMut, Ratios, ValueLevels, reference};
 
 /// See [`reference::activate_s8`].
 #[target_feature(enable = "neon")]
@@ -132,8 +132,8 @@ fn requantize_four(sums: int32x4_t, multipliers: int32x4_t, shifts: int32x4_t) -
     vcombine_s32(vqmovn_s64(low), vqmovn_s64(high))
 }
 
-/// See [`reference::read_values`] and [`Line`]: the position on the line, rounded down, where it is far
-/// from a whole number; the thresholds themselves where it is near one.
+/// See [`reference::read_values`] and [`super::super::Line`]: the position on the line, rounded down, where
+/// that tells the level; the thresholds themselves elsewhere.
 #[target_feature(enable = "neon")]
 pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
     let Some(line) = rule.line() else {
@@ -145,14 +145,12 @@ pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [
         let loaded = unsafe { vld1q_f32(values.as_ptr()) };
         let position = vmulq_n_f32(loaded, line.slope);
         let position = vaddq_f32(position, vdupq_n_f32(line.intercept));
-        // Positions outside become some that are far from a whole number, with level 0 or 127.
+        // Positions outside become half-way ones, of level 0 or 127.
         let position = vminq_f32(position, vdupq_n_f32(127.5));
         let position = vmaxq_f32(position, vdupq_n_f32(0.5));
         let whole = vcvtq_u32_f32(position);
         let fraction = vsubq_f32(position, vcvtq_f32_u32(whole));
-        let slack = 2.0 * Line::SLACK;
-        let is_low = vcltq_f32(fraction, vdupq_n_f32(slack));
-        let is_near = vorrq_u32(is_low, vcgtq_f32(fraction, vdupq_n_f32(1.0 - slack)));
+        let is_near = vcltq_f32(fraction, vdupq_n_f32(line.near));
         let halves = vmovn_u32(whole);
         let bytes = vmovn_u16(vcombine_u16(halves, halves));
         *levels = vget_lane_u32::<0>(vreinterpret_u32_u8(bytes)).to_le_bytes();

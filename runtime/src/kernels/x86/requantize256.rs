@@ -5,7 +5,7 @@
 
 use core::arch::x86_64::*;
 
-use super::super::{Extent, Line, Part, PartMut, Ratios, ValueLevels, reference};
+use super::super::{Extent, Part, PartMut, Ratios, ValueLevels, reference};
 
 /// See [`reference::activate_s8`].
 #[target_feature(enable = "avx2,fma")]
@@ -150,32 +150,31 @@ fn clamp(values: __m256i, least: i64, most: i64) -> __m256i {
     _mm256_blendv_epi8(values, least, _mm256_cmpgt_epi64(least, values))
 }
 
-/// See [`reference::read_values`] and [`Line`]: the position on the line, rounded down, where it is far
-/// from a whole number; the thresholds themselves where it is near one.
+/// See [`reference::read_values`] and [`super::super::Line`]: the position on the line, rounded down, where
+/// that tells the level; the thresholds themselves elsewhere.
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
     let Some(line) = rule.line() else {
         return reference::read_values(rule, values, levels);
     };
     let (slope, intercept) = (_mm256_set1_ps(line.slope), _mm256_set1_ps(line.intercept));
-    let slack = 2.0 * Line::SLACK;
+    let near = _mm256_set1_ps(line.near);
     let (eights, rest) = values.as_chunks::<8>();
     for (values, levels) in eights.iter().zip(levels.as_chunks_mut::<8>().0) {
         // SAFETY: eight floats.
         let loaded = unsafe { _mm256_loadu_ps(values.as_ptr()) };
         let position = _mm256_add_ps(_mm256_mul_ps(loaded, slope), intercept);
-        // Positions outside become some that are far from a whole number, with level 0 or 127.
+        // Positions outside become half-way ones, of level 0 or 127.
         let position = _mm256_min_ps(position, _mm256_set1_ps(127.5));
         let position = _mm256_max_ps(position, _mm256_set1_ps(0.5));
         let whole = _mm256_cvttps_epi32(position);
         let fraction = _mm256_sub_ps(position, _mm256_cvtepi32_ps(whole));
-        let low = _mm256_cmp_ps::<_CMP_LT_OQ>(fraction, _mm256_set1_ps(slack));
-        let high = _mm256_cmp_ps::<_CMP_GT_OQ>(fraction, _mm256_set1_ps(1.0 - slack));
+        let is_near = _mm256_cmp_ps::<_CMP_LT_OQ>(fraction, near);
         let words =
             _mm_packus_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256::<1>(whole));
         let bytes = _mm_cvtsi128_si64(_mm_packus_epi16(words, words)) as u64;
         *levels = bytes.to_le_bytes();
-        let mut near = _mm256_movemask_ps(_mm256_or_ps(low, high)) as u32;
+        let mut near = _mm256_movemask_ps(is_near) as u32;
         while near != 0 {
             let lane = near.trailing_zeros() as usize;
             levels[lane] = rule.level(values[lane]);

@@ -8,7 +8,7 @@ use cic_model::quant::{EXP_FRACTION_Q16, EXP_INTEGER_Q31, ONE_Q16, table_index};
 
 use crate::outcome::Depth;
 
-use super::super::{Extent, Line, Part, PartMut, Ratios, ValueLevels, reference};
+use super::super::{Extent, Part, PartMut, Ratios, ValueLevels, reference};
 
 /// See [`reference::activate_s8`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -338,17 +338,17 @@ impl Rounded {
 /// How many values ahead memory is asked for.
 const AHEAD: usize = 1024;
 
-/// See [`reference::read_values`] and [`Line`]: the position on the line, rounded down, where it is far
-/// from a whole number; the thresholds themselves where it is near one.
+/// See [`reference::read_values`] and [`super::super::Line`]: the position on the line, rounded down, where
+/// that tells the level; the thresholds themselves elsewhere.
 ///
-/// What lies outside the levels is put half-way into the first or the last one, which is far from both
-/// ends.
+/// What lies outside the levels is put half-way into the first or the last one.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
     let Some(line) = rule.line() else {
         return reference::read_values(rule, values, levels);
     };
-    let line = (_mm512_set1_ps(line.slope), _mm512_set1_ps(line.intercept));
+    let near = _mm512_set1_ps(line.near);
+    let line = (_mm512_set1_ps(line.slope), _mm512_set1_ps(line.intercept), near);
     let mut measured = Measured::new();
     let (whole, rest) = values.as_chunks::<64>();
     for (values, levels) in whole.iter().zip(levels.as_chunks_mut::<64>().0) {
@@ -399,20 +399,21 @@ pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [
     measured.extent()
 }
 
-/// Positions on a line, rounded down to 0 ..= 127, and which of them are near a whole number.
+/// Positions on a line, rounded down to 0 ..= 127, and which of them do not tell the level.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn position(values: __m512, (slope, intercept): (__m512, __m512)) -> (__m512i, u16) {
+fn position(values: __m512, (slope, intercept, near): (__m512, __m512, __m512)) -> (__m512i, u16) {
     // Rounded twice, as the line was checked: rounded once it could be elsewhere.
     let position = _mm512_add_ps(_mm512_mul_ps(values, slope), intercept);
     let position = _mm512_min_ps(position, _mm512_set1_ps(127.5));
     let position = _mm512_max_ps(position, _mm512_set1_ps(0.5));
-    let distance = _mm512_abs_ps(_mm512_reduce_ps::<0>(position));
-    let near = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(distance, _mm512_set1_ps(2.0 * Line::SLACK));
+    // What is above the next whole number below.
+    let fraction = _mm512_reduce_ps::<1>(position);
+    let near = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(fraction, near);
     (_mm512_cvttps_epi32(position), near)
 }
 
-/// Replaces the levels near a whole number by those of the thresholds.
+/// Replaces levels by those of the thresholds.
 #[cold]
 fn look_closer(rule: &ValueLevels<'_>, values: &[f32], mut near: u64, levels: &mut [u8]) {
     while near != 0 {
