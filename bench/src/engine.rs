@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use cic_model::{Model, ModelError};
@@ -155,14 +156,16 @@ pub fn run_rows(
         let outcome = session.run(&sample, None, scratch).map_err(BatchError::Run)?;
         return outputs.put(0, &outcome, session);
     }
-    let samples = rows.samples(n_genes)?;
     let tile_len = session.tile_len();
-    for (n, samples) in samples.chunks(tile_len).enumerate() {
+    let mut samples = Vec::with_capacity(tile_len.min(n_rows));
+    for first in (0..n_rows).step_by(tile_len) {
+        samples.clear();
+        rows.samples(first..n_rows.min(first + tile_len), n_genes, &mut samples)?;
         let tile = session
-            .run_tile(samples, None, scratch)
+            .run_tile(&samples, None, scratch)
             .map_err(|error| BatchError::Run(error.error))?;
         for cell in 0..samples.len() {
-            outputs.put(n * tile_len + cell, &tile.outcome(cell), session)?;
+            outputs.put(first + cell, &tile.outcome(cell), session)?;
         }
     }
     Ok(())
@@ -175,7 +178,10 @@ fn run_on_threads(
     workers: &Workers,
     outputs: &mut Outputs<'_>,
 ) -> Result<(), BatchError> {
-    let samples = rows.samples(session.model().n_genes())?;
+    let n_genes = session.model().n_genes();
+    let n_rows = rows.len(n_genes).ok_or(BatchError::Shape)?;
+    let mut samples = Vec::with_capacity(n_rows);
+    rows.samples(0..n_rows, n_genes, &mut samples)?;
     let n_classes = session.model().n_leaves();
     if outputs.probabilities.len() != samples.len() * n_classes || !outputs.codes.is_empty() {
         return Err(BatchError::Shape);
@@ -211,9 +217,17 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn samples(&self, n_genes: usize) -> Result<Vec<Sample<'a>>, BatchError> {
-        let n_rows = self.len(n_genes).ok_or(BatchError::Shape)?;
-        (0..n_rows).map(|row| self.sample(row, n_genes).ok_or(BatchError::Shape)).collect()
+    /// Adds some rows, which lie in the batch.
+    fn samples(
+        &self,
+        rows: Range<usize>,
+        n_genes: usize,
+        samples: &mut Vec<Sample<'a>>,
+    ) -> Result<(), BatchError> {
+        for row in rows {
+            samples.push(self.sample(row, n_genes).ok_or(BatchError::Shape)?);
+        }
+        Ok(())
     }
 
     #[inline]
