@@ -40,7 +40,8 @@ impl Operands {
         vec![
             sum("sparse_s8", n_products, n_products, move || {
                 let Some(cell) = s8_cells.next() else { return };
-                kernels.sparse_s8(&self.s8, &cell.genes, &cell.levels, black_box(&mut sums));
+                let sums = black_box(&mut sums);
+                kernels.sparse_s8(&self.s8, &cell.genes, &cell.levels, None, sums);
             }),
             sum("sparse_f32", 4.0 * n_products, n_products, move || {
                 let Some(cell) = f32_cells.next() else { return };

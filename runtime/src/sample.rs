@@ -65,6 +65,7 @@ impl Sample<'_> {
         &self,
         profile: &Profile<'_>,
         presence: Option<&Presence<'_>>,
+        kernels: &Kernels,
     ) -> Result<(), RunError> {
         let n_genes = profile.fill_values().len();
         let (genes, len) = match *self {
@@ -75,7 +76,7 @@ impl Sample<'_> {
         };
         let n_present = presence.map_or(n_genes, |presence| presence.n_present());
         match genes {
-            Some(genes) => check_genes(genes, len, n_genes, presence)?,
+            Some(genes) => check_genes(genes, len, n_genes, presence, kernels)?,
             None if len != n_genes => {
                 return Err(RunError::LengthMismatch { needed: n_genes, found: len });
             }
@@ -123,7 +124,7 @@ impl<'a> CheckedSample<'a> {
         presence: Option<&Presence<'_>>,
         kernels: &Kernels,
     ) -> Result<Self, RunError> {
-        sample.check_form(profile, presence)?;
+        sample.check_form(profile, presence, kernels)?;
         let depth = match *sample {
             Sample::Counts { counts, .. } | Sample::DenseCounts { counts, .. } => {
                 kernels.measure_counts(counts)
@@ -219,14 +220,14 @@ fn check_genes(
     n_values: usize,
     n_genes: usize,
     presence: Option<&Presence<'_>>,
+    kernels: &Kernels,
 ) -> Result<(), RunError> {
     if genes.len() != n_values {
         return Err(RunError::LengthMismatch { needed: genes.len(), found: n_values });
     }
-    // Without a branch per gene; what is wrong is found only where something is.
-    let is_increasing = genes.windows(2).fold(true, |ok, pair| ok & (pair[0] < pair[1]));
+    // What is wrong is found only where something is.
     let is_in_range = genes.last().is_none_or(|&last| (last as usize) < n_genes);
-    if is_increasing && is_in_range && presence.is_none() {
+    if presence.is_none() && is_in_range && kernels.are_increasing(genes) {
         return Ok(());
     }
     let mut next = 0;

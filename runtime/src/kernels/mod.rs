@@ -16,7 +16,7 @@
 //! | `code_levels` | the 7-bit code | |
 //! | `read_values` | levels of values, and their extent | |
 //! | `softmax_q16` | probabilities of logits | |
-//! | `measure_counts`, `measure_values` | depth and range of a sample | |
+//! | `are_increasing`, `measure_counts`, `measure_values` | order, depth and range of a sample | |
 //!
 //! Those of f32 and f16 models are in [`float`].
 
@@ -73,8 +73,8 @@ pub struct Kernels {
 ///
 /// # Safety
 /// The processor must have the instruction set. Operands fit one another, as [`Kernels`] checks:
-/// - `sparse_s8`: as many levels as genes, and every gene's column of `sums.len()` weights lies in
-///   the weights;
+/// - `sparse_s8`: as many levels as genes, as many entries of the bias as sums, and at least one. It does
+///   nothing and returns `false` where some gene's column of `sums.len()` weights does not lie in the weights;
 /// - `panels_s8`: `first` is a multiple of 4, `first` and the width of the levels lie within the
 ///   inputs, sums have a row for every row of levels and are as long as [`sum_stride`], as is the bias;
 /// - `rows_s8`: `sums.len() · levels.len()` weights, at least one;
@@ -83,7 +83,7 @@ pub struct Kernels {
 /// - the others: inputs, ratios and outputs have the same length.
 #[allow(clippy::type_complexity, reason = "each type stands once; an alias would only hide it")]
 pub(crate) struct Table {
-    sparse_s8: unsafe fn(&[i8], &[u32], &[u8], &mut [i32]),
+    sparse_s8: unsafe fn(&[i8], &[u32], &[u8], Option<&[i32]>, &mut [i32]) -> bool,
     panels_s8: unsafe fn(&Panels<'_>, usize, &LevelRows<'_>, Option<&[i32]>, &mut SumRows<'_>),
     rows_s8: unsafe fn(&[i8], &[u8], &mut [i32]),
     activate_s8: unsafe fn(&Part<'_, i32>, &Ratios<'_>, &[u8], &mut PartMut<'_, u8>),
@@ -92,6 +92,7 @@ pub(crate) struct Table {
     code_levels: unsafe fn(&Part<'_, i16>, &[i32], &Ratios<'_>, &mut PartMut<'_, u8>),
     read_values: unsafe fn(&ValueLevels<'_>, &[f32], &mut [u8]) -> Extent,
     softmax_q16: unsafe fn(&[i32], u32, &mut [u32]) -> u32,
+    are_increasing: unsafe fn(&[u32]) -> bool,
     measure_counts: unsafe fn(&[u32]) -> Depth,
     measure_values: unsafe fn(&[f32]) -> Extent,
 }
@@ -132,16 +133,24 @@ impl Kernels {
         self.isa
     }
 
-    /// See [`reference::sparse_s8`]. Genes whose column is not in `weights` add nothing.
+    /// See [`reference::sparse_s8`]. Genes whose column is not in `weights` add nothing; a bias of another
+    /// length than the sums is as good as its beginning.
     #[inline]
-    pub fn sparse_s8(&self, weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
-        let n_genes = weights.len().checked_div(sums.len()).unwrap_or(0);
-        if genes.len() != levels.len() || genes.is_empty() || !are_below(genes, n_genes) {
-            return reference::sparse_s8(weights, genes, levels, sums);
+    pub fn sparse_s8(
+        &self,
+        weights: &[i8],
+        genes: &[u32],
+        levels: &[u8],
+        bias: Option<&[i32]>,
+        sums: &mut [i32],
+    ) {
+        let fits = genes.len() == levels.len()
+            && !sums.is_empty()
+            && bias.is_none_or(|bias| bias.len() == sums.len());
+        // SAFETY: the instruction set is there, and the lengths are checked first.
+        if !fits || !unsafe { (self.table.sparse_s8)(weights, genes, levels, bias, sums) } {
+            reference::sparse_s8(weights, genes, levels, bias, sums);
         }
-        // SAFETY: the instruction set is there, or this value would not exist; every column lies in
-        // the weights, and there are as many levels as genes.
-        unsafe { (self.table.sparse_s8)(weights, genes, levels, sums) }
     }
 
     /// See [`reference::panels_s8`]: adds the products of inputs `first .. first + width` of every
@@ -268,6 +277,12 @@ impl Kernels {
 }
 
 impl Kernels {
+    /// See [`reference::are_increasing`].
+    pub fn are_increasing(&self, genes: &[u32]) -> bool {
+        // SAFETY: the instruction set is there.
+        unsafe { (self.table.are_increasing)(genes) }
+    }
+
     /// See [`reference::measure_counts`].
     pub fn measure_counts(&self, counts: &[u32]) -> Depth {
         // SAFETY: the instruction set is there.
@@ -279,16 +294,6 @@ impl Kernels {
         // SAFETY: the instruction set is there.
         unsafe { (self.table.measure_values)(values) }
     }
-}
-
-/// Whether all genes are below `n`, without a branch for each: the sign of `n − 1 − gene` tells, as it does
-/// for a gene of 2³¹ or more.
-#[inline]
-fn are_below(genes: &[u32], n: usize) -> bool {
-    let Some(last) = n.checked_sub(1) else { return genes.is_empty() };
-    let last = u32::try_from(last).map_or(i32::MAX as u32, |last| last.min(i32::MAX as u32));
-    let signs = genes.iter().fold(0, |signs, &gene| signs | gene | last.wrapping_sub(gene));
-    signs >> 31 == 0
 }
 
 /// Whether rows, their ratios and the rows that are written have the same shape.
@@ -303,7 +308,8 @@ impl core::fmt::Debug for Kernels {
 }
 
 static SCALAR: Table = Table {
-    sparse_s8: reference::sparse_s8,
+    // Always by way of the definition.
+    sparse_s8: |_, _, _, _, _| false,
     panels_s8: reference::panels_s8,
     rows_s8: reference::rows_s8,
     activate_s8: reference::activate_s8,
@@ -312,6 +318,7 @@ static SCALAR: Table = Table {
     code_levels: reference::code_levels,
     read_values: reference::read_values,
     softmax_q16,
+    are_increasing: reference::are_increasing,
     measure_counts: reference::measure_counts,
     measure_values: reference::measure_values,
 };

@@ -11,10 +11,20 @@ use crate::outcome::Depth;
 
 use super::{Extent, LevelRows, Panels, Part, PartMut, Ratios, SumRows, ValueLevels};
 
-/// `sums[r] += Σ_i levels[i] · weights[genes[i]][r]`, weights gene-major `[n_genes × sums.len()]`.
+/// `sums[r] = start + Σ_i levels[i] · weights[genes[i]][r]`, the start being `bias[r]` where there is one, else
+/// `sums[r]`; weights gene-major `[n_genes × sums.len()]`.
 #[inline(never)]
-pub fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
+pub fn sparse_s8(
+    weights: &[i8],
+    genes: &[u32],
+    levels: &[u8],
+    bias: Option<&[i32]>,
+    sums: &mut [i32],
+) {
     let out_dim = sums.len();
+    for (sum, &bias) in sums.iter_mut().zip(bias.unwrap_or(&[])) {
+        *sum = bias;
+    }
     for (&gene, &level) in genes.iter().zip(levels) {
         let column = (gene as usize).saturating_mul(out_dim);
         let end = column.saturating_add(out_dim);
@@ -146,6 +156,14 @@ pub fn measure_counts(counts: &[u32]) -> Depth {
         n_counts: counts.iter().map(|&count| u64::from(count)).sum(),
         n_genes: counts.iter().map(|&count| u32::from(count > 0)).sum(),
     }
+}
+
+/// Whether every gene is above the one before it.
+#[inline(always)]
+pub fn are_increasing(genes: &[u32]) -> bool {
+    // Without a branch for each.
+    let above = genes.get(1..).unwrap_or(&[]);
+    genes.iter().zip(above).fold(true, |ok, (gene, above)| ok & (gene < above))
 }
 
 /// The largest bits of the values, and how many are not zero.

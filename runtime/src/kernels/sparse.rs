@@ -15,19 +15,26 @@ use super::vector::Vector;
 /// How many fours of inputs ahead weights are asked for.
 const AHEAD: usize = 4;
 
-/// `sums[r] += Σ_i levels[i] · weights[genes[i]][r]`
+/// `sums[r] = start + Σ_i levels[i] · weights[genes[i]][r]`, the start being `bias[r]` or the sum itself.
+/// Nothing and `false` where a gene's column does not lie in the weights.
 ///
 /// # Safety
 /// - The processor has the instruction set of `V`.
-/// - There are as many levels as genes.
-/// - For every gene, `gene · sums.len() .. (gene + 1) · sums.len()` lies in `weights`.
+/// - There are as many levels as genes, as many entries of the bias as sums, and at least one.
 #[inline(always)]
 pub(super) unsafe fn sparse<V: Vector>(
     weights: &[i8],
     genes: &[u32],
     levels: &[u8],
+    bias: Option<&[i32]>,
     sums: &mut [i32],
-) {
+) -> bool {
+    let n_genes = weights.len() / sums.len();
+    // Without a branch for each.
+    let largest = genes.iter().fold(0, |largest, &gene| largest.max(gene));
+    if largest as usize >= n_genes {
+        return false;
+    }
     let (fours, rest) = genes.as_chunks::<4>();
     let (level_fours, level_rest) = levels.as_chunks::<4>();
     let rows = Rows {
@@ -37,23 +44,26 @@ pub(super) unsafe fn sparse<V: Vector>(
         level_fours,
         last: last_four(rest, level_rest),
     };
+    let (len, to) = (sums.len(), sums.as_mut_ptr());
+    let start = bias.map_or(to.cast_const(), <[i32]>::as_ptr);
     let mut done = 0;
-    while done + 4 * V::WIDTH <= sums.len() && V::WIDTH == 64 {
-        // SAFETY: as below.
-        unsafe { block::<V, 4>(&rows, done, &mut sums[done..done + 4 * V::WIDTH]) };
-        done += 4 * V::WIDTH;
+    // SAFETY: blocks lie within the outputs, a last one may be narrower than a register; every gene's
+    // column lies in the weights, as was checked; the rest is the caller's.
+    unsafe {
+        while done + 4 * V::WIDTH <= len && V::WIDTH == 64 {
+            block::<V, 4>(&rows, done, 4 * V::WIDTH, start.add(done), to.add(done));
+            done += 4 * V::WIDTH;
+        }
+        while done + 2 * V::WIDTH <= len {
+            block::<V, 2>(&rows, done, 2 * V::WIDTH, start.add(done), to.add(done));
+            done += 2 * V::WIDTH;
+        }
+        while done < len {
+            block::<V, 1>(&rows, done, V::WIDTH.min(len - done), start.add(done), to.add(done));
+            done += V::WIDTH;
+        }
     }
-    while done + 2 * V::WIDTH <= sums.len() {
-        // SAFETY: the block lies within the outputs, and the caller vouches for the rest.
-        unsafe { block::<V, 2>(&rows, done, &mut sums[done..done + 2 * V::WIDTH]) };
-        done += 2 * V::WIDTH;
-    }
-    while done < sums.len() {
-        let end = (done + V::WIDTH).min(sums.len());
-        // SAFETY: as above; a last block may be narrower than a register.
-        unsafe { block::<V, 1>(&rows, done, &mut sums[done..end]) };
-        done = end;
-    }
+    true
 }
 
 struct Rows<'a> {
@@ -75,12 +85,19 @@ fn last_four(genes: &[u32], levels: &[u8]) -> Option<([u32; 4], [u8; 4])> {
     Some((four, level))
 }
 
-/// The outputs `first .. first + sums.len()`: `N` registers, or less than one.
+/// The outputs `first .. first + len`: `N` registers, or less than one.
 ///
 /// # Safety
-/// As [`sparse`]; `sums.len()` is `N · WIDTH`, or `N` is 1 and it is less.
+/// The processor has the instruction set of `V`. Every gene's column, and these outputs of it, lie in the
+/// weights. `len` is `N · WIDTH`, or `N` is 1 and it is less; so many sums lie at `start` and at `to`.
 #[inline(always)]
-unsafe fn block<V: Vector, const N: usize>(rows: &Rows<'_>, first: usize, sums: &mut [i32]) {
+unsafe fn block<V: Vector, const N: usize>(
+    rows: &Rows<'_>,
+    first: usize,
+    len: usize,
+    start: *const i32,
+    to: *mut i32,
+) {
     let lines = (N * V::WIDTH).div_ceil(64);
     // SAFETY: the instruction set is there; rows and block lie in the weights by the contract.
     unsafe {
@@ -93,13 +110,13 @@ unsafe fn block<V: Vector, const N: usize>(rows: &Rows<'_>, first: usize, sums: 
                     }
                 }
             }
-            add_four::<V, N>(rows, &mut acc, first, four, *level, sums.len());
+            add_four::<V, N>(rows, &mut acc, first, four, *level, len);
         }
         if let Some((four, level)) = &rows.last {
-            add_four::<V, N>(rows, &mut acc, first, four, *level, sums.len());
+            add_four::<V, N>(rows, &mut acc, first, four, *level, len);
         }
-        for (acc, sums) in acc.into_iter().zip(sums.chunks_mut(V::WIDTH)) {
-            put(V::in_order(acc), sums);
+        for (n, acc) in acc.into_iter().enumerate() {
+            put(V::in_order(acc), len, start.add(n * V::WIDTH), to.add(n * V::WIDTH));
         }
     }
 }
@@ -175,28 +192,28 @@ unsafe fn load<V: Vector>(from: *const u8, len: usize) -> V {
     unsafe { if len < V::WIDTH { V::load_partial(from, len) } else { V::load(from) } }
 }
 
-/// Adds `WIDTH` sums to the caller's, or as many as there are.
+/// Writes to `to` the sums at `start` plus these, `WIDTH` or as many as `len` has left.
 ///
 /// # Safety
-/// The processor has the instruction set of `V`; `sums.len()` is at most `WIDTH`.
+/// The processor has the instruction set of `V`; `WIDTH` sums lie at `start` and at `to`, or `len` if that
+/// is less.
 #[inline(always)]
-unsafe fn put<V: Vector>(acc: [V; 4], sums: &mut [i32]) {
+unsafe fn put<V: Vector>(acc: [V; 4], len: usize, start: *const i32, to: *mut i32) {
     let lanes = V::WIDTH / 4;
     // SAFETY: four registers hold `WIDTH` sums; those that are short go by way of the stack.
     unsafe {
-        if sums.len() == V::WIDTH {
+        if len >= V::WIDTH {
             for (n, acc) in acc.into_iter().enumerate() {
-                let to = sums.as_mut_ptr().add(n * lanes);
-                acc.add_to(to, to);
+                acc.add_to(start.add(n * lanes), to.add(n * lanes));
             }
             return;
         }
-        let mut whole = [0; 64];
-        whole[..sums.len()].copy_from_slice(sums);
+        let mut whole = [0_i32; 64];
+        start.copy_to_nonoverlapping(whole.as_mut_ptr(), len);
         for (n, acc) in acc.into_iter().enumerate() {
-            let to = whole.as_mut_ptr().add(n * lanes);
-            acc.add_to(to, to);
+            let part = whole.as_mut_ptr().add(n * lanes);
+            acc.add_to(part, part);
         }
-        sums.copy_from_slice(&whole[..sums.len()]);
+        to.copy_from_nonoverlapping(whole.as_ptr(), len);
     }
 }

@@ -11,7 +11,7 @@ use crate::outcome::Depth;
 use crate::presence::Presence;
 use crate::sample::{CheckedSample, Sample};
 
-use super::inputs::{self, Rule};
+use super::inputs::{self, Rule, Sums};
 use super::memory::{Memory, Shape, odd_lines, row, row_mut};
 use super::operand::Operand;
 use super::verdict::{self, Words};
@@ -59,7 +59,7 @@ impl<'m> S8Session<'m> {
             check_len(presence.correction.len(), self.correction_len())?;
         }
         if self.reads_once {
-            return sample.check_form(&self.profile, presence);
+            return sample.check_form(&self.profile, presence, &self.kernels);
         }
         let sample = CheckedSample::new_checked(sample, &self.profile, presence, &self.kernels)?;
         let scaling = inputs::scaling(&sample)?;
@@ -92,9 +92,12 @@ impl<'m> S8Session<'m> {
         memory: &mut Memory<'_>,
     ) {
         let (in_dim, out_dim) = (layer.in_dim(), layer.out_dim());
-        for n in 0..samples.len() {
-            let sums = row_mut(memory.sums, n, self.shape.sum_stride);
-            self.start(presence, sums.get_mut(..out_dim).unwrap_or(&mut []));
+        // Sums start from the bias where the first products are added; a correction is added before.
+        if presence.is_some() {
+            for n in 0..samples.len() {
+                let sums = row_mut(memory.sums, n, self.shape.sum_stride);
+                self.start(presence, sums.get_mut(..out_dim).unwrap_or(&mut []));
+            }
         }
         let part_len = if samples.len() == 1 { in_dim } else { Kernels::near_len(out_dim) };
         for first in (0..in_dim).step_by(part_len.max(1)) {
@@ -103,10 +106,15 @@ impl<'m> S8Session<'m> {
             {
                 let sums = row_mut(memory.sums, n, self.shape.sum_stride);
                 let sums = sums.get_mut(..out_dim).unwrap_or(&mut []);
-                let Some(mut rule) = self.rule(sample, verdict) else { continue };
+                let bias = (first == 0 && presence.is_none()).then_some(self.first.bias);
+                let Some(mut rule) = self.rule(sample, verdict) else {
+                    self.start(presence, sums);
+                    continue;
+                };
                 let cut = inputs::cut(sample, part.clone(), verdict::n_cut(verdict));
-                let extent =
-                    inputs::add_products(&self.kernels, layer, &cut, first, &mut rule, sums);
+                let mut to = Sums { layer, bias, sums };
+                let extent = inputs::add_products(&self.kernels, &cut, first, &mut rule, &mut to);
+                to.finish();
                 if self.reads_once {
                     verdict::add_extent(verdict, extent);
                 }

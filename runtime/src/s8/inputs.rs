@@ -147,16 +147,31 @@ fn listed_in(genes: &[u32], end: usize, n_cut: &mut u32) -> Range<usize> {
     begin..begin + n
 }
 
-/// Adds the products of a sample, cut from gene `first` on, to the sums of a gene-major layer, or of
-/// one whose layout no kernel knows. Tells the extent of values.
+/// The sums of a cell in a gene-major layer, or in one whose layout no kernel knows.
+pub(super) struct Sums<'a> {
+    pub(super) layer: &'a Layer<'a>,
+    /// What the sums start from where nothing was added yet.
+    pub(super) bias: Option<&'a [i32]>,
+    pub(super) sums: &'a mut [i32],
+}
+
+impl Sums<'_> {
+    /// Starts the sums of a cell to which nothing was added.
+    pub(super) fn finish(self) {
+        for (sum, &bias) in self.sums.iter_mut().zip(self.bias.unwrap_or(&[])) {
+            *sum = bias;
+        }
+    }
+}
+
+/// Adds the products of a sample, cut from gene `first` on. Tells the extent of values.
 #[inline(never)]
 pub(super) fn add_products(
     kernels: &Kernels,
-    layer: &Layer<'_>,
     cut: &Sample<'_>,
     first: usize,
     rule: &mut Rule<'_>,
-    sums: &mut [i32],
+    sums: &mut Sums<'_>,
 ) -> Extent {
     let mut levels = [0; BLOCK];
     let mut extent = Extent::default();
@@ -165,21 +180,21 @@ pub(super) fn add_products(
             for (genes, counts) in genes.chunks(BLOCK).zip(counts.chunks(BLOCK)) {
                 let levels = levels.get_mut(..genes.len()).unwrap_or(&mut []);
                 count_levels(rule, counts, levels);
-                add_block(kernels, layer, genes, levels, sums);
+                add_block(kernels, genes, levels, sums);
             }
         }
         (Sample::Values { genes, values, .. }, Rule::Values(rule)) => {
             for (genes, values) in genes.chunks(BLOCK).zip(values.chunks(BLOCK)) {
                 let levels = levels.get_mut(..genes.len()).unwrap_or(&mut []);
                 extent = extent.and(rule.listed(kernels, genes, values, levels));
-                add_block(kernels, layer, genes, levels, sums);
+                add_block(kernels, genes, levels, sums);
             }
         }
         (Sample::DenseCounts { counts, .. }, Rule::Counts(rule)) => {
             for (n, counts) in counts.chunks(BLOCK).enumerate() {
                 let levels = levels.get_mut(..counts.len()).unwrap_or(&mut []);
                 count_levels(rule, counts, levels);
-                add_range(kernels, layer, first + n * BLOCK, levels, sums);
+                add_range(kernels, first + n * BLOCK, levels, sums);
             }
         }
         (Sample::DenseValues { values, .. }, Rule::Values(rule)) => {
@@ -187,7 +202,7 @@ pub(super) fn add_products(
                 let levels = levels.get_mut(..values.len()).unwrap_or(&mut []);
                 let first = first + n * BLOCK;
                 extent = extent.and(rule.range(kernels, first, values, levels));
-                add_range(kernels, layer, first, levels, sums);
+                add_range(kernels, first, levels, sums);
             }
         }
         _ => {}
@@ -252,7 +267,7 @@ fn count_levels(rule: &mut CountLevels<'_>, counts: &[u32], levels: &mut [u8]) {
 }
 
 /// Adds the products of consecutive inputs from `first` on.
-fn add_range(kernels: &Kernels, layer: &Layer<'_>, first: usize, levels: &[u8], sums: &mut [i32]) {
+fn add_range(kernels: &Kernels, first: usize, levels: &[u8], sums: &mut Sums<'_>) {
     let mut genes = [0; BLOCK];
     let n_set = levels.iter().filter(|&&level| level != 0).count();
     if 4 * n_set >= 3 * levels.len() {
@@ -261,7 +276,7 @@ fn add_range(kernels: &Kernels, layer: &Layer<'_>, first: usize, levels: &[u8], 
             *gene = n;
         }
         let genes = genes.get(..levels.len()).unwrap_or(&[]);
-        return add_block(kernels, layer, genes, levels, sums);
+        return add_block(kernels, genes, levels, sums);
     }
     let mut set = [0; BLOCK];
     let mut found = 0;
@@ -278,16 +293,19 @@ fn add_range(kernels: &Kernels, layer: &Layer<'_>, first: usize, levels: &[u8], 
         }
     }
     let (Some(genes), Some(set)) = (genes.get(..found), set.get(..found)) else { return };
-    add_block(kernels, layer, genes, set, sums);
+    add_block(kernels, genes, set, sums);
 }
 
 /// Adds the products of listed inputs.
-fn add_block(kernels: &Kernels, layer: &Layer<'_>, genes: &[u32], levels: &[u8], sums: &mut [i32]) {
+fn add_block(kernels: &Kernels, genes: &[u32], levels: &[u8], to: &mut Sums<'_>) {
+    let Sums { layer, bias, sums } = to;
     let Weights::S8(weights) = layer.weights() else { return };
+    let bias = bias.take();
     let layout = layer.layout();
     if layout.block == 1 && layout.panel as usize == sums.len() {
-        return kernels.sparse_s8(weights, genes, levels, sums);
+        return kernels.sparse_s8(weights, genes, levels, bias, sums);
     }
+    Sums { layer, bias, sums }.finish();
     for (&gene, &level) in genes.iter().zip(levels) {
         for (row, sum) in sums.iter_mut().enumerate() {
             let at = layout.index(row, gene as usize, layer.in_dim());
@@ -306,5 +324,6 @@ pub(super) fn add_product(
     sums: &mut [i32],
 ) {
     // Below 2³², as the number of genes is.
-    add_block(kernels, layer, &[gene as u32], &[level], sums);
+    let mut to = Sums { layer, bias: None, sums };
+    add_block(kernels, &[gene as u32], &[level], &mut to);
 }

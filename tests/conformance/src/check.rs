@@ -29,10 +29,23 @@ pub fn check(isa: Isa, layer: &Layer) -> Result<(), Mismatch> {
     let one_row = || layer.sums[..layer.out_dim].to_vec();
 
     let (genes, gene_levels) = (&layer.genes, layer.gene_levels.get());
-    let (mut found, mut expected) = (one_row(), one_row());
-    kernels.sparse_s8(layer.gene_major.get(), genes, gene_levels, &mut found);
-    reference::sparse_s8(layer.gene_major.get(), genes, gene_levels, &mut expected);
-    against.reference("sparse_s8", &found, &expected)?;
+    let weights = layer.gene_major.get();
+    // From the sums themselves, and from a bias; then with a gene whose weights there are not.
+    let last_row = &layer.sums[layer.sums.len() - layer.sum_stride..][..layer.out_dim];
+    let outside = [genes.as_slice(), &[layer.in_dim as u32]].concat();
+    let outside_levels = [gene_levels, &[1]].concat();
+    for (bias, genes, levels) in [
+        (None, genes.as_slice(), gene_levels),
+        (Some(last_row), genes, gene_levels),
+        (None, &outside, &outside_levels),
+    ] {
+        let (mut found, mut expected) = (one_row(), one_row());
+        kernels.sparse_s8(weights, genes, levels, bias, &mut found);
+        reference::sparse_s8(weights, genes, levels, bias, &mut expected);
+        against.reference("sparse_s8", &found, &expected)?;
+    }
+    let (found, expected) = (kernels.are_increasing(genes), reference::are_increasing(genes));
+    against.reference("are_increasing", &[found], &[expected])?;
 
     let levels = &layer.levels.get()[..layer.in_dim];
     let (mut found, mut expected) = (one_row(), one_row());

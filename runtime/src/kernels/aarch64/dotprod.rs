@@ -10,9 +10,15 @@ use super::neon::{self, Products, V16};
 pub(crate) static TABLE: Table = Table { sparse_s8, panels_s8, rows_s8, ..neon::TABLE };
 
 #[target_feature(enable = "neon,dotprod")]
-fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
+fn sparse_s8(
+    weights: &[i8],
+    genes: &[u32],
+    levels: &[u8],
+    bias: Option<&[i32]>,
+    sums: &mut [i32],
+) -> bool {
     // SAFETY: the instruction set is enabled here; the rest is what `Table` asks of its callers.
-    unsafe { sparse::sparse::<V16<Sdot>>(weights, genes, levels, sums) }
+    unsafe { sparse::sparse::<V16<Sdot>>(weights, genes, levels, bias, sums) }
 }
 
 #[target_feature(enable = "neon,dotprod")]

@@ -24,14 +24,21 @@ pub(crate) static TABLE: Table = Table {
     code_levels: reference::code_levels,
     read_values: requantize128::read_values,
     softmax_q16,
+    are_increasing: reference::are_increasing,
     measure_counts: reference::measure_counts,
     measure_values: reference::measure_values,
 };
 
 #[target_feature(enable = "neon")]
-fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
+fn sparse_s8(
+    weights: &[i8],
+    genes: &[u32],
+    levels: &[u8],
+    bias: Option<&[i32]>,
+    sums: &mut [i32],
+) -> bool {
     // SAFETY: the instruction set is enabled here; the rest is what `Table` asks of its callers.
-    unsafe { sparse::sparse::<V16<Widen>>(weights, genes, levels, sums) }
+    unsafe { sparse::sparse::<V16<Widen>>(weights, genes, levels, bias, sums) }
 }
 
 #[target_feature(enable = "neon")]

@@ -20,15 +20,22 @@ pub(crate) static TABLE: Table = Table {
     code_levels: reference::code_levels,
     read_values: reference::read_values,
     softmax_q16,
+    are_increasing: reference::are_increasing,
     measure_counts: reference::measure_counts,
     measure_values: reference::measure_values,
 };
 
 /// # Safety
 /// What `Table` asks of its callers.
-unsafe fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
+unsafe fn sparse_s8(
+    weights: &[i8],
+    genes: &[u32],
+    levels: &[u8],
+    bias: Option<&[i32]>,
+    sums: &mut [i32],
+) -> bool {
     // SAFETY: the whole build has the instruction set; the rest is the caller's.
-    unsafe { sparse::sparse::<V16>(weights, genes, levels, sums) }
+    unsafe { sparse::sparse::<V16>(weights, genes, levels, bias, sums) }
 }
 
 /// # Safety

@@ -24,14 +24,21 @@ pub(crate) static TABLE: Table = Table {
     code_levels: reference::code_levels,
     read_values,
     softmax_q16,
+    are_increasing,
     measure_counts,
     measure_values,
 };
 
 #[target_feature(enable = "avx2,fma")]
-fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
+fn sparse_s8(
+    weights: &[i8],
+    genes: &[u32],
+    levels: &[u8],
+    bias: Option<&[i32]>,
+    sums: &mut [i32],
+) -> bool {
     // SAFETY: the instruction set is enabled here; the rest is what `Table` asks of its callers.
-    unsafe { sparse::sparse::<V32<Madd>>(weights, genes, levels, sums) }
+    unsafe { sparse::sparse::<V32<Madd>>(weights, genes, levels, bias, sums) }
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -83,6 +90,11 @@ pub(super) fn requantize_i32s(
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
     requantize256::read_values(rule, values, levels)
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn are_increasing(genes: &[u32]) -> bool {
+    reference::are_increasing(genes)
 }
 
 #[target_feature(enable = "avx2,fma")]

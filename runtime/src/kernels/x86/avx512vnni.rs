@@ -20,6 +20,7 @@ pub(crate) static TABLE: Table = Table {
     code_levels: requantize512::code_levels,
     read_values: requantize512::read_values,
     softmax_q16: requantize512::softmax_q16,
+    are_increasing: requantize512::are_increasing,
     measure_counts: requantize512::measure_counts,
     measure_values: requantize512::measure_values,
 };
@@ -28,9 +29,15 @@ pub(crate) static TABLE: Table = Table {
 pub(crate) static TABLE_VBMI: Table = Table { activate_s8: requantize512::activate_vbmi, ..TABLE };
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
+pub(super) fn sparse_s8(
+    weights: &[i8],
+    genes: &[u32],
+    levels: &[u8],
+    bias: Option<&[i32]>,
+    sums: &mut [i32],
+) -> bool {
     // SAFETY: the instruction set is enabled here; the rest is what `Table` asks of its callers.
-    unsafe { sparse::sparse::<V64>(weights, genes, levels, sums) }
+    unsafe { sparse::sparse::<V64>(weights, genes, levels, bias, sums) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]

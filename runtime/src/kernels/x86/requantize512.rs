@@ -438,6 +438,12 @@ fn of_64(a: u16, b: u16, c: u16, d: u16) -> u64 {
     u64::from(a) | u64::from(b) << 16 | u64::from(c) << 32 | u64::from(d) << 48
 }
 
+/// See [`reference::are_increasing`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn are_increasing(genes: &[u32]) -> bool {
+    reference::are_increasing(genes)
+}
+
 /// See [`reference::measure_counts`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn measure_counts(counts: &[u32]) -> Depth {

@@ -20,14 +20,21 @@ pub(crate) static TABLE: Table = Table {
     code_levels: reference::code_levels,
     read_values: reference::read_values,
     softmax_q16,
+    are_increasing,
     measure_counts,
     measure_values,
 };
 
 #[target_feature(enable = "sse4.1")]
-fn sparse_s8(weights: &[i8], genes: &[u32], levels: &[u8], sums: &mut [i32]) {
+fn sparse_s8(
+    weights: &[i8],
+    genes: &[u32],
+    levels: &[u8],
+    bias: Option<&[i32]>,
+    sums: &mut [i32],
+) -> bool {
     // SAFETY: the instruction set is enabled here; the rest is what `Table` asks of its callers.
-    unsafe { sparse::sparse::<V16>(weights, genes, levels, sums) }
+    unsafe { sparse::sparse::<V16>(weights, genes, levels, bias, sums) }
 }
 
 #[target_feature(enable = "sse4.1")]
@@ -46,6 +53,11 @@ fn panels_s8(
 fn rows_s8(weights: &[i8], levels: &[u8], sums: &mut [i32]) {
     // SAFETY: as above.
     unsafe { dense::rows::<V16>(weights, levels, sums) }
+}
+
+#[target_feature(enable = "sse4.1")]
+fn are_increasing(genes: &[u32]) -> bool {
+    reference::are_increasing(genes)
 }
 
 #[target_feature(enable = "sse4.1")]
