@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use cic_runtime::kernels::float::{Columns, FloatSumRows, InputRows};
 use cic_runtime::kernels::{
-    Kernels, LevelRows, Line, Panels, Part, PartMut, Ratios, SumRows, ValueLevels, panel_of,
-    sum_stride,
+    Kernels, LevelRows, Line, Listed, Panels, Part, PartMut, Ratios, SumRows, ValueLevels,
+    panel_of, sum_stride,
 };
 
 use crate::Operands;
@@ -41,7 +41,8 @@ impl Operands {
             sum("sparse_s8", n_products, n_products, move || {
                 let Some(cell) = s8_cells.next() else { return };
                 let sums = black_box(&mut sums);
-                kernels.sparse_s8(&self.s8, &cell.genes, &cell.levels, None, sums);
+                let listed = Listed { genes: &cell.genes, levels: &cell.levels, next: &[] };
+                kernels.sparse_s8(&self.s8, &listed, None, sums);
             }),
             sum("sparse_f32", 4.0 * n_products, n_products, move || {
                 let Some(cell) = f32_cells.next() else { return };

@@ -50,7 +50,15 @@ pub enum Sample<'a> {
     },
 }
 
-impl Sample<'_> {
+impl<'a> Sample<'a> {
+    /// The genes that are listed; none where all are given.
+    pub(crate) fn genes(&self) -> &'a [u32] {
+        match *self {
+            Self::Counts { genes, .. } | Self::Values { genes, .. } => genes,
+            Self::DenseCounts { .. } | Self::DenseValues { .. } => &[],
+        }
+    }
+
     /// Entries that are given, zeros among them.
     pub(crate) fn n_listed(&self) -> usize {
         match self {

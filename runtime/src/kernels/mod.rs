@@ -54,7 +54,7 @@ mod x86;
 
 pub use isa::Isa;
 pub use operands::{
-    Extent, LevelRows, Line, Panels, Part, PartMut, Ratios, SumRows, ValueLevels, panel_of,
+    Extent, LevelRows, Line, Listed, Panels, Part, PartMut, Ratios, SumRows, ValueLevels, panel_of,
     stored_len, sum_stride,
 };
 
@@ -83,7 +83,7 @@ pub struct Kernels {
 /// - the others: inputs, ratios and outputs have the same length.
 #[allow(clippy::type_complexity, reason = "each type stands once; an alias would only hide it")]
 pub(crate) struct Table {
-    sparse_s8: unsafe fn(&[i8], &[u32], &[u8], Option<&[i32]>, &mut [i32]) -> bool,
+    sparse_s8: unsafe fn(&[i8], &Listed<'_>, Option<&[i32]>, &mut [i32]) -> bool,
     panels_s8: unsafe fn(&Panels<'_>, usize, &LevelRows<'_>, Option<&[i32]>, &mut SumRows<'_>),
     rows_s8: unsafe fn(&[i8], &[u8], &mut [i32]),
     activate_s8: unsafe fn(&Part<'_, i32>, &Ratios<'_>, &[u8], &mut PartMut<'_, u8>),
@@ -139,17 +139,16 @@ impl Kernels {
     pub fn sparse_s8(
         &self,
         weights: &[i8],
-        genes: &[u32],
-        levels: &[u8],
+        listed: &Listed<'_>,
         bias: Option<&[i32]>,
         sums: &mut [i32],
     ) {
-        let fits = genes.len() == levels.len()
+        let fits = listed.genes.len() == listed.levels.len()
             && !sums.is_empty()
             && bias.is_none_or(|bias| bias.len() == sums.len());
         // SAFETY: the instruction set is there, and the lengths are checked first.
-        if !fits || !unsafe { (self.table.sparse_s8)(weights, genes, levels, bias, sums) } {
-            reference::sparse_s8(weights, genes, levels, bias, sums);
+        if !fits || !unsafe { (self.table.sparse_s8)(weights, listed, bias, sums) } {
+            reference::sparse_s8(weights, listed, bias, sums);
         }
     }
 
@@ -309,7 +308,7 @@ impl core::fmt::Debug for Kernels {
 
 static SCALAR: Table = Table {
     // Always by way of the definition.
-    sparse_s8: |_, _, _, _, _| false,
+    sparse_s8: |_, _, _, _| false,
     panels_s8: reference::panels_s8,
     rows_s8: reference::rows_s8,
     activate_s8: reference::activate_s8,

@@ -96,6 +96,17 @@ pub fn sum_stride(out_dim: usize) -> usize {
 /// Outputs whose weights for 4 inputs fill 64 bytes: the unit of panels and of rows of sums.
 pub(super) const COLUMN: usize = 16;
 
+/// Inputs of a cell that are not zero.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    /// Which they are.
+    pub genes: &'a [u32],
+    /// As many levels.
+    pub levels: &'a [u8],
+    /// Those that are listed after these: their weights may be asked for. Any genes will do.
+    pub next: &'a [u32],
+}
+
 /// Rows of levels, one per cell, padded with zeros to a multiple of 4.
 #[derive(Clone, Copy, Debug)]
 pub struct LevelRows<'a> {

@@ -9,23 +9,17 @@ use cic_model::quant::{code_level, requantize_i16, requantize_i32, table_index};
 
 use crate::outcome::Depth;
 
-use super::{Extent, LevelRows, Panels, Part, PartMut, Ratios, SumRows, ValueLevels};
+use super::{Extent, LevelRows, Listed, Panels, Part, PartMut, Ratios, SumRows, ValueLevels};
 
 /// `sums[r] = start + Σ_i levels[i] · weights[genes[i]][r]`, the start being `bias[r]` where there is one, else
 /// `sums[r]`; weights gene-major `[n_genes × sums.len()]`.
 #[inline(never)]
-pub fn sparse_s8(
-    weights: &[i8],
-    genes: &[u32],
-    levels: &[u8],
-    bias: Option<&[i32]>,
-    sums: &mut [i32],
-) {
+pub fn sparse_s8(weights: &[i8], listed: &Listed<'_>, bias: Option<&[i32]>, sums: &mut [i32]) {
     let out_dim = sums.len();
     for (sum, &bias) in sums.iter_mut().zip(bias.unwrap_or(&[])) {
         *sum = bias;
     }
-    for (&gene, &level) in genes.iter().zip(levels) {
+    for (&gene, &level) in listed.genes.iter().zip(listed.levels) {
         let column = (gene as usize).saturating_mul(out_dim);
         let end = column.saturating_add(out_dim);
         axpy_s8(sums, level, weights.get(column..end).unwrap_or(&[]));

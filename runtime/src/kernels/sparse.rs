@@ -10,10 +10,13 @@
 //!
 //! Rows are asked for ahead of time: they lie far apart, where no processor expects them.
 
+use super::Listed;
+use super::crossover::LARGE;
 use super::vector::Vector;
 
-/// How many fours of inputs ahead weights are asked for.
+/// How many fours of inputs ahead weights are asked for; of a layer that lies far away.
 const AHEAD: usize = 4;
+const FAR_AHEAD: usize = 8;
 
 /// `sums[r] = start + Σ_i levels[i] · weights[genes[i]][r]`, the start being `bias[r]` or the sum itself.
 /// Nothing and `false` where a gene's column does not lie in the weights.
@@ -24,11 +27,11 @@ const AHEAD: usize = 4;
 #[inline(always)]
 pub(super) unsafe fn sparse<V: Vector>(
     weights: &[i8],
-    genes: &[u32],
-    levels: &[u8],
+    listed: &Listed<'_>,
     bias: Option<&[i32]>,
     sums: &mut [i32],
 ) -> bool {
+    let Listed { genes, levels, next } = *listed;
     let n_genes = weights.len() / sums.len();
     // Without a branch for each.
     let largest = genes.iter().fold(0, |largest, &gene| largest.max(gene));
@@ -43,6 +46,8 @@ pub(super) unsafe fn sparse<V: Vector>(
         fours,
         level_fours,
         last: last_four(rest, level_rest),
+        next: next.as_chunks::<4>().0,
+        ahead: if weights.len() < LARGE { AHEAD } else { FAR_AHEAD },
     };
     let (len, to) = (sums.len(), sums.as_mut_ptr());
     let start = bias.map_or(to.cast_const(), <[i32]>::as_ptr);
@@ -73,6 +78,9 @@ struct Rows<'a> {
     level_fours: &'a [[u8; 4]],
     /// The inputs after the last four, filled up with one of them at level 0.
     last: Option<([u32; 4], [u8; 4])>,
+    next: &'a [[u32; 4]],
+    /// How many fours ahead weights are asked for.
+    ahead: usize,
 }
 
 /// Up to three inputs as four.
@@ -103,7 +111,12 @@ unsafe fn block<V: Vector, const N: usize>(
     unsafe {
         let mut acc = [[V::zero(); 4]; N];
         for (i, (four, level)) in rows.fours.iter().zip(rows.level_fours).enumerate() {
-            if let Some(ahead) = rows.fours.get(i + AHEAD) {
+            let at = i + rows.ahead;
+            let ahead = match at < rows.fours.len() {
+                true => rows.fours.get(at),
+                false => rows.next.get(at - rows.fours.len()),
+            };
+            if let Some(ahead) = ahead {
                 for &gene in ahead {
                     for line in 0..lines {
                         V::prefetch(rows.at(gene, first).wrapping_add(64 * line));

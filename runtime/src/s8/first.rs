@@ -102,17 +102,24 @@ impl<'m> S8Session<'m> {
         let part_len = if samples.len() == 1 { in_dim } else { Kernels::near_len(out_dim) };
         for first in (0..in_dim).step_by(part_len.max(1)) {
             let part = first..in_dim.min(first + part_len);
-            for (n, (sample, verdict)) in samples.iter().zip(memory.verdicts.iter_mut()).enumerate()
-            {
+            for (n, sample) in samples.iter().enumerate() {
+                // Whose weights are asked for meanwhile: where all lie near, there is no need.
+                let next = match (samples.get(n + 1), memory.verdicts.get_mut(n + 1)) {
+                    (Some(next), Some(verdict)) if part_len < in_dim => {
+                        inputs::listed(next, part.end, *verdict::n_cut(verdict))
+                    }
+                    _ => &[],
+                };
                 let sums = row_mut(memory.sums, n, self.shape.sum_stride);
                 let sums = sums.get_mut(..out_dim).unwrap_or(&mut []);
-                let bias = (first == 0 && presence.is_none()).then_some(self.first.bias);
+                let Some(verdict) = memory.verdicts.get_mut(n) else { break };
                 let Some(mut rule) = self.rule(sample, verdict) else {
                     self.start(presence, sums);
                     continue;
                 };
+                let bias = (first == 0 && presence.is_none()).then_some(self.first.bias);
                 let cut = inputs::cut(sample, part.clone(), verdict::n_cut(verdict));
-                let mut to = Sums { layer, bias, sums };
+                let mut to = Sums { layer, bias, sums, next };
                 let extent = inputs::add_products(&self.kernels, &cut, first, &mut rule, &mut to);
                 to.finish();
                 if self.reads_once {
@@ -226,7 +233,6 @@ impl<'m> S8Session<'m> {
             }
         }
     }
-
 }
 
 /// Inputs whose levels are multiplied with all panels before the next: 32 cells of them are 32 KiB.
@@ -236,4 +242,3 @@ const PART: usize = 1024;
 pub(super) fn part_len(model: &Model<'_>) -> usize {
     odd_lines(model.n_genes().min(PART))
 }
-

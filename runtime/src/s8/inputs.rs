@@ -6,7 +6,7 @@ use cic_model::layer::{Layer, Weights};
 use cic_model::profile::{CountLevels, GeneScale, Profile};
 
 use crate::error::RunError;
-use crate::kernels::{Extent, Kernels, Line, ValueLevels};
+use crate::kernels::{Extent, Kernels, Line, Listed, ValueLevels};
 use crate::sample::{CheckedSample, Sample};
 
 /// Inputs that become levels, on the stack, before their products are added. Firmware has little
@@ -127,6 +127,12 @@ pub(super) fn cut<'a>(sample: &Sample<'a>, part: Range<usize>, n_cut: &mut u32) 
     }
 }
 
+/// The listed genes of a sample below `end`, after the first `n_cut`.
+pub(super) fn listed<'a>(sample: &Sample<'a>, end: usize, mut n_cut: u32) -> &'a [u32] {
+    let genes = sample.genes();
+    genes.get(listed_in(genes, end, &mut n_cut)).unwrap_or(&[])
+}
+
 /// Positions of the listed genes below `end`, after the first `n_cut`. Genes increase.
 fn listed_in(genes: &[u32], end: usize, n_cut: &mut u32) -> Range<usize> {
     let begin = *n_cut as usize;
@@ -153,6 +159,8 @@ pub(super) struct Sums<'a> {
     /// What the sums start from where nothing was added yet.
     pub(super) bias: Option<&'a [i32]>,
     pub(super) sums: &'a mut [i32],
+    /// Genes whose products are added after these, maybe to other sums.
+    pub(super) next: &'a [u32],
 }
 
 impl Sums<'_> {
@@ -177,17 +185,17 @@ pub(super) fn add_products(
     let mut extent = Extent::default();
     match (cut, rule) {
         (Sample::Counts { genes, counts, .. }, Rule::Counts(rule)) => {
-            for (genes, counts) in genes.chunks(BLOCK).zip(counts.chunks(BLOCK)) {
-                let levels = levels.get_mut(..genes.len()).unwrap_or(&mut []);
+            for (n, (block, counts)) in genes.chunks(BLOCK).zip(counts.chunks(BLOCK)).enumerate() {
+                let levels = levels.get_mut(..block.len()).unwrap_or(&mut []);
                 count_levels(rule, counts, levels);
-                add_block(kernels, genes, levels, sums);
+                add_block(kernels, block, levels, after(genes, n, sums.next), sums);
             }
         }
         (Sample::Values { genes, values, .. }, Rule::Values(rule)) => {
-            for (genes, values) in genes.chunks(BLOCK).zip(values.chunks(BLOCK)) {
-                let levels = levels.get_mut(..genes.len()).unwrap_or(&mut []);
-                extent = extent.and(rule.listed(kernels, genes, values, levels));
-                add_block(kernels, genes, levels, sums);
+            for (n, (block, values)) in genes.chunks(BLOCK).zip(values.chunks(BLOCK)).enumerate() {
+                let levels = levels.get_mut(..block.len()).unwrap_or(&mut []);
+                extent = extent.and(rule.listed(kernels, block, values, levels));
+                add_block(kernels, block, levels, after(genes, n, sums.next), sums);
             }
         }
         (Sample::DenseCounts { counts, .. }, Rule::Counts(rule)) => {
@@ -260,6 +268,15 @@ pub(super) fn lay_out(
     }
 }
 
+/// The genes after block `n` of a list, as many as a block has; of the next list where there are none.
+fn after<'a>(genes: &'a [u32], n: usize, next: &'a [u32]) -> &'a [u32] {
+    let rest = match genes.get((n + 1) * BLOCK..) {
+        Some(rest) if !rest.is_empty() => rest,
+        _ => next,
+    };
+    rest.get(..BLOCK).unwrap_or(rest)
+}
+
 fn count_levels(rule: &mut CountLevels<'_>, counts: &[u32], levels: &mut [u8]) {
     for (&count, level) in counts.iter().zip(levels) {
         *level = if count == 0 { 0 } else { rule.level(count) };
@@ -276,7 +293,7 @@ fn add_range(kernels: &Kernels, first: usize, levels: &[u8], sums: &mut Sums<'_>
             *gene = n;
         }
         let genes = genes.get(..levels.len()).unwrap_or(&[]);
-        return add_block(kernels, genes, levels, sums);
+        return add_block(kernels, genes, levels, &[], sums);
     }
     let mut set = [0; BLOCK];
     let mut found = 0;
@@ -293,19 +310,20 @@ fn add_range(kernels: &Kernels, first: usize, levels: &[u8], sums: &mut Sums<'_>
         }
     }
     let (Some(genes), Some(set)) = (genes.get(..found), set.get(..found)) else { return };
-    add_block(kernels, genes, set, sums);
+    add_block(kernels, genes, set, &[], sums);
 }
 
 /// Adds the products of listed inputs.
-fn add_block(kernels: &Kernels, genes: &[u32], levels: &[u8], to: &mut Sums<'_>) {
-    let Sums { layer, bias, sums } = to;
+fn add_block(kernels: &Kernels, genes: &[u32], levels: &[u8], next: &[u32], to: &mut Sums<'_>) {
+    let Sums { layer, bias, sums, .. } = to;
     let Weights::S8(weights) = layer.weights() else { return };
     let bias = bias.take();
     let layout = layer.layout();
     if layout.block == 1 && layout.panel as usize == sums.len() {
-        return kernels.sparse_s8(weights, genes, levels, bias, sums);
+        let listed = Listed { genes, levels, next };
+        return kernels.sparse_s8(weights, &listed, bias, sums);
     }
-    Sums { layer, bias, sums }.finish();
+    Sums { layer, bias, sums, next: &[] }.finish();
     for (&gene, &level) in genes.iter().zip(levels) {
         for (row, sum) in sums.iter_mut().enumerate() {
             let at = layout.index(row, gene as usize, layer.in_dim());
@@ -324,6 +342,6 @@ pub(super) fn add_product(
     sums: &mut [i32],
 ) {
     // Below 2³², as the number of genes is.
-    let mut to = Sums { layer, bias: None, sums };
-    add_block(kernels, &[gene as u32], &[level], &mut to);
+    let mut to = Sums { layer, bias: None, sums, next: &[] };
+    add_block(kernels, &[gene as u32], &[level], &[], &mut to);
 }

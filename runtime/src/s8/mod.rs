@@ -92,7 +92,16 @@ impl<'m> S8Session<'m> {
         let shape = Shape::of(model, input_stride);
         let line = Line::of(&profile);
         let reads_once = line.is_some() && profile.library() == Library::None;
-        Ok(Self { model, profile, first, kernels, line, reads_once, packed: Packed::default(), shape })
+        Ok(Self {
+            model,
+            profile,
+            first,
+            kernels,
+            line,
+            reads_once,
+            packed: Packed::default(),
+            shape,
+        })
     }
 
     /// The model.

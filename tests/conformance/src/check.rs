@@ -4,7 +4,8 @@ use core::fmt::Debug;
 
 use cic_model::quant::softmax_q16;
 use cic_runtime::kernels::{
-    Isa, Kernels, LevelRows, Line, Panels, Part, PartMut, Ratios, SumRows, ValueLevels, reference,
+    Isa, Kernels, LevelRows, Line, Listed, Panels, Part, PartMut, Ratios, SumRows, ValueLevels,
+    reference,
 };
 
 use crate::layer::Layer;
@@ -40,8 +41,9 @@ pub fn check(isa: Isa, layer: &Layer) -> Result<(), Mismatch> {
         (None, &outside, &outside_levels),
     ] {
         let (mut found, mut expected) = (one_row(), one_row());
-        kernels.sparse_s8(weights, genes, levels, bias, &mut found);
-        reference::sparse_s8(weights, genes, levels, bias, &mut expected);
+        let listed = Listed { genes, levels, next: &outside };
+        kernels.sparse_s8(weights, &listed, bias, &mut found);
+        reference::sparse_s8(weights, &listed, bias, &mut expected);
         against.reference("sparse_s8", &found, &expected)?;
     }
     let (found, expected) = (kernels.are_increasing(genes), reference::are_increasing(genes));

@@ -4,21 +4,15 @@
 use core::arch::aarch64::*;
 use core::arch::asm;
 
-use super::super::{LevelRows, Panels, SumRows, Table, dense, sparse};
+use super::super::{LevelRows, Listed, Panels, SumRows, Table, dense, sparse};
 use super::neon::{self, Products, V16};
 
 pub(crate) static TABLE: Table = Table { sparse_s8, panels_s8, rows_s8, ..neon::TABLE };
 
 #[target_feature(enable = "neon,dotprod")]
-fn sparse_s8(
-    weights: &[i8],
-    genes: &[u32],
-    levels: &[u8],
-    bias: Option<&[i32]>,
-    sums: &mut [i32],
-) -> bool {
+fn sparse_s8(weights: &[i8], listed: &Listed<'_>, bias: Option<&[i32]>, sums: &mut [i32]) -> bool {
     // SAFETY: the instruction set is enabled here; the rest is what `Table` asks of its callers.
-    unsafe { sparse::sparse::<V16<Sdot>>(weights, genes, levels, bias, sums) }
+    unsafe { sparse::sparse::<V16<Sdot>>(weights, listed, bias, sums) }
 }
 
 #[target_feature(enable = "neon,dotprod")]

@@ -11,7 +11,7 @@ use core::marker::PhantomData;
 use cic_model::quant::softmax_q16;
 
 use super::super::vector::Vector;
-use super::super::{LevelRows, Panels, SumRows, Table, dense, reference, sparse};
+use super::super::{LevelRows, Listed, Panels, SumRows, Table, dense, reference, sparse};
 use super::requantize128;
 
 pub(crate) static TABLE: Table = Table {
@@ -30,15 +30,9 @@ pub(crate) static TABLE: Table = Table {
 };
 
 #[target_feature(enable = "neon")]
-fn sparse_s8(
-    weights: &[i8],
-    genes: &[u32],
-    levels: &[u8],
-    bias: Option<&[i32]>,
-    sums: &mut [i32],
-) -> bool {
+fn sparse_s8(weights: &[i8], listed: &Listed<'_>, bias: Option<&[i32]>, sums: &mut [i32]) -> bool {
     // SAFETY: the instruction set is enabled here; the rest is what `Table` asks of its callers.
-    unsafe { sparse::sparse::<V16<Widen>>(weights, genes, levels, bias, sums) }
+    unsafe { sparse::sparse::<V16<Widen>>(weights, listed, bias, sums) }
 }
 
 #[target_feature(enable = "neon")]

@@ -8,7 +8,7 @@ use core::arch::wasm32::*;
 use cic_model::quant::softmax_q16;
 
 use super::super::vector::Vector;
-use super::super::{LevelRows, Panels, SumRows, Table, dense, reference, sparse};
+use super::super::{LevelRows, Listed, Panels, SumRows, Table, dense, reference, sparse};
 
 pub(crate) static TABLE: Table = Table {
     sparse_s8,
@@ -29,13 +29,12 @@ pub(crate) static TABLE: Table = Table {
 /// What `Table` asks of its callers.
 unsafe fn sparse_s8(
     weights: &[i8],
-    genes: &[u32],
-    levels: &[u8],
+    listed: &Listed<'_>,
     bias: Option<&[i32]>,
     sums: &mut [i32],
 ) -> bool {
     // SAFETY: the whole build has the instruction set; the rest is the caller's.
-    unsafe { sparse::sparse::<V16>(weights, genes, levels, bias, sums) }
+    unsafe { sparse::sparse::<V16>(weights, listed, bias, sums) }
 }
 
 /// # Safety

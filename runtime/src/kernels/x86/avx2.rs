@@ -9,7 +9,7 @@ use crate::outcome::Depth;
 
 use super::super::vector::Vector;
 use super::super::{
-    Extent, LevelRows, Panels, Part, PartMut, Ratios, SumRows, Table, ValueLevels, dense,
+    Extent, LevelRows, Listed, Panels, Part, PartMut, Ratios, SumRows, Table, ValueLevels, dense,
     reference, sparse,
 };
 use super::requantize256;
@@ -30,15 +30,9 @@ pub(crate) static TABLE: Table = Table {
 };
 
 #[target_feature(enable = "avx2,fma")]
-fn sparse_s8(
-    weights: &[i8],
-    genes: &[u32],
-    levels: &[u8],
-    bias: Option<&[i32]>,
-    sums: &mut [i32],
-) -> bool {
+fn sparse_s8(weights: &[i8], listed: &Listed<'_>, bias: Option<&[i32]>, sums: &mut [i32]) -> bool {
     // SAFETY: the instruction set is enabled here; the rest is what `Table` asks of its callers.
-    unsafe { sparse::sparse::<V32<Madd>>(weights, genes, levels, bias, sums) }
+    unsafe { sparse::sparse::<V32<Madd>>(weights, listed, bias, sums) }
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -7,7 +7,7 @@
 use core::arch::x86_64::*;
 
 use super::super::vector::Vector;
-use super::super::{LevelRows, Panels, SumRows, Table, dense, sparse};
+use super::super::{LevelRows, Listed, Panels, SumRows, Table, dense, sparse};
 use super::requantize512;
 
 pub(crate) static TABLE: Table = Table {
@@ -31,13 +31,12 @@ pub(crate) static TABLE_VBMI: Table = Table { activate_s8: requantize512::activa
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn sparse_s8(
     weights: &[i8],
-    genes: &[u32],
-    levels: &[u8],
+    listed: &Listed<'_>,
     bias: Option<&[i32]>,
     sums: &mut [i32],
 ) -> bool {
     // SAFETY: the instruction set is enabled here; the rest is what `Table` asks of its callers.
-    unsafe { sparse::sparse::<V64>(weights, genes, levels, bias, sums) }
+    unsafe { sparse::sparse::<V64>(weights, listed, bias, sums) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]

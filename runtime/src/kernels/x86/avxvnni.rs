@@ -2,21 +2,15 @@
 
 use core::arch::x86_64::*;
 
-use super::super::{LevelRows, Panels, SumRows, Table, dense, sparse};
+use super::super::{LevelRows, Listed, Panels, SumRows, Table, dense, sparse};
 use super::avx2::{self, Products, V32};
 
 pub(crate) static TABLE: Table = Table { sparse_s8, panels_s8, rows_s8, ..avx2::TABLE };
 
 #[target_feature(enable = "avx2,fma,avxvnni")]
-fn sparse_s8(
-    weights: &[i8],
-    genes: &[u32],
-    levels: &[u8],
-    bias: Option<&[i32]>,
-    sums: &mut [i32],
-) -> bool {
+fn sparse_s8(weights: &[i8], listed: &Listed<'_>, bias: Option<&[i32]>, sums: &mut [i32]) -> bool {
     // SAFETY: the instruction set is enabled here; the rest is what `Table` asks of its callers.
-    unsafe { sparse::sparse::<V32<Vnni>>(weights, genes, levels, bias, sums) }
+    unsafe { sparse::sparse::<V32<Vnni>>(weights, listed, bias, sums) }
 }
 
 #[target_feature(enable = "avx2,fma,avxvnni")]

@@ -150,8 +150,7 @@ pub(super) fn requantize_i16s(
         let exact = Exact::of(ratios, columns.clone());
         for row in 0..sums.n_rows() {
             let rounded = exact.requantize(load(&sums.row(row)[columns.clone()]));
-            let halves =
-                _mm512_cvtepi32_epi16(rounded.clamp(i16::MIN.into(), i16::MAX.into()));
+            let halves = _mm512_cvtepi32_epi16(rounded.clamp(i16::MIN.into(), i16::MAX.into()));
             let out = &mut out.row_mut(row)[columns.clone()];
             // SAFETY: the mask leaves out what is past the end.
             unsafe { _mm256_mask_storeu_epi16(out.as_mut_ptr(), mask, halves) };
@@ -275,11 +274,8 @@ impl Exact {
     fn of(ratios: &Ratios<'_>, rows: Range<usize>) -> Self {
         let multipliers = load(&ratios.multipliers()[rows.clone()]);
         let shifts = load_shifts(&ratios.shifts()[rows]);
-        let shifts =
-            [_mm512_maskz_mov_epi32(0x5555, shifts), _mm512_srli_epi64::<32>(shifts)];
-        let half = |shifts| {
-            _mm512_srli_epi64::<1>(_mm512_sllv_epi64(_mm512_set1_epi64(1), shifts))
-        };
+        let shifts = [_mm512_maskz_mov_epi32(0x5555, shifts), _mm512_srli_epi64::<32>(shifts)];
+        let half = |shifts| _mm512_srli_epi64::<1>(_mm512_sllv_epi64(_mm512_set1_epi64(1), shifts));
         Self {
             multipliers: [multipliers, _mm512_srli_epi64::<32>(multipliers)],
             halves: [half(shifts[0]), half(shifts[1])],
@@ -551,12 +547,7 @@ pub(super) fn softmax_q16(
 /// `exp(−(max − logit) · inv_temperature)` in Q31, of 16 logits; zero where the mask has no bit.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn exponentials_q31(
-    logits: __m512i,
-    mask: u16,
-    max: __m512i,
-    inv_temperature: __m512i,
-) -> __m512i {
+fn exponentials_q31(logits: __m512i, mask: u16, max: __m512i, inv_temperature: __m512i) -> __m512i {
     // Of 32 bits without a sign.
     let distances = _mm512_sub_epi32(max, logits);
     let to_q8 = |distances| {
@@ -575,8 +566,7 @@ fn exponentials_q31(
         let product = _mm512_mul_epu32(integers, fractions);
         _mm512_srli_epi64::<16>(_mm512_add_epi64(product, _mm512_set1_epi64(1 << 15)))
     };
-    let odd =
-        product(_mm512_srli_epi64::<32>(integers), _mm512_srli_epi64::<32>(fractions));
+    let odd = product(_mm512_srli_epi64::<32>(integers), _mm512_srli_epi64::<32>(fractions));
     _mm512_maskz_mov_epi32(mask, joined(product(integers, fractions), odd))
 }
 

@@ -8,7 +8,7 @@ use cic_model::quant::softmax_q16;
 use crate::outcome::Depth;
 
 use super::super::vector::Vector;
-use super::super::{Extent, LevelRows, Panels, SumRows, Table, dense, reference, sparse};
+use super::super::{Extent, LevelRows, Listed, Panels, SumRows, Table, dense, reference, sparse};
 
 pub(crate) static TABLE: Table = Table {
     sparse_s8,
@@ -26,15 +26,9 @@ pub(crate) static TABLE: Table = Table {
 };
 
 #[target_feature(enable = "sse4.1")]
-fn sparse_s8(
-    weights: &[i8],
-    genes: &[u32],
-    levels: &[u8],
-    bias: Option<&[i32]>,
-    sums: &mut [i32],
-) -> bool {
+fn sparse_s8(weights: &[i8], listed: &Listed<'_>, bias: Option<&[i32]>, sums: &mut [i32]) -> bool {
     // SAFETY: the instruction set is enabled here; the rest is what `Table` asks of its callers.
-    unsafe { sparse::sparse::<V16>(weights, genes, levels, bias, sums) }
+    unsafe { sparse::sparse::<V16>(weights, listed, bias, sums) }
 }
 
 #[target_feature(enable = "sse4.1")]
