@@ -44,6 +44,16 @@ class Engine:
         self._engine = ctypes.c_void_p()
         made = self._library.cic_bench_new(ctypes.byref(network), ctypes.byref(self._engine))
         _check(made)
+        # Passed on without a conversion.
+        self._address = ctypes.byref(ctypes.c_char.from_address(self._engine.value))
+        self._quick_library = ctypes.PyDLL(str(library))
+
+    def _quick(self, name):
+        """A function of the library as ctypes calls it quickest: the interpreter is not released, and
+        nothing is returned."""
+        function = self._quick_library[f"cic_bench_{name}"]
+        function.restype = None
+        return function
 
     def isa(self):
         return self._library.cic_bench_isa().decode()
@@ -75,14 +85,14 @@ class Engine:
 
     def runner(self, batches, results):
         """A function that runs batch `i`, and one that also returns its probabilities."""
-        run, engine = self._library.cic_bench_run, self._engine
+        checked, run, engine = self._library.cic_bench_run, self._quick("run"), self._address
         pointers = [ctypes.byref(batch) for batch in batches]
 
         def call(i):
             run(engine, pointers[i])
 
         def result(i):
-            _check(run(engine, pointers[i]))
+            _check(checked(engine, pointers[i]))
             return results[i]
 
         return call, result
@@ -94,7 +104,7 @@ class Engine:
 
     def noop(self, batches):
         """A call with the arguments of a run that does nothing."""
-        noop, engine = self._library.cic_bench_noop, self._engine
+        noop, engine = self._quick("noop"), self._address
         pointers = [ctypes.byref(batch) for batch in batches]
 
         def call(i):

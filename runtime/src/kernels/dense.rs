@@ -265,8 +265,11 @@ unsafe fn step<V: Vector, const N: usize>(
     // SAFETY: as in `tile`.
     unsafe {
         let weights = weights.add(group * work.width);
-        for n in 0..(N * V::WIDTH).div_ceil(64) {
-            V::prefetch(weights.wrapping_add(AHEAD + 64 * n));
+        // Layers of few outputs are near.
+        if N > 2 {
+            for n in 0..(N * V::WIDTH).div_ceil(64) {
+                V::prefetch(weights.wrapping_add(AHEAD + 64 * n));
+            }
         }
         let weights = load::<V, N>(weights);
         let four = V::splat(levels.add(4 * group).cast::<u32>().read_unaligned());
