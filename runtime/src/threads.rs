@@ -4,7 +4,9 @@
 //! busy with other work, or that wakes late, holds up one tile at most. What a cell's result is does not
 //! depend on who computed it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use std::vec::Vec;
 
 use crate::error::RunError;
@@ -21,7 +23,26 @@ pub struct Workers {
     /// One for each thread, the caller's first.
     scratch: Vec<Mutex<Vec<u32>>>,
     tile_len: usize,
+    /// Counts the batches.
+    batch: Arc<AtomicUsize>,
+    created: Instant,
+    /// Nanoseconds after that: until when the others stay awake, and until when they are known to be late.
+    awake_until: AtomicU64,
+    late_until: AtomicU64,
+    /// How often one after another they were.
+    times_late: AtomicUsize,
 }
+
+/// Nanoseconds that a thread stays awake for another. To wake one takes as long as a small batch does.
+const LINGER: u64 = 200_000;
+
+/// Nanoseconds for which others count as late after one kept the caller waiting; twice as many each time
+/// that it happens again, because then its processor has other work.
+const LATE: u64 = 1_000_000;
+const MOST_DOUBLINGS: usize = 7;
+
+/// Nanoseconds that the caller works alone while others are late.
+const ALONE: u64 = 300_000;
 
 impl Workers {
     /// `n_threads` threads (as many as there are processors for 0), the caller's being one of them, for
@@ -37,7 +58,16 @@ impl Workers {
         let tile_len = session.tile_len();
         let words = session.tile_scratch_len(tile_len) / 4;
         let scratch = (0..n_threads).map(|_| Mutex::new(std::vec![0; words])).collect();
-        Ok(Self { helpers, scratch, tile_len })
+        Ok(Self {
+            helpers,
+            scratch,
+            tile_len,
+            batch: Arc::default(),
+            created: Instant::now(),
+            awake_until: AtomicU64::new(0),
+            late_until: AtomicU64::new(0),
+            times_late: AtomicUsize::new(0),
+        })
     }
 
     /// Number of threads.
@@ -67,46 +97,124 @@ impl Workers {
             let error = RunError::LengthMismatch { needed, found: out.len() };
             return Err(TileError { sample: 0, error });
         }
-        // Shorter tiles where there would not be two for every thread: nobody waits long for the last.
-        let share = samples.len().div_ceil(2 * self.len());
-        let tile_len = if self.len() == 1 { self.tile_len } else { share.clamp(1, self.tile_len) };
-        let tiles = samples.chunks(tile_len).zip(out.chunks_mut(tile_len * width)).enumerate();
-        let tiles = Mutex::new(tiles);
+        let left = Mutex::new(Left { first: 0, samples, out });
         let fault: Mutex<Option<TileError>> = Mutex::new(None);
-        let work = |thread: usize| {
-            // A thread that panicked left numbers behind, which the next tile does not read.
-            let mut scratch = lock(&self.scratch[thread]);
-            loop {
-                let next = lock(&tiles).next();
-                let Some((n, (samples, out))) = next else { return };
-                match session.run_tile(samples, presence, &mut scratch) {
-                    Ok(tile) => {
-                        for (cell, out) in out.chunks_mut(width).enumerate().take(samples.len()) {
-                            store(&tile.outcome(cell), out);
-                        }
+        let tile = |scratch: &mut Vec<u32>| {
+            let next = lock(&left).tile(self.tile_len, self.len(), width);
+            let Some((first, samples, out)) = next else { return false };
+            match session.run_tile(samples, presence, scratch) {
+                Ok(tile) => {
+                    for (cell, out) in out.chunks_mut(width).enumerate().take(samples.len()) {
+                        store(&tile.outcome(cell), out);
                     }
-                    Err(error) => {
-                        let error = TileError { sample: n * tile_len + error.sample, ..error };
-                        let mut fault = lock(&fault);
-                        if fault.is_none_or(|first| error.sample < first.sample) {
-                            *fault = Some(error);
-                        }
+                }
+                Err(error) => {
+                    let error = TileError { sample: first + error.sample, ..error };
+                    let mut fault = lock(&fault);
+                    if fault.is_none_or(|first| error.sample < first.sample) {
+                        *fault = Some(error);
                     }
                 }
             }
+            true
         };
         match &self.helpers {
-            None => work(0),
-            Some(helpers) => helpers.in_place_scope(|scope| {
-                let work = &work;
-                for thread in 1..self.len() {
-                    scope.spawn(move |_| work(thread));
-                }
-                work(0);
-            }),
+            None => while tile(&mut lock(&self.scratch[0])) {},
+            Some(helpers) => self.share(helpers, &tile),
         }
         let fault = fault.into_inner().unwrap_or_else(PoisonError::into_inner);
         fault.map_or(Ok(()), Err)
+    }
+
+    /// Runs tiles on all threads until `tile` finds no more.
+    fn share(&self, helpers: &rayon::ThreadPool, tile: &(dyn Fn(&mut Vec<u32>) -> bool + Sync)) {
+        // A thread that panicked left numbers behind, which the next tile does not read.
+        let work = |thread: usize| while tile(&mut lock(&self.scratch[thread])) {};
+        let start = self.now();
+        if start < self.late_until.load(Ordering::Relaxed) {
+            // Others would be waited for longer than a small batch takes.
+            while self.now() - start < ALONE {
+                if !tile(&mut lock(&self.scratch[0])) {
+                    return;
+                }
+            }
+        }
+        let n_helpers = self.len() - 1;
+        let n_done = AtomicUsize::new(0);
+        let (work, n_done) = (&work, &n_done);
+        let (batch, is_late) = helpers.in_place_scope(|scope| {
+            for thread in 1..=n_helpers {
+                scope.spawn(move |_| {
+                    work(thread);
+                    n_done.fetch_add(1, Ordering::Release);
+                });
+            }
+            let batch = self.batch.fetch_add(1, Ordering::Relaxed) + 1;
+            work(0);
+            // Most likely the others are at their last tiles.
+            let is_awake = start < self.awake_until.load(Ordering::Relaxed);
+            let most = if is_awake { (self.now() - start) / 4 } else { LINGER };
+            let is_working = || n_done.load(Ordering::Acquire) < n_helpers;
+            linger(most, is_working);
+            (batch, is_working())
+        });
+        let end = self.now();
+        if is_late {
+            let times = self.times_late.fetch_add(1, Ordering::Relaxed);
+            let pause = LATE << times.min(MOST_DOUBLINGS);
+            return self.late_until.store(end + pause, Ordering::Relaxed);
+        }
+        self.times_late.store(0, Ordering::Relaxed);
+        self.awake_until.store(end + LINGER, Ordering::Relaxed);
+        for _ in 0..n_helpers {
+            let latest = Arc::clone(&self.batch);
+            helpers.spawn(move || linger(LINGER, || latest.load(Ordering::Relaxed) == batch));
+        }
+    }
+
+    /// Nanoseconds since these threads were made.
+    fn now(&self) -> u64 {
+        // 584 years.
+        self.created.elapsed().as_nanos() as u64
+    }
+}
+
+/// Samples that no thread has taken yet, and their outputs.
+struct Left<'s, 'o, T> {
+    first: usize,
+    samples: &'s [Sample<'s>],
+    out: &'o mut [T],
+}
+
+impl<'s, 'o, T> Left<'s, 'o, T> {
+    /// The next tile: shorter towards the end, so that nobody waits long for the last one.
+    fn tile(
+        &mut self,
+        most: usize,
+        n_threads: usize,
+        width: usize,
+    ) -> Option<(usize, &'s [Sample<'s>], &'o mut [T])> {
+        let share = match n_threads {
+            1 => most,
+            _ => self.samples.len().div_ceil(2 * n_threads).max(SHORTEST),
+        };
+        let len = share.min(most).min(self.samples.len());
+        let first = self.first;
+        let (samples, rest) = self.samples.split_at(len);
+        let (out, rest_out) = std::mem::take(&mut self.out).split_at_mut(len * width);
+        (self.first, self.samples, self.out) = (first + len, rest, rest_out);
+        (len > 0).then_some((first, samples, out))
+    }
+}
+
+/// Cells of a tile below which weights are no longer shared well.
+const SHORTEST: usize = 16;
+
+/// Stays awake while something is expected, for so many nanoseconds at most.
+fn linger(most: u64, is_expected: impl Fn() -> bool) {
+    let start = Instant::now();
+    while is_expected() && start.elapsed() < Duration::from_nanos(most) {
+        std::hint::spin_loop();
     }
 }
 

@@ -261,11 +261,20 @@ fn threads_change_no_bit_and_name_the_first_sample_at_fault() {
     let session = S8Session::new(&model, 0).unwrap();
     for n_threads in 1..=3 {
         let workers = Workers::new(n_threads, &session).unwrap();
-        let mut found = vec![Bits::default(); samples.len()];
-        workers
-            .run(&session, &samples, None, &mut found, 1, |outcome, out| out[0] = bits(outcome))
-            .unwrap();
-        assert!(found == expected, "{n_threads} threads");
+        // Batches of all lengths, one after another: threads are asleep, awake or late.
+        for n_samples in [samples.len(), 1, 0, 15, 16, 17, 64, samples.len()] {
+            let (samples, expected) = (&samples[..n_samples], &expected[..n_samples]);
+            let mut found = vec![Bits::default(); n_samples];
+            workers
+                .run(&session, samples, None, &mut found, 1, |outcome, out| out[0] = bits(outcome))
+                .unwrap();
+            assert!(found == expected, "{n_threads} threads, {n_samples} samples");
+        }
+        let mut found = vec![Bits::default(); samples.len() + 1];
+        let error = workers.run(&session, &samples, None, &mut found, 1, |_, _| ()).unwrap_err();
+        let wrong = RunError::LengthMismatch { needed: samples.len(), found: samples.len() + 1 };
+        assert_eq!((error.sample, error.error), (0, wrong));
+        found.pop();
         for wrong in [150, 70] {
             samples[wrong] = Sample::Counts { genes: &[9999], counts: &[1], total: None };
         }
