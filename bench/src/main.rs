@@ -14,9 +14,13 @@ fn main() {
         print!("{}", cic_bench::limits::to_json());
         return;
     }
-    let dims: Vec<usize> = dims.split(',').map(|n| n.parse().expect("numbers")).collect();
-    let code_at = words.next().map_or(2, |n| n.parse().expect("a number"));
-    let zeros = words.next().map_or(0.93, |n| n.parse().expect("a number"));
+    let dims: Option<Vec<usize>> = dims.split(',').map(|n| n.parse().ok()).collect();
+    let code_at = words.next().map_or(Some(2), |n| n.parse().ok());
+    let zeros = words.next().map_or(Some(0.93), |n| n.parse().ok());
+    let (Some(dims), Some(code_at), Some(zeros)) = (dims, code_at, zeros) else {
+        eprintln!("usage: cic-bench [DIMS [CODE_AT [ZEROS [WORDS]]]], or cic-bench --limits");
+        std::process::exit(2);
+    };
     let only: Vec<String> =
         words.next().iter().flat_map(|words| words.split(',')).map(Into::into).collect();
     let trial = Trial::new(&dims, code_at, zeros, N_CELLS).expect("quantised");

@@ -36,7 +36,7 @@ pub enum RunError {
         /// Position of the first that is not above its predecessor.
         position: usize,
     },
-    /// A gene is listed that the presence mask calls missing.
+    /// A gene is listed, or in a dense sample given, that the presence mask calls missing.
     GeneNotPresent {
         /// Position in the sample.
         position: usize,

@@ -1,11 +1,12 @@
 //! `no_std` inference of cell identity codes and cell types.
 //!
-//! The caller owns all memory: model bytes, scratch and outputs. Nothing here allocates, recurses
-//! or panics, and int8 results are the same bits on every processor.
+//! The caller owns all memory: model bytes, scratch and outputs. Nothing here allocates, but for what the
+//! features `threads` and `pages` add; nothing recurses or panics, and int8 results are the same bits on
+//! every processor.
 //!
 //! Bottom-up:
 //!
-//! - [`kernels`]: sums of products over one row of weights.
+//! - [`kernels`]: the only loops over weights and values, an instruction set each.
 //! - [`Sample`] and [`Presence`]: what one cell holds, and which genes its file has.
 //! - [`S8Session`] for int8 models, all integers from counts to probabilities; [`FloatSession`] for
 //!   f16 and f32 models. Each states the scratch that it needs, exactly.

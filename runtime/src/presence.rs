@@ -17,6 +17,14 @@ impl Presence<'_> {
         self.mask.get(gene).copied().unwrap_or(false)
     }
 
+    /// The first gene that the file lacks.
+    pub(crate) fn first_missing(&self) -> Option<usize> {
+        match self.n_present == self.mask.len() {
+            true => None,
+            false => self.mask.iter().position(|&is_present| !is_present),
+        }
+    }
+
     /// Genes of the panel that the file has.
     pub fn n_present(&self) -> usize {
         self.n_present

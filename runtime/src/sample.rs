@@ -88,7 +88,11 @@ impl<'a> Sample<'a> {
             None if len != n_genes => {
                 return Err(RunError::LengthMismatch { needed: n_genes, found: len });
             }
-            None => {}
+            // Whatever stands for a missing gene would count beside its fill value.
+            None => match presence.and_then(|presence| presence.first_missing()) {
+                Some(position) => return Err(RunError::GeneNotPresent { position }),
+                None => {}
+            },
         }
         if !profile.is_sparse() && len != n_present {
             return Err(RunError::GeneNotListed);

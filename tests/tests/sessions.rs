@@ -173,6 +173,12 @@ fn missing_genes_count_as_their_fill_values() {
         session.run(&listed_but_missing, Some(&presence), &mut scratch).unwrap_err(),
         RunError::GeneNotPresent { position: 0 }
     );
+    // A dense sample says something of every gene.
+    let dense = Sample::DenseCounts { counts: &vec![1; shape.n_genes], total: None };
+    assert_eq!(
+        session.run(&dense, Some(&presence), &mut scratch).unwrap_err(),
+        RunError::GeneNotPresent { position: 1 }
+    );
 }
 
 /// A random network as int8, with random cells.

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use cic_data::sanitise_for_terminal;
+use cic_runtime::kernels::Isa;
 
 use crate::failure::Failure;
 
@@ -53,6 +54,21 @@ pub(crate) fn wrap_list<'a>(items: impl IntoIterator<Item = &'a str>, indent: us
         width += len;
     }
     text
+}
+
+/// Says so where `CIC_ISA` asks for kernels that this processor or this build lacks.
+pub fn check_environment() {
+    let Ok(asked) = std::env::var("CIC_ISA") else { return };
+    let used = Isa::best();
+    if asked != used.name() {
+        let available = Isa::ALL.into_iter().filter(|isa| isa.is_available());
+        let available: Vec<_> = available.map(Isa::name).collect();
+        tell(format_args!(
+            "note: CIC_ISA is {asked}, which this processor does not run: {} is used, of {}",
+            used.name(),
+            available.join(", ")
+        ));
+    }
 }
 
 /// Tells the user something. Names in it come from files: nothing in them steers the terminal.

@@ -21,5 +21,6 @@ pub mod train;
 pub mod type_cells;
 mod typing;
 
+pub use console::check_environment;
 pub use dataset::{DataArgs, LabelArgs, SplitArgs};
 pub use failure::{EXIT_CODES, Failure, exit_with};

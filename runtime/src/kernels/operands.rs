@@ -482,7 +482,7 @@ impl<'a> ValueLevels<'a> {
         Self { thresholds: profile.value_thresholds(), factor, line }
     }
 
-    /// With thresholds, at most 127 in ascending order, and the line near them.
+    /// With 127 thresholds in ascending order, and the line near them.
     pub fn with_thresholds(thresholds: &'a [f32], line: Option<Line>) -> Self {
         Self { thresholds, factor: 1.0, line }
     }

@@ -7,9 +7,14 @@ use cic_conformance::{Tally, run, run_float};
 use cic_runtime::kernels::Isa;
 
 fn main() -> ExitCode {
-    let mut numbers = std::env::args().skip(1).map(|word| word.parse::<u64>().ok());
-    let mut number = |default| numbers.next().flatten().unwrap_or(default);
-    let (n_layers, large_every, seed) = (number(10_000), number(100).max(1), number(1));
+    let numbers: Option<Vec<u64>> =
+        std::env::args().skip(1).map(|word| word.parse().ok()).collect();
+    let Some(numbers) = numbers.filter(|numbers| numbers.len() <= 3) else {
+        eprintln!("usage: cic-conformance [LAYERS [LARGE_EVERY [SEED]]]");
+        return ExitCode::from(2);
+    };
+    let number = |at, default| numbers.get(at).copied().unwrap_or(default);
+    let (n_layers, large_every, seed) = (number(0, 10_000), number(1, 100).max(1), number(2, 1));
     let mut has_failed = false;
     for isa in Isa::ALL.into_iter().filter(|&isa| isa != Isa::Scalar) {
         if !isa.is_available() {

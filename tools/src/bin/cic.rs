@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use cic_tools::{EXIT_CODES, check, demo, evaluate, exit_with, inspect, train, type_cells};
+use cic_tools::{
+    EXIT_CODES, check, check_environment, demo, evaluate, exit_with, inspect, train, type_cells,
+};
 use clap::{Parser, Subcommand};
 
 /// Cell identity codes: what each cell is, from its gene expression profile.
@@ -30,7 +32,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    check_environment();
+    let result = match command {
         Command::Train(args) => train::run(&args),
         Command::Type(args) => type_cells::run(&args),
         Command::Eval(args) => evaluate::run(&args),

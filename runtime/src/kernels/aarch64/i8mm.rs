@@ -64,7 +64,7 @@ fn panels_s8(
         && let Some(to) = sums.data().get_mut(sum_at..)
         && let Some(mut to) = SumRows::new_checked(to, sum_stride, 1)
     {
-        dotprod::panels_s8(panels, first, last, bias, &mut to);
+        dotprod::panels_s8(panels, first, &last, bias, &mut to);
     }
 }
 
