@@ -196,7 +196,7 @@ impl Kernels {
         table: &[u8],
         levels: &mut PartMut<'_, u8>,
     ) {
-        if !fit(&sums, &ratios, levels) || table.len() != 256 {
+        if !fit(sums, ratios, levels) || table.len() != 256 {
             return reference::activate_s8(sums, ratios, table, levels);
         }
         // SAFETY: the instruction set is there, and the lengths were checked above.
@@ -211,7 +211,7 @@ impl Kernels {
         ratios: &Ratios<'_>,
         out: &mut PartMut<'_, i16>,
     ) {
-        if !fit(&sums, &ratios, out) {
+        if !fit(sums, ratios, out) {
             return reference::requantize_i16s(sums, ratios, out);
         }
         // SAFETY: the instruction set is there, and the lengths were checked above.
@@ -226,7 +226,7 @@ impl Kernels {
         ratios: &Ratios<'_>,
         out: &mut PartMut<'_, i32>,
     ) {
-        if !fit(&sums, &ratios, out) {
+        if !fit(sums, ratios, out) {
             return reference::requantize_i32s(sums, ratios, out);
         }
         // SAFETY: the instruction set is there, and the lengths were checked above.
@@ -242,7 +242,7 @@ impl Kernels {
         ratios: &Ratios<'_>,
         levels: &mut PartMut<'_, u8>,
     ) {
-        if !fit(&codes, &ratios, levels) || offsets.len() != codes.width() {
+        if !fit(codes, ratios, levels) || offsets.len() != codes.width() {
             return reference::code_levels(codes, offsets, ratios, levels);
         }
         // SAFETY: the instruction set is there, and the lengths were checked above.
