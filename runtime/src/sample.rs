@@ -89,10 +89,11 @@ impl<'a> Sample<'a> {
                 return Err(RunError::LengthMismatch { needed: n_genes, found: len });
             }
             // Whatever stands for a missing gene would count beside its fill value.
-            None => match presence.and_then(|presence| presence.first_missing()) {
-                Some(position) => return Err(RunError::GeneNotPresent { position }),
-                None => {}
-            },
+            None => {
+                if let Some(position) = presence.and_then(|presence| presence.first_missing()) {
+                    return Err(RunError::GeneNotPresent { position });
+                }
+            }
         }
         if !profile.is_sparse() && len != n_present {
             return Err(RunError::GeneNotListed);

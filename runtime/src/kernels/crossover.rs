@@ -5,6 +5,9 @@ use super::{Isa, Kernels, Panels};
 /// Bytes of a layer from which on its weights are not expected to stay in the nearest memory.
 pub(super) const LARGE: usize = 1 << 20;
 
+/// Bytes from which on they are expected to come from no cache.
+const FAR: usize = 16 << 20;
+
 impl Kernels {
     /// From what share of listed inputs on, in percent, panels are quicker, for so many cells at a time.
     /// One cell uses a weight once either way; more share those of panels, which counts the more the
@@ -12,15 +15,17 @@ impl Kernels {
     ///
     /// Measured: `cic-bench` with the default shape, `18000,512,128,30,64,40 3` and `3000,128,30,24 2` at
     /// shares of zeros from 0.3 to 0.97, lines `stored` against lines `packed` of
-    /// a build that always takes panels; ADR 0013 has the table.
+    /// a build that always takes panels; ADR 0013 has the tables. A step lies between what two processors gave.
     pub(crate) fn dense_from_percent(&self, panels: &Panels<'_>, n_rows: usize) -> usize {
         let is_large = panels.weights().len() >= LARGE;
+        let is_far = panels.weights().len() >= FAR;
         let by_rows = match (self.isa(), is_large) {
             (Isa::Amx, false) => [35, 15, 10, 8],
             (Isa::Amx, true) => [25, 15, 9, 6],
             (Isa::AvxVnni | Isa::Avx512Vnni, false) => [35, 35, 35, 35],
-            (Isa::AvxVnni | Isa::Avx512Vnni, true) => [25, 18, 13, 10],
-            (_, false) => [60, 60, 60, 60],
+            (Isa::AvxVnni | Isa::Avx512Vnni, true) if is_far => [25, 18, 13, 10],
+            (Isa::AvxVnni | Isa::Avx512Vnni, true) => [25, 18, 13, 20],
+            (_, false) => [70, 70, 70, 70],
             (_, true) => [30, 20, 18, 16],
         };
         match n_rows {
