@@ -17,8 +17,8 @@ use super::operands::{COLUMN, LevelRows, Panels, SumRows};
 use super::vector::Vector;
 
 /// `sums[m][r] = start + Σ_c levels[m][c] · w[r][first + c]`, the start being `bias[r]` or the sum
-/// itself: `M` cells and `N` registers at a time; `MORE` cells and `ONE` register where no more outputs
-/// are left. `N` is a divisor of 16 · 16 / WIDTH or a multiple of 64 / WIDTH.
+/// itself: `M` cells and `N` registers at a time; `MORE` cells and `ONE` register, or two, where no more
+/// outputs are left. `N` is a divisor of 16 · 16 / WIDTH or a multiple of 64 / WIDTH.
 ///
 /// # Safety
 /// - The processor has the instruction set of `V`.

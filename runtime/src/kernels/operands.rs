@@ -423,14 +423,15 @@ pub struct ValueLevels<'a> {
 
 /// A straight line whose position lies in `k .. k + near` where the value is at threshold `k`. A position
 /// that lies in no such range, rounded down, is the level of its value, because products and sums of
-/// floats never decrease when a factor or term increases.
+/// floats never decrease when a factor or term increases. It does not matter whether the product is rounded
+/// before the sum.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
-    /// Levels per unit of the value.
+    /// Levels per unit of the value; 65,536 times as much is still finite.
     pub slope: f32,
     /// Position of value 0.
     pub intercept: f32,
-    /// A power of two, or four times the largest distance of a threshold; at most [`Line::MOST`].
+    /// A power of two, 2⁻¹⁴ to [`Line::MOST`].
     pub near: f32,
 }
 
@@ -438,9 +439,6 @@ impl Line {
     /// Values that are looked up all the same, as a share of all. Thresholds that need more are not on a
     /// line.
     pub const MOST: f32 = 1.0 / 2048.0;
-
-    /// What rounding of the position alone asks for.
-    const LEAST: f32 = 1.0 / 32_768.0;
 
     /// The line of a profile, where its thresholds lie on one. Scaled kinds do not: theirs grow
     /// exponentially.
@@ -461,9 +459,14 @@ impl Line {
         let middle = 0.5 - offset * slope;
         let exact = Self { slope, intercept: middle, near: 0.0 };
         let largest = distances(exact).fold(0.0, |largest: f32, at| largest.max(at.abs()));
-        let near = (4.0 * largest).max(Self::LEAST);
+        // Twice what rounding the product adds, which is at most as large as this.
+        let rounding = (128.0 + middle.abs()) / 8_388_608.0;
+        let mut near = 1.0 / 16_384.0;
+        while near < 4.0 * (largest + rounding) && near <= Self::MOST {
+            near *= 2.0;
+        }
         let line = Self { slope, intercept: middle + near / 2.0, near };
-        let is_usable = scale > 0.0 && slope.is_finite() && near <= Self::MOST;
+        let is_usable = scale > 0.0 && (65_536.0 * slope).is_finite() && near <= Self::MOST;
         (is_usable && distances(line).all(|at| (0.0..near).contains(&at))).then_some(line)
     }
 

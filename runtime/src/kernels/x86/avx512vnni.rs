@@ -8,7 +8,7 @@ use core::arch::x86_64::*;
 
 use super::super::vector::Vector;
 use super::super::{LevelRows, Listed, Panels, SumRows, Table, dense, sparse};
-use super::requantize512;
+use super::{requantize512, softmax512, values512};
 
 pub(crate) static TABLE: Table = Table {
     sparse_s8,
@@ -18,11 +18,11 @@ pub(crate) static TABLE: Table = Table {
     requantize_i16s: requantize512::requantize_i16s,
     requantize_i32s: requantize512::requantize_i32s,
     code_levels: requantize512::code_levels,
-    read_values: requantize512::read_values,
-    softmax_q16: requantize512::softmax_q16,
-    are_increasing: requantize512::are_increasing,
-    measure_counts: requantize512::measure_counts,
-    measure_values: requantize512::measure_values,
+    read_values: values512::read_values,
+    softmax_q16: softmax512::softmax_q16,
+    are_increasing: values512::are_increasing,
+    measure_counts: values512::measure_counts,
+    measure_values: values512::measure_values,
 };
 
 /// With the byte permutations of VBMI.

@@ -17,7 +17,9 @@ mod avx512vnni;
 mod avxvnni;
 mod requantize256;
 mod requantize512;
+mod softmax512;
 mod sse41;
+mod values512;
 
 use super::{Isa, Table};
 
