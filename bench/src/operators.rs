@@ -161,7 +161,7 @@ impl Operands {
         let mut levels = Array::zeros(self.in_dim);
         vec![
             other("read_values", move || {
-                black_box(kernels.read_values(&rule, &self.values, black_box(&mut levels)));
+                black_box(kernels.read_values(&rule, &self.values, &[], black_box(&mut levels)));
             }),
             other("measure_values", move || {
                 black_box(kernels.measure_values(black_box(&self.values)));

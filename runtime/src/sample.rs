@@ -1,5 +1,7 @@
 //! One cell as it is given to a session.
 
+use core::ops::Range;
+
 use cic_model::ValueKind;
 use cic_model::profile::{Library, Profile, library_size};
 use cic_model::quant::ONE_Q30;
@@ -57,6 +59,12 @@ impl<'a> Sample<'a> {
             Self::Counts { genes, .. } | Self::Values { genes, .. } => genes,
             Self::DenseCounts { .. } | Self::DenseValues { .. } => &[],
         }
+    }
+
+    /// Values of some genes where those of all are given.
+    pub(crate) fn dense_values(&self, genes: &Range<usize>) -> &'a [f32] {
+        let Self::DenseValues { values, .. } = *self else { return &[] };
+        values.get(genes.clone()).unwrap_or(&[])
     }
 
     /// Entries that are given, zeros among them.

@@ -90,7 +90,7 @@ pub(crate) struct Table {
     requantize_i16s: unsafe fn(&Part<'_, i32>, &Ratios<'_>, &mut PartMut<'_, i16>),
     requantize_i32s: unsafe fn(&Part<'_, i32>, &Ratios<'_>, &mut PartMut<'_, i32>),
     code_levels: unsafe fn(&Part<'_, i16>, &[i32], &Ratios<'_>, &mut PartMut<'_, u8>),
-    read_values: unsafe fn(&ValueLevels<'_>, &[f32], &mut [u8]) -> Extent,
+    read_values: unsafe fn(&ValueLevels<'_>, &[f32], &[f32], &mut [u8]) -> Extent,
     softmax_q16: unsafe fn(&[i32], u32, &mut [u32]) -> u32,
     are_increasing: unsafe fn(&[u32]) -> bool,
     measure_counts: unsafe fn(&[u32]) -> Depth,
@@ -251,12 +251,18 @@ impl Kernels {
 
     /// See [`reference::read_values`]. The shorter of values and levels counts.
     #[inline]
-    pub fn read_values(&self, rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
+    pub fn read_values(
+        &self,
+        rule: &ValueLevels<'_>,
+        values: &[f32],
+        next: &[f32],
+        levels: &mut [u8],
+    ) -> Extent {
         if values.len() != levels.len() || rule.line().is_none() {
-            return reference::read_values(rule, values, levels);
+            return reference::read_values(rule, values, next, levels);
         }
         // SAFETY: the instruction set is there, and the lengths were checked above.
-        unsafe { (self.table.read_values)(rule, values, levels) }
+        unsafe { (self.table.read_values)(rule, values, next, levels) }
     }
 
     /// See [`cic_model::quant::softmax_q16`]. The shorter of logits and probabilities counts.

@@ -134,9 +134,15 @@ pub fn code_levels_row(codes: &[i16], offsets: &[i32], ratios: &Ratios<'_>, leve
     }
 }
 
-/// `levels[i] = #{k : values[i] · factor ≥ t_k}`, and [`measure_values`].
+/// `levels[i] = #{k : values[i] · factor ≥ t_k}`, and [`measure_values`]. `next` are those that are read after
+/// these, for who can ask for them; nothing depends on them.
 #[inline(never)]
-pub fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
+pub fn read_values(
+    rule: &ValueLevels<'_>,
+    values: &[f32],
+    _next: &[f32],
+    levels: &mut [u8],
+) -> Extent {
     for (&value, level) in values.iter().zip(levels) {
         *level = rule.level(value);
     }

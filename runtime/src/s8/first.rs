@@ -188,7 +188,8 @@ impl<'m> S8Session<'m> {
                 continue;
             };
             let cut = inputs::cut(sample, part.clone(), verdict::n_cut(verdict));
-            let extent = inputs::lay_out(&self.kernels, &cut, part.start, &mut rule, inputs);
+            let next = samples.get(n + 1).map_or(&[][..], |next| next.dense_values(&part));
+            let extent = inputs::lay_out(&self.kernels, &cut, part.start, &mut rule, next, inputs);
             if self.reads_once {
                 verdict::add_extent(verdict, extent);
             }

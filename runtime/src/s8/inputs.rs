@@ -41,7 +41,7 @@ impl<'a> ValueRule<'a> {
         levels: &mut [u8],
     ) -> Extent {
         if self.offsets.is_empty() {
-            return kernels.read_values(&self.levels, values, levels);
+            return kernels.read_values(&self.levels, values, &[], levels);
         }
         let mut compared = [0.0; BLOCK];
         for ((compared, &gene), &value) in compared.iter_mut().zip(genes).zip(values) {
@@ -50,14 +50,22 @@ impl<'a> ValueRule<'a> {
                 *compared = GeneScale { offset, gain }.apply(value);
             }
         }
-        kernels.read_values(&self.levels, compared.get(..values.len()).unwrap_or(&[]), levels);
+        let compared = compared.get(..values.len()).unwrap_or(&[]);
+        kernels.read_values(&self.levels, compared, &[], levels);
         kernels.measure_values(values)
     }
 
     /// Levels of the values of consecutive genes from `first` on.
-    fn range(&self, kernels: &Kernels, first: usize, values: &[f32], levels: &mut [u8]) -> Extent {
+    fn range(
+        &self,
+        kernels: &Kernels,
+        first: usize,
+        values: &[f32],
+        next: &[f32],
+        levels: &mut [u8],
+    ) -> Extent {
         if self.offsets.is_empty() {
-            return kernels.read_values(&self.levels, values, levels);
+            return kernels.read_values(&self.levels, values, next, levels);
         }
         let scales = |part: &'a [f32]| part.get(first..).unwrap_or(&[]);
         let mut scales = scales(self.offsets).iter().zip(scales(self.gains));
@@ -69,7 +77,7 @@ impl<'a> ValueRule<'a> {
                 *compared = GeneScale { offset, gain }.apply(*value);
             }
             let compared = compared.get(..values.len()).unwrap_or(&[]);
-            kernels.read_values(&self.levels, compared, levels);
+            kernels.read_values(&self.levels, compared, &[], levels);
         }
         kernels.measure_values(values)
     }
@@ -209,7 +217,7 @@ pub(super) fn add_products(
             for (n, values) in values.chunks(BLOCK).enumerate() {
                 let levels = levels.get_mut(..values.len()).unwrap_or(&mut []);
                 let first = first + n * BLOCK;
-                extent = extent.and(rule.range(kernels, first, values, levels));
+                extent = extent.and(rule.range(kernels, first, values, &[], levels));
                 add_range(kernels, first, levels, sums);
             }
         }
@@ -219,13 +227,14 @@ pub(super) fn add_products(
 }
 
 /// Lays the levels of a sample, cut from gene `first` on, out, and zeros after them. Tells the extent of
-/// values.
+/// values. `next` are the values that are read after these.
 #[inline(never)]
 pub(super) fn lay_out(
     kernels: &Kernels,
     cut: &Sample<'_>,
     first: usize,
     rule: &mut Rule<'_>,
+    next: &[f32],
     inputs: &mut [u8],
 ) -> Extent {
     match (cut, rule) {
@@ -238,7 +247,7 @@ pub(super) fn lay_out(
         (Sample::DenseValues { values, .. }, Rule::Values(rule)) => {
             let (inputs, padding) = inputs.split_at_mut_checked(values.len()).unwrap_or_default();
             padding.fill(0);
-            rule.range(kernels, first, values, inputs)
+            rule.range(kernels, first, values, next, inputs)
         }
         (Sample::Counts { genes, counts, .. }, Rule::Counts(rule)) => {
             inputs.fill(0);

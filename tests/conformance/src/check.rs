@@ -159,8 +159,8 @@ fn values(kernels: &Kernels, against: &Against<'_>) -> Result<(), Mismatch> {
     let rule = ValueLevels::with_thresholds(&thresholds, line);
     let (mut found, mut expected) = (vec![0; values.len()], vec![0; values.len()]);
     let extents = [
-        kernels.read_values(&rule, values, &mut found),
-        reference::read_values(&rule, values, &mut expected),
+        kernels.read_values(&rule, values, values, &mut found),
+        reference::read_values(&rule, values, values, &mut expected),
     ];
     against.reference("read_values", &found, &expected)?;
     against.reference("read_values", &extents[..1], &extents[1..])?;

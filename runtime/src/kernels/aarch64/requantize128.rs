@@ -135,9 +135,14 @@ fn requantize_four(sums: int32x4_t, multipliers: int32x4_t, shifts: int32x4_t) -
 /// See [`reference::read_values`] and [`super::super::Line`]: the position on the line, rounded down, where
 /// that tells the level; the thresholds themselves elsewhere.
 #[target_feature(enable = "neon")]
-pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
+pub(super) fn read_values(
+    rule: &ValueLevels<'_>,
+    values: &[f32],
+    next: &[f32],
+    levels: &mut [u8],
+) -> Extent {
     let Some(line) = rule.line() else {
-        return reference::read_values(rule, values, levels);
+        return reference::read_values(rule, values, next, levels);
     };
     let (fours, rest) = values.as_chunks::<4>();
     for (values, levels) in fours.iter().zip(levels.as_chunks_mut::<4>().0) {
@@ -164,6 +169,6 @@ pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [
         }
     }
     let done = 4 * fours.len();
-    reference::read_values(rule, rest, &mut levels[done..]);
+    reference::read_values(rule, rest, next, &mut levels[done..]);
     reference::measure_values(values)
 }

@@ -82,8 +82,13 @@ pub(super) fn requantize_i32s(
 }
 
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
-    requantize256::read_values(rule, values, levels)
+pub(super) fn read_values(
+    rule: &ValueLevels<'_>,
+    values: &[f32],
+    next: &[f32],
+    levels: &mut [u8],
+) -> Extent {
+    requantize256::read_values(rule, values, next, levels)
 }
 
 #[target_feature(enable = "avx2,fma")]

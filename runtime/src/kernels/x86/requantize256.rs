@@ -153,9 +153,14 @@ fn clamp(values: __m256i, least: i64, most: i64) -> __m256i {
 /// See [`reference::read_values`] and [`super::super::Line`]: the position on the line, rounded down, where
 /// that tells the level; the thresholds themselves elsewhere.
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
+pub(super) fn read_values(
+    rule: &ValueLevels<'_>,
+    values: &[f32],
+    next: &[f32],
+    levels: &mut [u8],
+) -> Extent {
     let Some(line) = rule.line() else {
-        return reference::read_values(rule, values, levels);
+        return reference::read_values(rule, values, next, levels);
     };
     let (slope, intercept) = (_mm256_set1_ps(line.slope), _mm256_set1_ps(line.intercept));
     let near = _mm256_set1_ps(line.near);
@@ -182,6 +187,6 @@ pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [
         }
     }
     let done = 8 * eights.len();
-    reference::read_values(rule, rest, &mut levels[done..]);
+    reference::read_values(rule, rest, next, &mut levels[done..]);
     reference::measure_values(values)
 }

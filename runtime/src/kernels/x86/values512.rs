@@ -7,27 +7,31 @@ use crate::outcome::Depth;
 use super::super::{Extent, Line, ValueLevels, reference};
 use super::requantize512::of_64;
 
-/// How many values ahead memory is asked for.
-const AHEAD: usize = 1024;
-
 /// See [`reference::read_values`] and [`super::super::Line`]: the position on the line, rounded down, where
 /// that tells the level; the thresholds themselves elsewhere.
 ///
 /// What lies outside the levels is put half-way into the first or the last one.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn read_values(rule: &ValueLevels<'_>, values: &[f32], levels: &mut [u8]) -> Extent {
+pub(super) fn read_values(
+    rule: &ValueLevels<'_>,
+    values: &[f32],
+    next: &[f32],
+    levels: &mut [u8],
+) -> Extent {
     let Some(line) = rule.line() else {
-        return reference::read_values(rule, values, levels);
+        return reference::read_values(rule, values, next, levels);
     };
     let line = ScaledLine::of(line);
     let mut measured = Measured::new();
     let (whole, rest) = values.as_chunks::<64>();
+    // Those that come next are elsewhere, where no processor expects them.
+    let mut ahead = if next.len() < values.len() { values.as_ptr() } else { next.as_ptr() };
     for (values, levels) in whole.iter().zip(levels.as_chunks_mut::<64>().0) {
         let at = values.as_ptr();
-        // Rows of a batch often follow one another; no processor looks beyond the end of a page.
         for line in 0..4 {
-            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + 16 * line).cast());
+            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(16 * line).cast());
         }
+        ahead = ahead.wrapping_add(64);
         // SAFETY: 64 floats.
         let [a, b, c, d] = unsafe {
             [
