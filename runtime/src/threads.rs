@@ -1,7 +1,7 @@
 //! Many cells on several threads.
 //!
-//! Cells are handed out in tiles, to whichever thread is free, the caller's among them: a thread whose core is
-//! busy with other work, or that wakes late, holds up one tile at most. What a cell's result is does not
+//! Cells are handed out in tiles, shorter ones towards the end, to whichever thread is free, the caller's among
+//! them: a thread whose core is busy with other work, or that wakes late, holds up one tile at most. What a cell's result is does not
 //! depend on who computed it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,7 +15,8 @@ use crate::presence::Presence;
 use crate::s8::{S8Session, TileError};
 use crate::sample::Sample;
 
-/// Threads with scratch of their own.
+/// Threads with scratch of their own. After a batch they stay awake for up to 0.2 ms, so that the next one finds
+/// them at once; a batch that finds them busy with other work is begun without them.
 #[derive(Debug)]
 pub struct Workers {
     /// Those besides the caller's.
@@ -96,6 +97,9 @@ impl Workers {
         if width == 0 || out.len() != needed {
             let error = RunError::LengthMismatch { needed, found: out.len() };
             return Err(TileError { sample: 0, error });
+        }
+        if samples.is_empty() {
+            return Ok(());
         }
         let left = Mutex::new(Left { first: 0, samples, out });
         let fault: Mutex<Option<TileError>> = Mutex::new(None);
