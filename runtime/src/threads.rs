@@ -42,8 +42,10 @@ const LINGER: u64 = 200_000;
 const LATE: u64 = 1_000_000;
 const MOST_DOUBLINGS: usize = 7;
 
-/// Nanoseconds that the caller works alone while others are late.
+/// Nanoseconds that the caller works alone while others are late, the first time and at most: a tile of another
+/// may last as long as one's turn on a processor.
 const ALONE: u64 = 300_000;
+const MOST_ALONE: u64 = 2_400_000;
 
 impl Workers {
     /// `n_threads` threads (as many as there are processors for 0), the caller's being one of them, for
@@ -137,7 +139,9 @@ impl Workers {
         let start = self.now();
         if start < self.late_until.load(Ordering::Relaxed) {
             // Others would be waited for longer than a small batch takes.
-            while self.now() - start < ALONE {
+            let times = self.times_late.load(Ordering::Relaxed).min(MOST_DOUBLINGS);
+            let alone = (ALONE << times).min(MOST_ALONE);
+            while self.now() - start < alone {
                 if !tile(&mut lock(&self.scratch[0])) {
                     return;
                 }
