@@ -43,6 +43,8 @@ pub struct Operands {
     /// `[256]`
     pub(crate) table: Array<u8>,
     pub(crate) thresholds: [f32; N_THRESHOLDS],
+    /// For counts per 10,000, without fraction bits.
+    pub(crate) count_thresholds: [u32; N_THRESHOLDS],
 }
 
 /// Inputs that a sparse cell lists.
@@ -96,6 +98,9 @@ impl Operands {
             levels,
             values: Array::with(in_dim, || LARGEST_VALUE * random.uniform()),
             counts,
+            count_thresholds: std::array::from_fn(|k| {
+                (((k as f64 + 0.5) * 0.06).exp_m1().ceil() as u32).max(1)
+            }),
             sums,
             codes,
             multipliers,

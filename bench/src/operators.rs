@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 
+use cic_model::profile::CountLevels;
 use cic_runtime::kernels::float::{Columns, FloatSumRows, InputRows};
 use cic_runtime::kernels::{
     Kernels, LevelRows, Line, Listed, Panels, Part, PartMut, Ratios, SumRows, ValueLevels,
@@ -159,9 +160,14 @@ impl Operands {
         let line = Line::through(&self.thresholds, VALUE_SCALE, 0.0);
         let rule = ValueLevels::with_thresholds(&self.thresholds, line);
         let mut levels = Array::zeros(self.in_dim);
+        let mut count_levels = Array::zeros(self.in_dim);
         vec![
             other("read_values", move || {
                 black_box(kernels.read_values(&rule, &self.values, &[], black_box(&mut levels)));
+            }),
+            other("read_counts", move || {
+                let mut rule = CountLevels::with_thresholds(&self.count_thresholds, 10_000, 2_000);
+                kernels.read_counts(&mut rule, black_box(&self.counts), &mut count_levels);
             }),
             other("measure_values", move || {
                 black_box(kernels.measure_values(black_box(&self.values)));

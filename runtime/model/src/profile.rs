@@ -344,6 +344,26 @@ impl<'a> CountLevels<'a> {
         }
     }
 
+    /// Levels of the counts from 0 to 15. They are searched side by side: one search after another would wait
+    /// for every comparison.
+    pub fn first_levels(&mut self) -> [u8; 16] {
+        if self.seen.contains(&0) {
+            let mut found = [0_usize; 16];
+            for step in [64, 32, 16, 8, 4, 2, 1] {
+                for (count, found) in (0_u64..).zip(&mut found) {
+                    let threshold = self.thresholds.get(*found + step - 1);
+                    let is_reached = threshold.is_some_and(|&threshold| {
+                        u64::from(threshold) * self.library <= count * self.scaled_target
+                    });
+                    *found += if is_reached { step } else { 0 };
+                }
+            }
+            // At most 127.
+            self.seen = found.map(|level| level as u8 + 1);
+        }
+        self.seen.map(|seen| seen - 1)
+    }
+
     fn find(&self, count: u32) -> u8 {
         let scaled = u64::from(count).wrapping_mul(self.scaled_target);
         // At most 127 thresholds.
@@ -440,6 +460,12 @@ mod tests {
         let mut differing = 0;
         for library in [1_u32, 7, 523, 2_000, 4_813, 65_536, 1_000_003, u32::MAX] {
             levels.library = u64::from(library);
+            levels.seen = [0; 16];
+            let mut first = levels.clone();
+            // One of them asked for before.
+            first.level(3);
+            let one_by_one = (0..16).map(|count| levels.level(count));
+            assert!(one_by_one.eq(first.first_levels()), "library {library}");
             levels.seen = [0; 16];
             for count in (0..2_000).chain([65_535, 1 << 20, u32::MAX]) {
                 let x = (f64::from(count) * 1e4 / f64::from(library)).ln_1p() / scale;

@@ -15,6 +15,7 @@
 //! | `requantize_i16s`, `_i32s` | codes and logits of sums | |
 //! | `code_levels` | the 7-bit code | |
 //! | `read_values` | levels of values, and their extent | |
+//! | `read_counts` | levels of counts | |
 //! | `softmax_q16` | probabilities of logits | |
 //! | `are_increasing`, `measure_counts`, `measure_values` | order, depth and range of a sample | |
 //!
@@ -58,6 +59,7 @@ pub use operands::{
     stored_len, sum_stride,
 };
 
+use cic_model::profile::CountLevels;
 use cic_model::quant::softmax_q16;
 
 use crate::outcome::Depth;
@@ -91,6 +93,7 @@ pub(crate) struct Table {
     requantize_i32s: unsafe fn(&Part<'_, i32>, &Ratios<'_>, &mut PartMut<'_, i32>),
     code_levels: unsafe fn(&Part<'_, i16>, &[i32], &Ratios<'_>, &mut PartMut<'_, u8>),
     read_values: unsafe fn(&ValueLevels<'_>, &[f32], &[f32], &mut [u8]) -> Extent,
+    read_counts: unsafe fn(&mut CountLevels<'_>, &[u32], &mut [u8]),
     softmax_q16: unsafe fn(&[i32], u32, &mut [u32]) -> u32,
     are_increasing: unsafe fn(&[u32]) -> bool,
     measure_counts: unsafe fn(&[u32]) -> Depth,
@@ -265,6 +268,16 @@ impl Kernels {
         unsafe { (self.table.read_values)(rule, values, next, levels) }
     }
 
+    /// See [`reference::read_counts`]. The shorter of counts and levels counts.
+    #[inline]
+    pub fn read_counts(&self, rule: &mut CountLevels<'_>, counts: &[u32], levels: &mut [u8]) {
+        if counts.len() != levels.len() {
+            return reference::read_counts(rule, counts, levels);
+        }
+        // SAFETY: the instruction set is there, and the lengths were checked above.
+        unsafe { (self.table.read_counts)(rule, counts, levels) }
+    }
+
     /// See [`cic_model::quant::softmax_q16`]. The shorter of logits and probabilities counts.
     #[inline]
     pub fn softmax_q16(
@@ -322,6 +335,7 @@ static SCALAR: Table = Table {
     requantize_i32s: reference::requantize_i32s,
     code_levels: reference::code_levels,
     read_values: reference::read_values,
+    read_counts: reference::read_counts,
     softmax_q16,
     are_increasing: reference::are_increasing,
     measure_counts: reference::measure_counts,

@@ -5,6 +5,7 @@
 //! Int8 sums wrap: a verified model cannot overflow, and one that was not verified must not trap.
 
 use cic_model::layer::Layout;
+use cic_model::profile::CountLevels;
 use cic_model::quant::{code_level, requantize_i16, requantize_i32, table_index};
 
 use crate::outcome::Depth;
@@ -147,6 +148,14 @@ pub fn read_values(
         *level = rule.level(value);
     }
     measure_values(values)
+}
+
+/// `levels[i] = rule.level(counts[i])`
+#[inline(never)]
+pub fn read_counts(rule: &mut CountLevels<'_>, counts: &[u32], levels: &mut [u8]) {
+    for (&count, level) in counts.iter().zip(levels) {
+        *level = if count == 0 { 0 } else { rule.level(count) };
+    }
 }
 
 /// Sum of the counts, and how many are above zero.

@@ -195,7 +195,7 @@ pub(super) fn add_products(
         (Sample::Counts { genes, counts, .. }, Rule::Counts(rule)) => {
             for (n, (block, counts)) in genes.chunks(BLOCK).zip(counts.chunks(BLOCK)).enumerate() {
                 let levels = levels.get_mut(..block.len()).unwrap_or(&mut []);
-                count_levels(rule, counts, levels);
+                kernels.read_counts(rule, counts, levels);
                 add_block(kernels, block, levels, after(genes, n, sums.next), sums);
             }
         }
@@ -209,7 +209,7 @@ pub(super) fn add_products(
         (Sample::DenseCounts { counts, .. }, Rule::Counts(rule)) => {
             for (n, counts) in counts.chunks(BLOCK).enumerate() {
                 let levels = levels.get_mut(..counts.len()).unwrap_or(&mut []);
-                count_levels(rule, counts, levels);
+                kernels.read_counts(rule, counts, levels);
                 add_range(kernels, first + n * BLOCK, levels, sums);
             }
         }
@@ -240,7 +240,7 @@ pub(super) fn lay_out(
     match (cut, rule) {
         (Sample::DenseCounts { counts, .. }, Rule::Counts(rule)) => {
             let (inputs, padding) = inputs.split_at_mut_checked(counts.len()).unwrap_or_default();
-            count_levels(rule, counts, inputs);
+            kernels.read_counts(rule, counts, inputs);
             padding.fill(0);
             Extent::default()
         }
@@ -284,12 +284,6 @@ fn after<'a>(genes: &'a [u32], n: usize, next: &'a [u32]) -> &'a [u32] {
         _ => next,
     };
     rest.get(..BLOCK).unwrap_or(rest)
-}
-
-fn count_levels(rule: &mut CountLevels<'_>, counts: &[u32], levels: &mut [u8]) {
-    for (&count, level) in counts.iter().zip(levels) {
-        *level = if count == 0 { 0 } else { rule.level(count) };
-    }
 }
 
 /// Adds the products of consecutive inputs from `first` on.

@@ -2,6 +2,7 @@
 
 use core::fmt::Debug;
 
+use cic_model::profile::{CountLevels, fit_count_thresholds};
 use cic_model::quant::softmax_q16;
 use cic_runtime::kernels::{
     Isa, Kernels, LevelRows, Line, Listed, Panels, Part, PartMut, Ratios, SumRows, ValueLevels,
@@ -61,7 +62,8 @@ pub fn check(isa: Isa, layer: &Layer) -> Result<(), Mismatch> {
         panels(&kernels, &against, first, width)?;
     }
     epilogues(&kernels, &against)?;
-    values(&kernels, &against)
+    values(&kernels, &against)?;
+    counts(&kernels, &against)
 }
 
 fn panels(
@@ -166,6 +168,26 @@ fn values(kernels: &Kernels, against: &Against<'_>) -> Result<(), Mismatch> {
     against.reference("read_values", &extents[..1], &extents[1..])?;
     let extents = [kernels.measure_values(values), reference::measure_values(values)];
     against.reference("measure_values", &extents[..1], &extents[1..])
+}
+
+/// Counts of all sizes, small ones more often, made of the bits of the values.
+fn counts(kernels: &Kernels, against: &Against<'_>) -> Result<(), Mismatch> {
+    let values = against.layer.values.get();
+    let count = |value: &f32| match value.to_bits() {
+        bits if bits & 7 == 0 => bits >> (bits >> 3 & 31),
+        bits => (bits >> 3) & (31 >> (bits & 3)),
+    };
+    let counts: Vec<u32> = values.iter().map(count).collect();
+    let scale = f64::from(against.layer.scale).clamp(0.01, 0.2);
+    let Some((shift, thresholds)) = fit_count_thresholds(10_000, scale) else { return Ok(()) };
+    for library in [1, 700, 20_000, counts.iter().fold(1, |all: u32, &n| all.saturating_add(n))] {
+        let rule = CountLevels::with_thresholds(&thresholds, 10_000 << shift, library);
+        let (mut found, mut expected) = (vec![0; counts.len()], vec![0; counts.len()]);
+        kernels.read_counts(&mut rule.clone(), &counts, &mut found);
+        reference::read_counts(&mut rule.clone(), &counts, &mut expected);
+        against.reference("read_counts", &found, &expected)?;
+    }
+    Ok(())
 }
 
 struct Against<'a> {

@@ -23,6 +23,7 @@ pub(crate) static TABLE: Table = Table {
     requantize_i32s: requantize128::requantize_i32s,
     code_levels: reference::code_levels,
     read_values: requantize128::read_values,
+    read_counts: reference::read_counts,
     softmax_q16,
     are_increasing: reference::are_increasing,
     measure_counts: reference::measure_counts,

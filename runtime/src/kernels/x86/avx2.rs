@@ -3,6 +3,7 @@
 
 use core::arch::x86_64::*;
 
+use cic_model::profile::CountLevels;
 use cic_model::quant::softmax_q16;
 
 use crate::outcome::Depth;
@@ -23,6 +24,7 @@ pub(crate) static TABLE: Table = Table {
     requantize_i32s,
     code_levels: reference::code_levels,
     read_values,
+    read_counts,
     softmax_q16,
     are_increasing,
     measure_counts,
@@ -89,6 +91,11 @@ pub(super) fn read_values(
     levels: &mut [u8],
 ) -> Extent {
     requantize256::read_values(rule, values, next, levels)
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn read_counts(rule: &mut CountLevels<'_>, counts: &[u32], levels: &mut [u8]) {
+    requantize256::read_counts(rule, counts, levels);
 }
 
 #[target_feature(enable = "avx2,fma")]

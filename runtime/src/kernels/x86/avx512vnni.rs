@@ -19,6 +19,7 @@ pub(crate) static TABLE: Table = Table {
     requantize_i32s: requantize512::requantize_i32s,
     code_levels: requantize512::code_levels,
     read_values: values512::read_values,
+    read_counts: values512::read_counts,
     softmax_q16: softmax512::softmax_q16,
     are_increasing: values512::are_increasing,
     measure_counts: values512::measure_counts,

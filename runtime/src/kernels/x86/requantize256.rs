@@ -5,6 +5,8 @@
 
 use core::arch::x86_64::*;
 
+use cic_model::profile::CountLevels;
+
 use super::super::{Extent, Part, PartMut, Ratios, ValueLevels, reference};
 
 /// See [`reference::activate_s8`].
@@ -148,6 +150,41 @@ fn clamp(values: __m256i, least: i64, most: i64) -> __m256i {
     let (least, most) = (_mm256_set1_epi64x(least), _mm256_set1_epi64x(most));
     let values = _mm256_blendv_epi8(values, most, _mm256_cmpgt_epi64(values, most));
     _mm256_blendv_epi8(values, least, _mm256_cmpgt_epi64(least, values))
+}
+
+/// See [`reference::read_counts`]: counts below 16 are looked up in a register, 16 at a time.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn read_counts(rule: &mut CountLevels<'_>, counts: &[u32], levels: &mut [u8]) {
+    let first = rule.first_levels();
+    // SAFETY: 16 bytes.
+    let first = unsafe { _mm_loadu_si128(first.as_ptr().cast()) };
+    let (sixteens, rest) = counts.as_chunks::<16>();
+    for (counts, levels) in sixteens.iter().zip(levels.as_chunks_mut::<16>().0) {
+        // SAFETY: two times eight words.
+        let (low, high) = unsafe {
+            (
+                _mm256_loadu_si256(counts.as_ptr().cast()),
+                _mm256_loadu_si256(counts.as_ptr().add(8).cast()),
+            )
+        };
+        // Limited to 16, so that they may be narrowed, whose quarters come in turn.
+        let most = _mm256_set1_epi32(16);
+        let words = _mm256_packus_epi32(_mm256_min_epu32(low, most), _mm256_min_epu32(high, most));
+        let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+        let bytes =
+            _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+        // SAFETY: 16 bytes.
+        unsafe {
+            _mm_storeu_si128(levels.as_mut_ptr().cast(), _mm_shuffle_epi8(first, bytes));
+        }
+        let mut large = _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(16))) as u32;
+        while large != 0 {
+            let lane = large.trailing_zeros() as usize;
+            levels[lane] = rule.level(counts[lane]);
+            large &= large - 1;
+        }
+    }
+    reference::read_counts(rule, rest, &mut levels[16 * sixteens.len()..]);
 }
 
 /// See [`reference::read_values`] and [`super::super::Line`]: the position on the line, rounded down, where

@@ -19,6 +19,7 @@ pub(crate) static TABLE: Table = Table {
     requantize_i32s: reference::requantize_i32s,
     code_levels: reference::code_levels,
     read_values: reference::read_values,
+    read_counts: reference::read_counts,
     softmax_q16,
     are_increasing,
     measure_counts,

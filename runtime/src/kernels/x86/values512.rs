@@ -2,6 +2,8 @@
 
 use core::arch::x86_64::*;
 
+use cic_model::profile::CountLevels;
+
 use crate::outcome::Depth;
 
 use super::super::{Extent, Line, ValueLevels, reference};
@@ -141,6 +143,28 @@ fn look_closer(rule: &ValueLevels<'_>, values: &[f32], mut near: u64, levels: &m
         let lane = near.trailing_zeros() as usize;
         levels[lane] = rule.level(values[lane]);
         near &= near - 1;
+    }
+}
+
+/// See [`reference::read_counts`]: counts below 16 are looked up in a register, 16 at a time.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn read_counts(rule: &mut CountLevels<'_>, counts: &[u32], levels: &mut [u8]) {
+    let first = rule.first_levels();
+    // SAFETY: 16 bytes.
+    let first = unsafe { _mm_loadu_si128(first.as_ptr().cast()) };
+    for (counts, levels) in counts.chunks(16).zip(levels.chunks_mut(16)) {
+        let mask = u16::MAX >> (16 - counts.len());
+        // SAFETY: the mask leaves out what is past the end.
+        let loaded = unsafe { _mm512_maskz_loadu_epi32(mask, counts.as_ptr().cast()) };
+        let found = _mm_shuffle_epi8(first, _mm512_cvtusepi32_epi8(loaded));
+        // SAFETY: as above.
+        unsafe { _mm_mask_storeu_epi8(levels.as_mut_ptr().cast(), mask, found) };
+        let mut large = _mm512_cmpgt_epu32_mask(loaded, _mm512_set1_epi32(15));
+        while large != 0 {
+            let lane = large.trailing_zeros() as usize;
+            levels[lane] = rule.level(counts[lane]);
+            large &= large - 1;
+        }
     }
 }
 
