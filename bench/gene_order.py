@@ -30,7 +30,7 @@ def parse_args():
     parser.add_argument("--batches", default="1,16,256")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--library", default=ROOT / "target/release/libcic_bench.so")
+    parser.add_argument("--library", default=peers.BUILT / "libcic_bench.so")
     return parser.parse_args()
 
 

@@ -18,6 +18,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILT = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 REFERENCES = [((1024, 256, 30, 64, 16), 2), ((18000, 512, 128, 30, 64, 40), 3)]
 CALIBRATION, TEST = 0, 1
 PEERS = "ort,openvino int8,litert,scipy,pytorch"
@@ -40,13 +41,16 @@ def parse_args():
                         help="cpu: time of this process only, for a busy machine and one thread")
     parser.add_argument("--peers", default=PEERS, help="parts of names, such as 'openvino bf16'")
     parser.add_argument("--library", type=pathlib.Path,
-                        default=ROOT / "target/release/libcic_bench.so")
-    parser.add_argument("--limits", default=ROOT / "target/release/cic-bench",
+                        default=BUILT / "libcic_bench.so")
+    parser.add_argument("--limits", default=BUILT / "cic-bench",
                         help="the program, or a .json file with what it printed")
     parser.add_argument("--json", type=pathlib.Path, help="write all figures here")
     options = parser.parse_args()
     options.peers = [word.strip() for word in options.peers.split(",")]
     options.batches = [int(word) for word in options.batches.split(",")]
+    for needed in (options.library, options.limits):
+        if not pathlib.Path(needed).exists():
+            parser.error(f"{needed} is not there: cargo build --release -p cic-bench")
     options.kinds = [None if word == "dense" else float(word)
                      for word in options.zeros.split(",")]
     return options

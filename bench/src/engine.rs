@@ -107,11 +107,11 @@ impl Engine {
         if threads <= 1 {
             return run_rows(&self.session, rows, &mut self.scratch, outputs);
         }
-        let workers = match self.workers.take().filter(|workers| workers.len() == threads) {
+        let mut workers = match self.workers.take().filter(|workers| workers.len() == threads) {
             Some(workers) => workers,
             None => Workers::new(threads, &self.session).map_err(|_| BatchError::Threads)?,
         };
-        let result = run_on_threads(&self.session, rows, &workers, outputs);
+        let result = run_on_threads(&self.session, rows, &mut workers, outputs);
         self.workers = Some(workers);
         result
     }
@@ -175,7 +175,7 @@ pub fn run_rows(
 fn run_on_threads(
     session: &S8Session<'_>,
     rows: Rows<'_>,
-    workers: &Workers,
+    workers: &mut Workers,
     outputs: &mut Outputs<'_>,
 ) -> Result<(), BatchError> {
     let n_genes = session.model().n_genes();

@@ -4,7 +4,7 @@
 //! them: a thread whose core is busy with other work, or that wakes late, holds up one tile at most. What a cell's result is does not
 //! depend on who computed it.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
@@ -20,18 +20,25 @@ use crate::sample::Sample;
 #[derive(Debug)]
 pub struct Workers {
     /// Those besides the caller's.
-    helpers: Option<rayon::ThreadPool>,
+    others: Option<Others>,
     /// One for each thread, the caller's first.
     scratch: Vec<Mutex<Vec<u32>>>,
     tile_len: usize,
+}
+
+/// Threads that help the caller, and what is known of them.
+#[derive(Debug)]
+struct Others {
+    pool: rayon::ThreadPool,
+    len: usize,
     /// Counts the batches.
     batch: Arc<AtomicUsize>,
     created: Instant,
-    /// Nanoseconds after that: until when the others stay awake, and until when they are known to be late.
-    awake_until: AtomicU64,
-    late_until: AtomicU64,
+    /// Nanoseconds after that: until when they stay awake, and until when they are known to be late.
+    awake_until: u64,
+    late_until: u64,
     /// How often one after another they were.
-    times_late: AtomicUsize,
+    times_late: usize,
 }
 
 /// Nanoseconds that a thread stays awake for another. To wake one takes as long as a small batch does.
@@ -56,21 +63,11 @@ impl Workers {
     ) -> Result<Self, rayon::ThreadPoolBuildError> {
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
         let n_threads = if n_threads == 0 { available() } else { n_threads };
-        let pool = |n: usize| rayon::ThreadPoolBuilder::new().num_threads(n).build();
-        let helpers = if n_threads > 1 { Some(pool(n_threads - 1)?) } else { None };
+        let others = if n_threads > 1 { Some(Others::new(n_threads - 1)?) } else { None };
         let tile_len = session.tile_len();
         let words = session.tile_scratch_len(tile_len) / 4;
         let scratch = (0..n_threads).map(|_| Mutex::new(std::vec![0; words])).collect();
-        Ok(Self {
-            helpers,
-            scratch,
-            tile_len,
-            batch: Arc::default(),
-            created: Instant::now(),
-            awake_until: AtomicU64::new(0),
-            late_until: AtomicU64::new(0),
-            times_late: AtomicUsize::new(0),
-        })
+        Ok(Self { others, scratch, tile_len })
     }
 
     /// Number of threads.
@@ -85,9 +82,10 @@ impl Workers {
 
     /// Types all samples. `store` receives each outcome and the sample's `width` entries of `out`,
     /// `[samples × width]`. One of the samples at fault is told; outputs of others may then be stored
-    /// already. An `out` of another length is [`RunError::LengthMismatch`], and nothing is run.
+    /// already. An `out` of another length, or a width of 0, is [`RunError::LengthMismatch`], and nothing is
+    /// run.
     pub fn run<T: Send>(
-        &self,
+        &mut self,
         session: &S8Session<'_>,
         samples: &[Sample<'_>],
         presence: Option<&Presence<'_>>,
@@ -95,7 +93,7 @@ impl Workers {
         width: usize,
         store: impl Fn(&Outcome<S8Numbers<'_>>, &mut [T]) + Sync,
     ) -> Result<(), TileError> {
-        let needed = samples.len() * width;
+        let needed = samples.len().saturating_mul(width);
         if width == 0 || out.len() != needed {
             let error = RunError::LengthMismatch { needed, found: out.len() };
             return Err(TileError { sample: 0, error });
@@ -105,8 +103,9 @@ impl Workers {
         }
         let left = Mutex::new(Left { first: 0, samples, out });
         let fault: Mutex<Option<TileError>> = Mutex::new(None);
+        let (most, n_threads) = (self.tile_len, self.len());
         let tile = |scratch: &mut Vec<u32>| {
-            let next = lock(&left).tile(self.tile_len, self.len(), width);
+            let next = lock(&left).tile(most, n_threads, width);
             let Some((first, samples, out)) = next else { return false };
             match session.run_tile(samples, presence, scratch) {
                 Ok(tile) => {
@@ -124,59 +123,76 @@ impl Workers {
             }
             true
         };
-        match &self.helpers {
+        match &mut self.others {
             None => while tile(&mut lock(&self.scratch[0])) {},
-            Some(helpers) => self.share(helpers, &tile),
+            Some(others) => others.share(&self.scratch, &tile),
         }
         let fault = fault.into_inner().unwrap_or_else(PoisonError::into_inner);
         fault.map_or(Ok(()), Err)
     }
+}
 
-    /// Runs tiles on all threads until `tile` finds no more.
-    fn share(&self, helpers: &rayon::ThreadPool, tile: &(dyn Fn(&mut Vec<u32>) -> bool + Sync)) {
+impl Others {
+    fn new(len: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        Ok(Self {
+            pool: rayon::ThreadPoolBuilder::new().num_threads(len).build()?,
+            len,
+            batch: Arc::default(),
+            created: Instant::now(),
+            awake_until: 0,
+            late_until: 0,
+            times_late: 0,
+        })
+    }
+
+    /// Runs tiles on the caller's thread and these until `tile` finds no more. Scratch is the caller's first,
+    /// then theirs.
+    fn share(
+        &mut self,
+        scratch: &[Mutex<Vec<u32>>],
+        tile: &(dyn Fn(&mut Vec<u32>) -> bool + Sync),
+    ) {
         // A thread that panicked left numbers behind, which the next tile does not read.
-        let work = |thread: usize| while tile(&mut lock(&self.scratch[thread])) {};
+        let work = |thread: usize| while tile(&mut lock(&scratch[thread])) {};
         let start = self.now();
-        if start < self.late_until.load(Ordering::Relaxed) {
-            // Others would be waited for longer than a small batch takes.
-            let times = self.times_late.load(Ordering::Relaxed).min(MOST_DOUBLINGS);
-            let alone = (ALONE << times).min(MOST_ALONE);
+        if start < self.late_until {
+            // They would be waited for longer than a small batch takes.
+            let alone = (ALONE << self.times_late.min(MOST_DOUBLINGS)).min(MOST_ALONE);
             while self.now() - start < alone {
-                if !tile(&mut lock(&self.scratch[0])) {
+                if !tile(&mut lock(&scratch[0])) {
                     return;
                 }
             }
         }
-        let n_helpers = self.len() - 1;
         let n_done = AtomicUsize::new(0);
-        let (work, n_done) = (&work, &n_done);
-        let (batch, is_late) = helpers.in_place_scope(|scope| {
-            for thread in 1..=n_helpers {
+        let (work, n_done, others) = (&work, &n_done, &*self);
+        let (batch, is_late) = others.pool.in_place_scope(|scope| {
+            for thread in 1..=others.len {
                 scope.spawn(move |_| {
                     work(thread);
                     n_done.fetch_add(1, Ordering::Release);
                 });
             }
-            let batch = self.batch.fetch_add(1, Ordering::Relaxed) + 1;
+            let batch = others.batch.fetch_add(1, Ordering::Relaxed) + 1;
             work(0);
-            // Most likely the others are at their last tiles.
-            let is_awake = start < self.awake_until.load(Ordering::Relaxed);
-            let most = if is_awake { (self.now() - start) / 4 } else { LINGER };
-            let is_working = || n_done.load(Ordering::Acquire) < n_helpers;
+            // Most likely they are at their last tiles.
+            let is_awake = start < others.awake_until;
+            let most = if is_awake { (others.now() - start) / 4 } else { LINGER };
+            let is_working = || n_done.load(Ordering::Acquire) < others.len;
             linger(most, is_working);
             (batch, is_working())
         });
         let end = self.now();
         if is_late {
-            let times = self.times_late.fetch_add(1, Ordering::Relaxed);
-            let pause = LATE << times.min(MOST_DOUBLINGS);
-            return self.late_until.store(end + pause, Ordering::Relaxed);
+            self.late_until = end + (LATE << self.times_late.min(MOST_DOUBLINGS));
+            self.times_late += 1;
+            return;
         }
-        self.times_late.store(0, Ordering::Relaxed);
-        self.awake_until.store(end + LINGER, Ordering::Relaxed);
-        for _ in 0..n_helpers {
+        self.times_late = 0;
+        self.awake_until = end + LINGER;
+        for _ in 0..self.len {
             let latest = Arc::clone(&self.batch);
-            helpers.spawn(move || linger(LINGER, || latest.load(Ordering::Relaxed) == batch));
+            self.pool.spawn(move || linger(LINGER, || latest.load(Ordering::Relaxed) == batch));
         }
     }
 

@@ -260,7 +260,7 @@ fn threads_change_no_bit_and_name_the_first_sample_at_fault() {
     let expected = expected(&model, &samples, None);
     let session = S8Session::new(&model, 0).unwrap();
     for n_threads in 1..=3 {
-        let workers = Workers::new(n_threads, &session).unwrap();
+        let mut workers = Workers::new(n_threads, &session).unwrap();
         // Batches of all lengths, one after another: threads are asleep, awake or late.
         for n_samples in [samples.len(), 1, 0, 15, 16, 17, 64, samples.len()] {
             let (samples, expected) = (&samples[..n_samples], &expected[..n_samples]);

@@ -15,10 +15,12 @@ impl Kernels {
     ///
     /// Measured: `cic-bench` with the default shape, `18000,512,128,30,64,40 3` and `3000,128,30,24 2` at
     /// shares of zeros from 0.3 to 0.97, lines `stored` against lines `packed` of
-    /// a build that always takes panels; ADR 0013 has the tables. A step lies between what two processors gave.
+    /// a build in which this is 0; ADR 0013 has the tables. A step lies between what two processors gave.
     pub(crate) fn dense_from_percent(&self, panels: &Panels<'_>, n_rows: usize) -> usize {
         let is_large = panels.weights().len() >= LARGE;
         let is_far = panels.weights().len() >= FAR;
+        // Ever more cells share a weight of a panel; but of so many, listed ones find most rows near too, where
+        // a cache holds them all.
         let by_rows = match (self.isa(), is_large) {
             (Isa::Amx, false) => [35, 15, 10, 8],
             (Isa::Amx, true) => [25, 15, 9, 6],
@@ -42,7 +44,10 @@ impl Kernels {
         LARGE.div_ceil(2 * out_dim.max(1))
     }
 
-    /// Cells that run together best: enough to share weights that come from afar and what is done once
-    /// for a tile; more gained nothing.
-    pub(crate) const TILE_LEN: usize = 128;
+    /// Cells that run together best where the first layer has so many weights: enough to share weights that
+    /// come from afar and what is done once for a tile. Sums of more cells would drive parts of a large layer
+    /// from the second cache.
+    pub(crate) fn tile_len(n_weights: usize) -> usize {
+        if n_weights < LARGE { 128 } else { 64 }
+    }
 }

@@ -18,7 +18,7 @@ use super::vector::Vector;
 
 /// `sums[m][r] = start + Σ_c levels[m][c] · w[r][first + c]`, the start being `bias[r]` or the sum
 /// itself: `M` cells and `N` registers at a time; `MORE` cells and `ONE` register, or two, where no more
-/// outputs are left. `N` is a divisor of 16 · 16 / WIDTH or a multiple of 64 / WIDTH.
+/// outputs are left. `N` registers hold 16, 32 or 64 outputs, `ONE` hold 16.
 ///
 /// # Safety
 /// - The processor has the instruction set of `V`.

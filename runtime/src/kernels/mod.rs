@@ -2,9 +2,9 @@
 //!
 //! [`mod@reference`] defines every operator in plain Rust. The other modules do the same on one
 //! instruction set each, chosen once per session by [`Kernels::best`]; int8 results are equal to
-//! the bit, whatever is chosen. A kernel file holds what is particular to its instruction set: the
-//! vocabulary of `vector`, or a loop of its own where that pays. The loops shared by all are in
-//! `sparse` and `dense`.
+//! the bit, whatever is chosen, of all values that are numbers. A kernel file holds what is
+//! particular to its instruction set: the vocabulary of `vector`, or a loop of its own where that
+//! pays. The loops shared by all are in `sparse` and `dense`.
 //!
 //! | operator | computes | weights |
 //! |---|---|---|

@@ -428,11 +428,11 @@ pub struct ValueLevels<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
     /// Levels per unit of the value; 65,536 times as much is still finite.
-    pub slope: f32,
+    pub(super) slope: f32,
     /// Position of value 0.
-    pub intercept: f32,
+    pub(super) intercept: f32,
     /// A power of two, 2⁻¹⁴ to [`Line::MOST`].
-    pub near: f32,
+    pub(super) near: f32,
 }
 
 impl Line {

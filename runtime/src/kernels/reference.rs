@@ -135,7 +135,8 @@ pub fn code_levels_row(codes: &[i16], offsets: &[i32], ratios: &Ratios<'_>, leve
     }
 }
 
-/// `levels[i] = #{k : values[i] · factor ≥ t_k}`, and [`measure_values`]. `next` are those that are read after
+/// `levels[i] = #{k : values[i] · factor ≥ t_k}`, and [`measure_values`]. The level of what is not a number
+/// depends on the instruction set: sessions refuse it. `next` are those that are read after
 /// these, for who can ask for them; nothing depends on them.
 #[inline(never)]
 pub fn read_values(

@@ -191,7 +191,7 @@ impl Rows<'_> {
     /// Where the weights of a gene for the outputs from `first` on lie.
     #[inline(always)]
     fn at(&self, gene: u32, first: usize) -> *const u8 {
-        self.weights.wrapping_add(gene as usize * self.out_dim + first)
+        self.weights.wrapping_add((gene as usize).wrapping_mul(self.out_dim).wrapping_add(first))
     }
 }
 

@@ -132,7 +132,8 @@ impl<'m> S8Session<'m> {
 
     /// How many cells at a time run best, see [`S8Session::run_tile`].
     pub fn tile_len(&self) -> usize {
-        Kernels::TILE_LEN
+        let layer = self.model.stage(StageKind::Encoder).first();
+        Kernels::tile_len(layer.map_or(0, |layer| layer.in_dim() * layer.out_dim()))
     }
 
     /// Bytes that [`S8Session::with_packed`] needs.
@@ -152,8 +153,7 @@ impl<'m> S8Session<'m> {
         'm: 'p,
     {
         check_len(memory.len(), self.packed_len())?;
-        // From the first whole cache line on, and as many weights as lines in every layer: no load of a
-        // kernel then touches two.
+        // From the first whole cache line on. Every layer takes whole lines, so that no load touches two.
         let start = memory.as_ptr().align_offset(LINE).min(memory.len());
         let packed = Packed::write(self.model, memory.get_mut(start..).unwrap_or(&mut []));
         let input_stride = self.shape.input_stride.max(part_len(self.model));
