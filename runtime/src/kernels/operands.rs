@@ -431,8 +431,7 @@ pub struct Line {
     pub(super) slope: f32,
     /// Position of value 0.
     pub(super) intercept: f32,
-    /// A power of two, 2⁻¹⁴ to [`Line::MOST`].
-    pub(super) near: f32,
+    near: f32,
 }
 
 impl Line {
@@ -468,6 +467,13 @@ impl Line {
         let line = Self { slope, intercept: middle + near / 2.0, near };
         let is_usable = scale > 0.0 && (65_536.0 * slope).is_finite() && near <= Self::MOST;
         (is_usable && distances(line).all(|at| (0.0..near).contains(&at))).then_some(line)
+    }
+
+    /// How far above a whole number a position may lie for its threshold to be asked: a power of two, 2⁻¹⁴ to
+    /// [`Line::MOST`].
+    #[inline]
+    pub fn near(&self) -> f32 {
+        self.near
     }
 
     /// Where a value lies.

@@ -155,7 +155,7 @@ pub(super) fn read_values(
         let position = vmaxq_f32(position, vdupq_n_f32(0.5));
         let whole = vcvtq_u32_f32(position);
         let fraction = vsubq_f32(position, vcvtq_f32_u32(whole));
-        let is_near = vcltq_f32(fraction, vdupq_n_f32(line.near));
+        let is_near = vcltq_f32(fraction, vdupq_n_f32(line.near()));
         let halves = vmovn_u32(whole);
         let bytes = vmovn_u16(vcombine_u16(halves, halves));
         *levels = vget_lane_u32::<0>(vreinterpret_u32_u8(bytes)).to_le_bytes();

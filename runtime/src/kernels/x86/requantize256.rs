@@ -200,7 +200,7 @@ pub(super) fn read_values(
         return reference::read_values(rule, values, next, levels);
     };
     let (slope, intercept) = (_mm256_set1_ps(line.slope), _mm256_set1_ps(line.intercept));
-    let near = _mm256_set1_ps(line.near);
+    let near = _mm256_set1_ps(line.near());
     let (eights, rest) = values.as_chunks::<8>();
     for (values, levels) in eights.iter().zip(levels.as_chunks_mut::<8>().0) {
         // SAFETY: eight floats.

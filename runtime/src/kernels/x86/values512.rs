@@ -90,7 +90,7 @@ impl ScaledLine {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     fn of(line: Line) -> Self {
         // A power of two, 4 to 32.
-        let near = (65_536.0 * line.near) as i32;
+        let near = (65_536.0 * line.near()) as i32;
         Self {
             slope: _mm512_set1_ps(65_536.0 * line.slope),
             intercept: _mm512_set1_ps(65_536.0 * line.intercept),
