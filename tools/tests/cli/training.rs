@@ -98,13 +98,13 @@ fn progress_is_no_part_of_the_output_and_bars_need_a_terminal() {
 
 /// Enough epochs that the run is still busy when it is stopped.
 #[cfg(unix)]
-const LONG: &str = "--epochs 60 --seed 3 -o new.cic --checkpoint run.state";
+const LONG: &str = "--epochs 400 --seed 3 -o new.cic --checkpoint run.state";
 
 #[cfg(unix)]
 #[test]
 fn a_killed_run_continues_to_the_same_bytes() {
     let folder = with_cells(1_000);
-    folder.cic(&format!("{TRAIN} --epochs 60 --seed 3 -o whole.cic")).ok();
+    folder.cic(&format!("{TRAIN} --epochs 400 --seed 3 -o whole.cic")).ok();
     let mut child = start(&folder);
     wait_for_checkpoint(&folder, &mut child);
     child.kill().unwrap();
@@ -118,7 +118,7 @@ fn a_killed_run_continues_to_the_same_bytes() {
 #[test]
 fn an_interrupted_run_ends_with_130_and_continues_to_the_same_bytes() {
     let folder = with_cells(1_000);
-    folder.cic(&format!("{TRAIN} --epochs 60 --seed 3 -o whole.cic")).ok();
+    folder.cic(&format!("{TRAIN} --epochs 400 --seed 3 -o whole.cic")).ok();
     let mut child = start(&folder);
     wait_for_checkpoint(&folder, &mut child);
     interrupt(&child);
