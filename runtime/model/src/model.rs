@@ -207,6 +207,12 @@ impl<'a> Model<'a> {
         &self.profiles
     }
 
+    /// All layers: encoder, classifier, decoder.
+    #[inline]
+    pub fn layers(&self) -> &[Layer<'a>] {
+        &self.layers
+    }
+
     /// Layers of a stage; empty where the model lacks it.
     #[inline]
     pub fn stage(&self, kind: StageKind) -> &[Layer<'a>] {

@@ -40,8 +40,7 @@ impl Shape {
         let hidden = stages.iter().filter_map(|&kind| model.stage(kind).split_last());
         let widest = hidden.flat_map(|(_, hidden)| hidden.iter().map(Layer::activated_dim)).max();
         let first = model.stage(StageKind::Encoder).first();
-        let layers = stages.iter().flat_map(|&kind| model.stage(kind));
-        let widest_panel = layers.filter_map(|layer| match Operand::stored(layer) {
+        let widest_panel = model.layers().iter().filter_map(|layer| match Operand::stored(layer) {
             Operand::Panels(panels) => Some(panels.panel()),
             _ => None,
         });

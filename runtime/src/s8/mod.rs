@@ -157,7 +157,7 @@ impl<'m> S8Session<'m> {
         let start = memory.as_ptr().align_offset(LINE).min(memory.len());
         let packed = Packed::write(self.model, memory.get_mut(start..).unwrap_or(&mut []));
         let input_stride = self.shape.input_stride.max(part_len(self.model));
-        let widest = self.layers().map(|layer| panel_of(layer.out_dim())).max();
+        let widest = self.model.layers().iter().map(|layer| panel_of(layer.out_dim())).max();
         let chunk = self.shape.chunk.max(widest.unwrap_or(0));
         let has_panels = self.shape.has_panels || !packed.is_empty();
         let sum_stride = odd_lines(4 * self.shape.sum_stride) / 4;
@@ -383,13 +383,6 @@ impl<'m> S8Session<'m> {
                 verdict::reject_unsure(verdict);
             }
         }
-    }
-
-    /// All layers, in order.
-    fn layers(&self) -> impl Iterator<Item = &'m Layer<'m>> {
-        let stages = [StageKind::Encoder, StageKind::Classifier, StageKind::Decoder];
-        let model = self.model;
-        stages.into_iter().flat_map(move |kind| model.stage(kind))
     }
 
     /// The layers of a stage as kernels read them.

@@ -49,20 +49,20 @@ pub(super) struct Packed<'p> {
 impl<'p> Packed<'p> {
     /// Weights that [`Packed::write`] needs.
     pub(super) fn len(model: &Model<'_>) -> usize {
-        STAGES.into_iter().map(|kind| stage_len(model.stage(kind))).sum()
+        total_len(model.layers())
     }
 
     /// Writes the layers of a model.
     pub(super) fn write(model: &Model<'_>, memory: &'p mut [i8]) -> Self {
         let mut rest = &mut *memory;
-        for layer in STAGES.into_iter().flat_map(|kind| model.stage(kind)) {
+        for layer in model.layers() {
             let len = packed_len(layer).min(rest.len());
             let (head, tail) = rest.split_at_mut(len);
             pack(layer, head);
             rest = tail;
         }
-        let classifier = stage_len(model.stage(StageKind::Encoder));
-        let decoder = classifier + stage_len(model.stage(StageKind::Classifier));
+        let classifier = total_len(model.stage(StageKind::Encoder));
+        let decoder = classifier + total_len(model.stage(StageKind::Classifier));
         Self { weights: memory, starts: [classifier, decoder] }
     }
 
@@ -113,11 +113,10 @@ impl<'m> Chain<'m> {
             _ if self.packed.is_empty() => stored,
             _ => {
                 let (in_dim, out_dim) = (layer.in_dim(), layer.out_dim());
-                let panel = panel_of(out_dim);
-                let len = stored_len(in_dim, out_dim, panel).unwrap_or(0);
+                let len = panels_len(layer);
                 let (weights, rest) = self.packed.split_at_checked(len).unwrap_or_default();
                 self.packed = rest;
-                match Panels::new_checked(weights, in_dim, out_dim, panel) {
+                match Panels::new_checked(weights, in_dim, out_dim, panel_of(out_dim)) {
                     Some(panels) => Operand::Panels(panels),
                     None => stored,
                 }
@@ -135,9 +134,7 @@ pub(super) struct Step<'m> {
     pub(super) operand: Operand<'m>,
 }
 
-const STAGES: [StageKind; 3] = [StageKind::Encoder, StageKind::Classifier, StageKind::Decoder];
-
-fn stage_len(layers: &[Layer<'_>]) -> usize {
+fn total_len(layers: &[Layer<'_>]) -> usize {
     layers.iter().map(packed_len).sum()
 }
 
@@ -145,11 +142,15 @@ fn stage_len(layers: &[Layer<'_>]) -> usize {
 fn packed_len(layer: &Layer<'_>) -> usize {
     match Operand::stored(layer) {
         Operand::Panels(_) => 0,
-        _ => {
-            let out_dim = layer.out_dim();
-            stored_len(layer.in_dim(), out_dim, panel_of(out_dim)).unwrap_or(0)
-        }
+        _ => panels_len(layer),
     }
+}
+
+/// Bytes of a layer in panels.
+#[inline]
+fn panels_len(layer: &Layer<'_>) -> usize {
+    let out_dim = layer.out_dim();
+    stored_len(layer.in_dim(), out_dim, panel_of(out_dim)).unwrap_or(0)
 }
 
 /// Writes a layer in panels.
