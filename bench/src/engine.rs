@@ -180,15 +180,17 @@ fn run_on_threads(
 ) -> Result<(), BatchError> {
     let n_genes = session.model().n_genes();
     let n_rows = rows.len(n_genes).ok_or(BatchError::Shape)?;
-    let mut samples = Vec::with_capacity(n_rows);
-    rows.samples(0..n_rows, n_genes, &mut samples)?;
     let n_classes = session.model().n_leaves();
-    if outputs.probabilities.len() != samples.len() * n_classes || !outputs.codes.is_empty() {
+    if outputs.probabilities.len() != n_rows * n_classes || !outputs.codes.is_empty() {
         return Err(BatchError::Shape);
     }
+    let sample = |row: usize| {
+        let wrong = RunError::LengthMismatch { needed: row + 1, found: row };
+        rows.sample(row, n_genes).ok_or(wrong)
+    };
     let store = |outcome: &Outcome<S8Numbers<'_>>, out: &mut [f32]| put(outcome, out);
     workers
-        .run(session, &samples, None, outputs.probabilities, n_classes, store)
+        .run(session, sample, None, outputs.probabilities, n_classes, store)
         .map_err(|error| BatchError::Run(error.error))
 }
 

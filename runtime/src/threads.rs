@@ -4,6 +4,7 @@
 //! them: a thread whose core is busy with other work, or that wakes late, holds up one tile at most. What a cell's result is does not
 //! depend on who computed it.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -80,36 +81,34 @@ impl Workers {
         self.scratch.is_empty()
     }
 
-    /// Types all samples. `store` receives each outcome and the sample's `width` entries of `out`,
-    /// `[samples × width]`. One of the samples at fault is told; outputs of others may then be stored
-    /// already. An `out` of another length, or a width of 0, is [`RunError::LengthMismatch`], and nothing is
-    /// run.
-    pub fn run<T: Send>(
+    /// Types as many samples as `out`, `[samples × width]`, has rows. `sample` makes each where it is needed, on
+    /// any thread; `store` receives its outcome and its row. One of the samples at fault is told, also where
+    /// `sample` refuses it; rows of others may then be stored already. An `out` that is not of whole rows, or
+    /// a width of 0, is [`RunError::LengthMismatch`], and nothing is run.
+    pub fn run<'s, T: Send>(
         &mut self,
         session: &S8Session<'_>,
-        samples: &[Sample<'_>],
+        sample: impl Fn(usize) -> Result<Sample<'s>, RunError> + Sync,
         presence: Option<&Presence<'_>>,
         out: &mut [T],
         width: usize,
         store: impl Fn(&Outcome<S8Numbers<'_>>, &mut [T]) + Sync,
     ) -> Result<(), TileError> {
-        let needed = samples.len().saturating_mul(width);
-        if width == 0 || out.len() != needed {
-            let error = RunError::LengthMismatch { needed, found: out.len() };
-            return Err(TileError { sample: 0, error });
+        let found = out.len();
+        if width == 0 || !found.is_multiple_of(width) {
+            let needed = found.checked_next_multiple_of(width.max(1)).unwrap_or(usize::MAX);
+            return Err(TileError { sample: 0, error: RunError::LengthMismatch { needed, found } });
         }
-        if samples.is_empty() {
-            return Ok(());
-        }
-        let left = Mutex::new(Left { first: 0, samples, out });
+        let left = Mutex::new(Left { first: 0, out, width });
         let fault: Mutex<Option<TileError>> = Mutex::new(None);
         let (most, n_threads) = (self.tile_len, self.len());
-        let tile = |scratch: &mut Vec<u32>| {
-            let next = lock(&left).tile(most, n_threads, width);
-            let Some((first, samples, out)) = next else { return false };
-            match session.run_tile(samples, presence, scratch) {
+        let tile = |samples: &mut Vec<Sample<'s>>, scratch: &mut [u32]| {
+            let Some((first, out)) = lock(&left).tile(most, n_threads) else { return false };
+            let result = fill(samples, first..first + out.len() / width, &sample)
+                .and_then(|()| session.run_tile(samples, presence, scratch));
+            match result {
                 Ok(tile) => {
-                    for (cell, out) in out.chunks_mut(width).enumerate().take(samples.len()) {
+                    for (cell, out) in out.chunks_mut(width).enumerate() {
                         store(&tile.outcome(cell), out);
                     }
                 }
@@ -123,14 +122,28 @@ impl Workers {
             }
             true
         };
+        // A thread that panicked left numbers behind, which the next tile does not read.
+        let work = |thread: usize, is_time_left: &dyn Fn() -> bool| {
+            let (mut samples, scratch) =
+                (Vec::with_capacity(most), &mut *lock(&self.scratch[thread]));
+            while is_time_left() {
+                if !tile(&mut samples, scratch) {
+                    return true;
+                }
+            }
+            false
+        };
         match &mut self.others {
-            None => while tile(&mut lock(&self.scratch[0])) {},
-            Some(others) => others.share(&self.scratch, &tile),
+            Some(others) if found > 0 => others.share(&work),
+            _ => _ = work(0, &|| true),
         }
         let fault = fault.into_inner().unwrap_or_else(PoisonError::into_inner);
         fault.map_or(Ok(()), Err)
     }
 }
+
+/// What one thread does of a batch, the caller's being 0, for as long as there is time: whether nothing is left.
+type Work<'w> = dyn Fn(usize, &dyn Fn() -> bool) -> bool + Sync + 'w;
 
 impl Others {
     fn new(len: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
@@ -145,36 +158,27 @@ impl Others {
         })
     }
 
-    /// Runs tiles on the caller's thread and these until `tile` finds no more. Scratch is the caller's first,
-    /// then theirs.
-    fn share(
-        &mut self,
-        scratch: &[Mutex<Vec<u32>>],
-        tile: &(dyn Fn(&mut Vec<u32>) -> bool + Sync),
-    ) {
-        // A thread that panicked left numbers behind, which the next tile does not read.
-        let work = |thread: usize| while tile(&mut lock(&scratch[thread])) {};
+    /// Works on the caller's thread and these until nothing is left.
+    fn share(&mut self, work: &Work<'_>) {
         let start = self.now();
         if start < self.late_until {
             // They would be waited for longer than a small batch takes.
             let alone = (ALONE << self.times_late.min(MOST_DOUBLINGS)).min(MOST_ALONE);
-            while self.now() - start < alone {
-                if !tile(&mut lock(&scratch[0])) {
-                    return;
-                }
+            if work(0, &|| self.now() - start < alone) {
+                return;
             }
         }
         let n_done = AtomicUsize::new(0);
-        let (work, n_done, others) = (&work, &n_done, &*self);
+        let (n_done, others) = (&n_done, &*self);
         let (batch, is_late) = others.pool.in_place_scope(|scope| {
             for thread in 1..=others.len {
                 scope.spawn(move |_| {
-                    work(thread);
+                    work(thread, &|| true);
                     n_done.fetch_add(1, Ordering::Release);
                 });
             }
             let batch = others.batch.fetch_add(1, Ordering::Relaxed) + 1;
-            work(0);
+            work(0, &|| true);
             // Most likely they are at their last tiles.
             let is_awake = start < others.awake_until;
             let most = if is_awake { (others.now() - start) / 4 } else { LINGER };
@@ -203,32 +207,41 @@ impl Others {
     }
 }
 
-/// Samples that no thread has taken yet, and their outputs.
-struct Left<'s, 'o, T> {
+/// The output of samples that no thread has taken yet, `width` entries each, and which is the first of them.
+struct Left<'o, T> {
     first: usize,
-    samples: &'s [Sample<'s>],
     out: &'o mut [T],
+    width: usize,
 }
 
-impl<'s, 'o, T> Left<'s, 'o, T> {
-    /// The next tile: shorter towards the end, so that nobody waits long for the last one.
-    fn tile(
-        &mut self,
-        most: usize,
-        n_threads: usize,
-        width: usize,
-    ) -> Option<(usize, &'s [Sample<'s>], &'o mut [T])> {
+impl<'o, T> Left<'o, T> {
+    /// The next tile, shorter towards the end, so that nobody waits long for the last one: its first sample, and
+    /// its output.
+    fn tile(&mut self, most: usize, n_threads: usize) -> Option<(usize, &'o mut [T])> {
+        let n_left = self.out.len() / self.width;
         let share = match n_threads {
             1 => most,
-            _ => self.samples.len().div_ceil(2 * n_threads).max(SHORTEST),
+            _ => n_left.div_ceil(2 * n_threads).max(SHORTEST),
         };
-        let len = share.min(most).min(self.samples.len());
+        let len = share.min(most).min(n_left);
+        let (out, rest) = std::mem::take(&mut self.out).split_at_mut(len * self.width);
         let first = self.first;
-        let (samples, rest) = self.samples.split_at(len);
-        let (out, rest_out) = std::mem::take(&mut self.out).split_at_mut(len * width);
-        (self.first, self.samples, self.out) = (first + len, rest, rest_out);
-        (len > 0).then_some((first, samples, out))
+        (self.first, self.out) = (first + len, rest);
+        (len > 0).then_some((first, out))
     }
+}
+
+/// Makes the samples of a tile.
+fn fill<'s>(
+    samples: &mut Vec<Sample<'s>>,
+    numbers: Range<usize>,
+    sample: impl Fn(usize) -> Result<Sample<'s>, RunError>,
+) -> Result<(), TileError> {
+    samples.clear();
+    for (n, number) in numbers.enumerate() {
+        samples.push(sample(number).map_err(|error| TileError { sample: n, error })?);
+    }
+    Ok(())
 }
 
 /// Cells of a tile below which weights are no longer shared well.

@@ -9,7 +9,7 @@ use cic_model::{Activation, AlignedBytes, Dtype, Model, ValueKind};
 use cic_quant::{CalibrationSet, QuantizeOptions, quantize};
 use cic_runtime::kernels::{Isa, Kernels};
 use cic_runtime::threads::Workers;
-use cic_runtime::{Outcome, Presence, RunError, S8Numbers, S8Session, Sample};
+use cic_runtime::{Outcome, Presence, RunError, S8Numbers, S8Session, Sample, TileError};
 use cic_tests::models::{Random, Shape, model, random_network};
 
 /// Everything that a cell's outcome says.
@@ -265,21 +265,27 @@ fn threads_change_no_bit_and_name_the_first_sample_at_fault() {
         for n_samples in [samples.len(), 1, 0, 15, 16, 17, 64, samples.len()] {
             let (samples, expected) = (&samples[..n_samples], &expected[..n_samples]);
             let mut found = vec![Bits::default(); n_samples];
+            let sample = |n: usize| Ok(samples[n]);
             workers
-                .run(&session, samples, None, &mut found, 1, |outcome, out| out[0] = bits(outcome))
+                .run(&session, sample, None, &mut found, 1, |outcome, out| out[0] = bits(outcome))
                 .unwrap();
             assert!(found == expected, "{n_threads} threads, {n_samples} samples");
         }
-        let mut found = vec![Bits::default(); samples.len() + 1];
-        let error = workers.run(&session, &samples, None, &mut found, 1, |_, _| ()).unwrap_err();
-        let wrong = RunError::LengthMismatch { needed: samples.len(), found: samples.len() + 1 };
-        assert_eq!((error.sample, error.error), (0, wrong));
-        found.pop();
+        let mut found = vec![Bits::default(); samples.len()];
         for wrong in [150, 70] {
             samples[wrong] = Sample::Counts { genes: &[9999], counts: &[1], total: None };
         }
-        let error = workers.run(&session, &samples, None, &mut found, 1, |_, _| ()).unwrap_err();
+        let sample = |n: usize| Ok(samples[n]);
+        let error = workers.run(&session, sample, None, &mut found, 1, |_, _| ()).unwrap_err();
         assert_eq!((error.sample, error.error), (70, RunError::GeneOutOfRange { position: 0 }));
+        let refused = |n: usize| if n == 69 { Err(RunError::WrongValueKind) } else { sample(n) };
+        let error = workers.run(&session, refused, None, &mut found, 1, |_, _| ()).unwrap_err();
+        assert_eq!((error.sample, error.error), (69, RunError::WrongValueKind));
+        for (width, needed) in [(2, samples.len() + 1), (0, samples.len())] {
+            let error = workers.run(&session, sample, None, &mut found, width, |_, _| ());
+            let wrong = RunError::LengthMismatch { needed, found: samples.len() };
+            assert_eq!(error, Err(TileError { sample: 0, error: wrong }));
+        }
         for right in [150, 70] {
             samples[right] = cells[right].sparse();
         }
