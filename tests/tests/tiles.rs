@@ -82,9 +82,11 @@ fn int8(shape: &Shape, random: &mut Random) -> ModelSpec {
     ModelSpec::from_model(&Model::open_verified(&bytes).unwrap())
 }
 
-const LAYOUTS: [LayoutPlan; 5] = [
+const LAYOUTS: [LayoutPlan; 7] = [
     LayoutPlan::Sparse,
     LayoutPlan::Panels,
+    LayoutPlan::Fours,
+    LayoutPlan::DenseFours,
     LayoutPlan::Rows,
     LayoutPlan::Uniform(Layout { block: 4, panel: 64 }),
     LayoutPlan::Uniform(Layout { block: 16, panel: 4 }),

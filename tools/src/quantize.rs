@@ -45,8 +45,10 @@ pub struct QuantizeArgs {
     /// reproduced, the file is about half as large
     #[arg(long, verbatim_doc_comment)]
     no_decoder: bool,
-    /// For which processors the weights lie ready:
-    /// microcontroller or host (vector registers; int8).
+    /// For which processors the weights lie ready (int8):
+    /// microcontroller (Cortex-M0, M23, M55, RISC-V),
+    /// dsp (Cortex-M4, M7, M33), either with -dense where
+    /// cells list most genes, or host (vector registers).
     /// Every layout runs everywhere, with the same
     /// results
     #[arg(
@@ -68,8 +70,9 @@ pub struct QuantizeArgs {
 
 /// Quantises, writes the model and the report, and prints a summary to standard error.
 pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
-    if args.layout == LayoutPlan::Panels && args.to != Dtype::S8 {
-        return Err(Failure::usage("--layout host is for int8; leave it out for f16"));
+    let for_any = [LayoutPlan::Sparse, LayoutPlan::Rows];
+    if args.to != Dtype::S8 && !for_any.contains(&args.layout) {
+        return Err(Failure::usage("--layout host and dsp are for int8; leave it out for f16"));
     }
     let outputs: Vec<&Path> =
         args.report.iter().chain([&args.output]).map(PathBuf::as_path).collect();
@@ -214,8 +217,13 @@ fn report(
 fn parse_layout(text: &str) -> Result<LayoutPlan, String> {
     match text {
         "microcontroller" => Ok(LayoutPlan::Sparse),
+        "microcontroller-dense" => Ok(LayoutPlan::Rows),
+        "dsp" => Ok(LayoutPlan::Fours),
+        "dsp-dense" => Ok(LayoutPlan::DenseFours),
         "host" => Ok(LayoutPlan::Panels),
-        _ => Err("expected microcontroller or host".into()),
+        _ => {
+            Err("expected microcontroller, dsp or host, or one of the first two with -dense".into())
+        }
     }
 }
 

@@ -49,6 +49,9 @@ impl Layout {
         Self { block: 4, panel }
     }
 
+    /// Four inputs by four outputs: what small processors read.
+    pub const FOURS: Self = Self { block: 4, panel: 4 };
+
     /// Stored weights, padding included; `None` if that does not fit.
     #[inline]
     pub fn stored_len(&self, in_dim: usize, out_dim: usize) -> Option<usize> {

@@ -505,6 +505,11 @@ pub enum LayoutPlan {
     /// First encoder layer gene-major, panels of four inputs elsewhere: for processors with vector
     /// registers.
     Panels,
+    /// First encoder layer gene-major, panels of four inputs by four outputs elsewhere: for Cortex-M with
+    /// the DSP extension.
+    Fours,
+    /// Panels of four by four everywhere: the same, where samples are dense.
+    DenseFours,
     /// Plain rows everywhere.
     Rows,
     /// One layout for every layer.
@@ -514,8 +519,9 @@ pub enum LayoutPlan {
 impl LayoutPlan {
     pub(crate) fn layout(self, layer: usize, in_dim: usize, out_dim: usize) -> Layout {
         match self {
-            Self::Sparse | Self::Panels if layer == 0 => Layout::gene_major(out_dim),
+            Self::Sparse | Self::Panels | Self::Fours if layer == 0 => Layout::gene_major(out_dim),
             Self::Panels => Layout::panels(out_dim),
+            Self::Fours | Self::DenseFours => Layout::FOURS,
             Self::Sparse | Self::Rows => Layout::rows(in_dim),
             Self::Uniform(layout) => layout,
         }

@@ -24,11 +24,15 @@ pub enum Isa {
     I8mm,
     /// WebAssembly with 128-bit vectors.
     Simd128,
+    /// Cortex-M with the DSP extension: M4, M7, most of M33. In builds with the feature `dsp`.
+    Dsp,
+    /// Cortex-M with the vector extension: M55, M85. In builds with the feature `helium`.
+    Helium,
 }
 
 impl Isa {
     /// All of them, plain to capable within each family.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Scalar,
         Self::Sse41,
         Self::Avx2,
@@ -39,6 +43,8 @@ impl Isa {
         Self::Dotprod,
         Self::I8mm,
         Self::Simd128,
+        Self::Dsp,
+        Self::Helium,
     ];
 
     /// The name used by `CIC_ISA` and in reports.
@@ -54,6 +60,8 @@ impl Isa {
             Self::Dotprod => "dotprod",
             Self::I8mm => "i8mm",
             Self::Simd128 => "simd128",
+            Self::Dsp => "dsp",
+            Self::Helium => "helium",
         }
     }
 
@@ -75,6 +83,10 @@ impl Isa {
             Self::Neon | Self::Dotprod | Self::I8mm => super::aarch64::has(self),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Self::Simd128 => true,
+            #[cfg(all(target_arch = "arm", feature = "dsp"))]
+            Self::Dsp => true,
+            #[cfg(all(target_arch = "arm", feature = "helium"))]
+            Self::Helium => true,
             _ => false,
         }
     }

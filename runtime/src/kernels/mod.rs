@@ -9,7 +9,7 @@
 //! | operator | computes | weights |
 //! |---|---|---|
 //! | `sparse_s8` | sums of all outputs over listed inputs | gene-major |
-//! | `panels_s8` | sums of all outputs over a range of inputs, for one or many cells | B4·P16 … B4·P64 |
+//! | `panels_s8` | sums of all outputs over a range of inputs, for one or many cells | B4·P16 … B4·P64, or B4·P4 |
 //! | `rows_s8` | sums of all outputs over all inputs | plain rows |
 //! | `activate_s8` | levels of sums | |
 //! | `requantize_i16s`, `_i32s` | codes and logits of sums | |
@@ -48,6 +48,8 @@ mod vector;
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod aarch64;
+#[cfg(all(target_arch = "arm", any(feature = "dsp", feature = "helium")))]
+mod arm;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 #[cfg(target_arch = "x86_64")]
@@ -77,7 +79,7 @@ pub struct Kernels {
 /// The processor must have the instruction set. Operands fit one another, as [`Kernels`] checks:
 /// - `sparse_s8`: as many levels as genes, as many entries of the bias as sums, and at least one. It does
 ///   nothing and returns `false` where some gene's column of `sums.len()` weights does not lie in the weights;
-/// - `panels_s8`: `first` is a multiple of 4, `first` and the width of the levels lie within the
+/// - `panels_s8`: panels of 4 for [`Isa::Dsp`] and wider ones for all others, `first` is a multiple of 4, `first` and the width of the levels lie within the
 ///   inputs, sums have a row for every row of levels and are as long as [`sum_stride`], as is the bias;
 /// - `rows_s8`: `sums.len() · levels.len()` weights, at least one;
 /// - `activate_s8`, `requantize_i16s`, `requantize_i32s`, `code_levels`: inputs, ratios, offsets and outputs
@@ -119,6 +121,10 @@ impl Kernels {
             isa => aarch64::table(isa)?,
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Isa::Simd128 => &wasm::simd128::TABLE,
+            #[cfg(all(target_arch = "arm", feature = "dsp"))]
+            Isa::Dsp => &arm::dsp::TABLE,
+            #[cfg(all(target_arch = "arm", feature = "helium"))]
+            Isa::Helium => &arm::helium::TABLE,
             #[cfg(not(any(
                 target_arch = "x86_64",
                 all(target_arch = "aarch64", target_feature = "neon")
@@ -172,7 +178,8 @@ impl Kernels {
             && first.checked_add(levels.width()).is_some_and(|end| end <= panels.in_dim())
             && sums.stride() >= sum_stride(panels.out_dim())
             && bias.is_none_or(|bias| bias.len() >= sum_stride(panels.out_dim()))
-            && sums.n_rows() >= levels.n_rows();
+            && sums.n_rows() >= levels.n_rows()
+            && panels.is_narrow() == (self.isa == Isa::Dsp);
         if !fits {
             return reference::panels_s8(panels, first, levels, bias, sums);
         }

@@ -7,7 +7,8 @@ use cic_model::profile::{Profile, is_scaled, value_level};
 use cic_model::quant::Ratio;
 
 /// Int8 weights of a layer in blocks of 4 inputs and panels of 16, 32, 48 or 64 outputs: the layout
-/// `B4·P` of `docs/format.md`, which every byte dot product reads without rearranging.
+/// `B4·P` of `docs/format.md`, which every byte dot product reads without rearranging. Or in panels of 4, for
+/// processors that have no registers for more.
 #[derive(Clone, Copy, Debug)]
 pub struct Panels<'a> {
     weights: &'a [i8],
@@ -25,24 +26,31 @@ impl<'a> Panels<'a> {
         out_dim: usize,
         panel: usize,
     ) -> Option<Self> {
-        let is_width = matches!(panel, 16 | 32 | 48 | 64);
+        let is_width = matches!(panel, NARROW | 16 | 32 | 48 | 64);
         let fits = is_width && stored_len(in_dim, out_dim, panel) == Some(weights.len());
         fits.then_some(Self { weights, in_dim, out_dim, panel })
     }
 
-    /// The panel that begins with an output, as a layer of its own; `None` where none does.
+    /// Whole panels of it, those of some outputs, as a layer of its own; `None` where these are not.
     #[inline]
-    pub fn from_output(&self, first: usize) -> Option<Self> {
-        // Most layers are one panel: nothing is to be divided.
-        let n = match first {
-            0 => 0,
-            _ if first.is_multiple_of(self.panel) => first / self.panel,
-            _ => return None,
-        };
-        let len = self.in_dim.next_multiple_of(4) * self.panel;
-        let weights = self.weights.get(n * len..(n + 1) * len)?;
-        let out_dim = self.out_dim.checked_sub(first)?.min(self.panel);
-        Some(Self { weights, out_dim, ..*self })
+    pub fn outputs(&self, outputs: &Range<usize>) -> Option<Self> {
+        // Most layers are a few panels that all pass together: nothing is to be divided.
+        if outputs.start == 0 && outputs.end == self.out_dim {
+            return Some(*self);
+        }
+        let is_whole = outputs.start.is_multiple_of(self.panel)
+            && (outputs.end == self.out_dim || outputs.end.is_multiple_of(self.panel));
+        // Bytes for one output.
+        let len = self.in_dim.next_multiple_of(4);
+        let end = outputs.end.next_multiple_of(self.panel) * len;
+        let weights = self.weights.get(outputs.start * len..end).filter(|_| is_whole)?;
+        Some(Self { weights, out_dim: outputs.len(), ..*self })
+    }
+
+    /// Whether they are panels of 4.
+    #[inline]
+    pub fn is_narrow(&self) -> bool {
+        self.panel == NARROW
     }
 
     /// The weights, `[⌈out_dim / panel⌉ × ⌈in_dim / 4⌉ × panel × 4]`.
@@ -95,6 +103,9 @@ pub fn sum_stride(out_dim: usize) -> usize {
 
 /// Outputs whose weights for 4 inputs fill 64 bytes: the unit of panels and of rows of sums.
 pub(super) const COLUMN: usize = 16;
+
+/// Outputs of the panels of small processors.
+const NARROW: usize = 4;
 
 /// Inputs of a cell that are not zero.
 #[derive(Clone, Copy, Debug)]

@@ -38,7 +38,7 @@ impl<'m> Operand<'m> {
     }
 }
 
-/// All layers that are not stored in panels, in panels; or nothing.
+/// All layers that are not stored in wide panels, in such; or nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Packed<'p> {
     weights: &'p [i8],
@@ -109,7 +109,7 @@ impl<'m> Chain<'m> {
         let Epilogue::S8(epilogue) = layer.epilogue() else { return None };
         let stored = Operand::stored(layer);
         let operand = match stored {
-            Operand::Panels(_) => stored,
+            Operand::Panels(panels) if !panels.is_narrow() => stored,
             _ if self.packed.is_empty() => stored,
             _ => {
                 let (in_dim, out_dim) = (layer.in_dim(), layer.out_dim());
@@ -141,7 +141,7 @@ fn total_len(layers: &[Layer<'_>]) -> usize {
 /// Bytes that a layer takes in panels when it is not stored so.
 fn packed_len(layer: &Layer<'_>) -> usize {
     match Operand::stored(layer) {
-        Operand::Panels(_) => 0,
+        Operand::Panels(panels) if !panels.is_narrow() => 0,
         _ => panels_len(layer),
     }
 }

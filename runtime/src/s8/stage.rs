@@ -257,7 +257,7 @@ fn chunks(
     most: usize,
 ) -> impl Iterator<Item = Range<usize>> + use<> {
     let len = match &step.operand {
-        Operand::Panels(panels) => panels.panel(),
+        Operand::Panels(panels) => (most - most % panels.panel()).max(panels.panel()),
         _ => most.max(1),
     };
     let end = outputs.end;
@@ -277,8 +277,7 @@ fn sums(
     let in_dim = step.layer.in_dim();
     // A chunk of another layer's panels need not be one of this layer's.
     if let Operand::Panels(panels) = step.operand
-        && let Some(panels) = panels.from_output(outputs.start)
-        && panels.out_dim() == outputs.len()
+        && let Some(panels) = panels.outputs(&outputs)
     {
         // Kernels read the bias of whole columns.
         let mut bias = bias;

@@ -1,0 +1,7 @@
+//! Kernels for Cortex-M.
+
+mod columns;
+#[cfg(feature = "dsp")]
+pub(super) mod dsp;
+#[cfg(feature = "helium")]
+pub(super) mod helium;
