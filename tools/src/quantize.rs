@@ -45,20 +45,19 @@ pub struct QuantizeArgs {
     /// reproduced, the file is about half as large
     #[arg(long, verbatim_doc_comment)]
     no_decoder: bool,
-    /// For which processors the weights lie ready (int8):
-    /// microcontroller (Cortex-M0, M23, M55, RISC-V),
-    /// dsp (Cortex-M4, M7, M33), either with -dense where
-    /// cells list most genes, or host (vector registers).
-    /// Every layout runs everywhere, with the same
-    /// results
+    /// For which processors int8 weights lie ready:
+    /// microcontroller (no vectors), helium (Cortex-M55,
+    /// M85), either with -dense where cells list most
+    /// genes, or host (vectors of large processors). Every
+    /// layout runs everywhere, with the same results
+    /// [default: microcontroller]
     #[arg(
         long,
         value_name = "LAYOUT",
         value_parser = parse_layout,
-        default_value = "microcontroller",
         verbatim_doc_comment
     )]
-    layout: LayoutPlan,
+    layout: Option<LayoutPlan>,
     /// Keep the digests of the training rows, so that
     /// evaluating on them is noticed
     #[arg(long, verbatim_doc_comment)]
@@ -70,9 +69,8 @@ pub struct QuantizeArgs {
 
 /// Quantises, writes the model and the report, and prints a summary to standard error.
 pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
-    let for_any = [LayoutPlan::Sparse, LayoutPlan::Rows];
-    if args.to != Dtype::S8 && !for_any.contains(&args.layout) {
-        return Err(Failure::usage("--layout host and dsp are for int8; leave it out for f16"));
+    if args.to != Dtype::S8 && args.layout.is_some() {
+        return Err(Failure::usage("--layout is for int8; leave it out for f16"));
     }
     let outputs: Vec<&Path> =
         args.report.iter().chain([&args.output]).map(PathBuf::as_path).collect();
@@ -101,7 +99,10 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     let options = QuantizeOptions {
         with_decoder: !args.no_decoder,
         with_rows: args.keep_rows,
-        layouts: args.layout,
+        layouts: args.layout.unwrap_or(match args.to {
+            Dtype::S8 => LayoutPlan::Fours,
+            _ => LayoutPlan::Sparse,
+        }),
         ..QuantizeOptions::new(args.to)
     };
     let quantised = quantize_rows(&model, &cells, &rows, options)?;
@@ -216,14 +217,12 @@ fn report(
 
 fn parse_layout(text: &str) -> Result<LayoutPlan, String> {
     match text {
-        "microcontroller" => Ok(LayoutPlan::Sparse),
-        "microcontroller-dense" => Ok(LayoutPlan::Rows),
-        "dsp" => Ok(LayoutPlan::Fours),
-        "dsp-dense" => Ok(LayoutPlan::DenseFours),
+        "microcontroller" => Ok(LayoutPlan::Fours),
+        "microcontroller-dense" => Ok(LayoutPlan::DenseFours),
+        "helium" => Ok(LayoutPlan::Sparse),
+        "helium-dense" => Ok(LayoutPlan::Rows),
         "host" => Ok(LayoutPlan::Panels),
-        _ => {
-            Err("expected microcontroller, dsp or host, or one of the first two with -dense".into())
-        }
+        _ => Err("expected microcontroller, helium (either also with -dense) or host".into()),
     }
 }
 

@@ -499,14 +499,14 @@ fn quant_epilogue(epilogue: Epilogue<'_>) -> Option<QuantEpilogue> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum LayoutPlan {
     /// First encoder layer gene-major, so that a sparse sample touches only its own genes; plain
-    /// rows elsewhere.
+    /// rows elsewhere: for Cortex-M with vector registers.
     #[default]
     Sparse,
     /// First encoder layer gene-major, panels of four inputs elsewhere: for processors with vector
     /// registers.
     Panels,
-    /// First encoder layer gene-major, panels of four inputs by four outputs elsewhere: for Cortex-M with
-    /// the DSP extension.
+    /// First encoder layer gene-major, panels of four inputs by four outputs elsewhere: for
+    /// processors without vector registers.
     Fours,
     /// Panels of four by four everywhere: the same, where samples are dense.
     DenseFours,

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Isa {
-    /// None: the reference loops.
+    /// None: loops for any processor.
     Scalar,
     /// x86 with SSE4.1.
     Sse41,
@@ -24,6 +24,8 @@ pub enum Isa {
     I8mm,
     /// WebAssembly with 128-bit vectors.
     Simd128,
+    /// Any Cortex-M. In builds with the feature `thumb`.
+    Thumb,
     /// Cortex-M with the DSP extension: M4, M7, most of M33. In builds with the feature `dsp`.
     Dsp,
     /// Cortex-M with the vector extension: M55, M85. In builds with the feature `helium`.
@@ -32,7 +34,7 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, plain to capable within each family.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Scalar,
         Self::Sse41,
         Self::Avx2,
@@ -43,6 +45,7 @@ impl Isa {
         Self::Dotprod,
         Self::I8mm,
         Self::Simd128,
+        Self::Thumb,
         Self::Dsp,
         Self::Helium,
     ];
@@ -60,6 +63,7 @@ impl Isa {
             Self::Dotprod => "dotprod",
             Self::I8mm => "i8mm",
             Self::Simd128 => "simd128",
+            Self::Thumb => "thumb",
             Self::Dsp => "dsp",
             Self::Helium => "helium",
         }
@@ -83,6 +87,8 @@ impl Isa {
             Self::Neon | Self::Dotprod | Self::I8mm => super::aarch64::has(self),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Self::Simd128 => true,
+            #[cfg(all(target_arch = "arm", feature = "thumb"))]
+            Self::Thumb => true,
             #[cfg(all(target_arch = "arm", feature = "dsp"))]
             Self::Dsp => true,
             #[cfg(all(target_arch = "arm", feature = "helium"))]

@@ -25,6 +25,7 @@ mod crossover;
 pub mod float;
 mod isa;
 mod operands;
+mod plain;
 pub mod reference;
 
 #[cfg(any(
@@ -48,7 +49,7 @@ mod vector;
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod aarch64;
-#[cfg(all(target_arch = "arm", any(feature = "dsp", feature = "helium")))]
+#[cfg(all(target_arch = "arm", any(feature = "thumb", feature = "dsp", feature = "helium")))]
 mod arm;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
@@ -79,7 +80,7 @@ pub struct Kernels {
 /// The processor must have the instruction set. Operands fit one another, as [`Kernels`] checks:
 /// - `sparse_s8`: as many levels as genes, as many entries of the bias as sums, and at least one. It does
 ///   nothing and returns `false` where some gene's column of `sums.len()` weights does not lie in the weights;
-/// - `panels_s8`: panels of 4 for [`Isa::Dsp`] and wider ones for all others, `first` is a multiple of 4, `first` and the width of the levels lie within the
+/// - `panels_s8` for wide panels, `fours_s8` for panels of four: `first` is a multiple of 4, `first` and the width of the levels lie within the
 ///   inputs, sums have a row for every row of levels and are as long as [`sum_stride`], as is the bias;
 /// - `rows_s8`: `sums.len() · levels.len()` weights, at least one;
 /// - `activate_s8`, `requantize_i16s`, `requantize_i32s`, `code_levels`: inputs, ratios, offsets and outputs
@@ -89,6 +90,7 @@ pub struct Kernels {
 pub(crate) struct Table {
     sparse_s8: unsafe fn(&[i8], &Listed<'_>, Option<&[i32]>, &mut [i32]) -> bool,
     panels_s8: unsafe fn(&Panels<'_>, usize, &LevelRows<'_>, Option<&[i32]>, &mut SumRows<'_>),
+    fours_s8: unsafe fn(&Panels<'_>, usize, &LevelRows<'_>, Option<&[i32]>, &mut SumRows<'_>),
     rows_s8: unsafe fn(&[i8], &[u8], &mut [i32]),
     activate_s8: unsafe fn(&Part<'_, i32>, &Ratios<'_>, &[u8], &mut PartMut<'_, u8>),
     requantize_i16s: unsafe fn(&Part<'_, i32>, &Ratios<'_>, &mut PartMut<'_, i16>),
@@ -121,6 +123,8 @@ impl Kernels {
             isa => aarch64::table(isa)?,
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Isa::Simd128 => &wasm::simd128::TABLE,
+            #[cfg(all(target_arch = "arm", feature = "thumb"))]
+            Isa::Thumb => &arm::thumb::TABLE,
             #[cfg(all(target_arch = "arm", feature = "dsp"))]
             Isa::Dsp => &arm::dsp::TABLE,
             #[cfg(all(target_arch = "arm", feature = "helium"))]
@@ -134,7 +138,7 @@ impl Kernels {
         Some(Self { isa, table })
     }
 
-    /// The reference loops.
+    /// Those for any processor.
     pub const SCALAR: Self = Self { isa: Isa::Scalar, table: &SCALAR };
 
     /// The instruction set.
@@ -178,13 +182,16 @@ impl Kernels {
             && first.checked_add(levels.width()).is_some_and(|end| end <= panels.in_dim())
             && sums.stride() >= sum_stride(panels.out_dim())
             && bias.is_none_or(|bias| bias.len() >= sum_stride(panels.out_dim()))
-            && sums.n_rows() >= levels.n_rows()
-            && panels.is_narrow() == (self.isa == Isa::Dsp);
+            && sums.n_rows() >= levels.n_rows();
         if !fits {
             return reference::panels_s8(panels, first, levels, bias, sums);
         }
+        let kernel = match panels.is_narrow() {
+            true => self.table.fours_s8,
+            false => self.table.panels_s8,
+        };
         // SAFETY: the instruction set is there, and the shapes were checked above.
-        unsafe { (self.table.panels_s8)(panels, first, levels, bias, sums) }
+        unsafe { kernel(panels, first, levels, bias, sums) }
     }
 
     /// See [`reference::rows_s8`].
@@ -333,9 +340,9 @@ impl core::fmt::Debug for Kernels {
 }
 
 static SCALAR: Table = Table {
-    // Always by way of the definition.
-    sparse_s8: |_, _, _, _| false,
+    sparse_s8: plain::sparse_s8,
     panels_s8: reference::panels_s8,
+    fours_s8: plain::fours_s8,
     rows_s8: reference::rows_s8,
     activate_s8: reference::activate_s8,
     requantize_i16s: reference::requantize_i16s,

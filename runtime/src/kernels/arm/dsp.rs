@@ -22,21 +22,25 @@
 
 use core::arch::naked_asm;
 
-use super::super::{LevelRows, Listed, Panels, SCALAR, SumRows, Table};
+use super::super::{LevelRows, Listed, Panels, SCALAR, SumRows, Table, plain};
 use super::columns::{self, Column};
 
-pub(crate) static TABLE: Table = Table { sparse_s8, panels_s8, ..SCALAR };
+pub(crate) static TABLE: Table = Table { sparse_s8, fours_s8, ..SCALAR };
 
 /// Inputs whose levels are widened together, on the stack: two bytes each.
 const PART: usize = 128;
 
-unsafe fn panels_s8(
+unsafe fn fours_s8(
     panels: &Panels<'_>,
     first: usize,
     levels: &LevelRows<'_>,
     bias: Option<&[i32]>,
     sums: &mut SumRows<'_>,
 ) {
+    // Four words of weights are loaded by one instruction, which takes whole words alone.
+    if !panels.weights().as_ptr().addr().is_multiple_of(4) {
+        return plain::fours_s8(panels, first, levels, bias, sums);
+    }
     // Bytes from one panel to the next.
     let stride = panels.in_dim().div_ceil(4) * 16;
     let mut wide = [[0_u32; 2]; PART / 4];

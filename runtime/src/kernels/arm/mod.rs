@@ -5,3 +5,5 @@ mod columns;
 pub(super) mod dsp;
 #[cfg(feature = "helium")]
 pub(super) mod helium;
+#[cfg(feature = "thumb")]
+pub(super) mod thumb;

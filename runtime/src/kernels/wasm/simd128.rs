@@ -14,6 +14,7 @@ use super::super::{LevelRows, Listed, Panels, SumRows, Table, dense, reference, 
 pub(crate) static TABLE: Table = Table {
     sparse_s8,
     panels_s8,
+    fours_s8: super::super::plain::fours_s8,
     rows_s8,
     activate_s8: reference::activate_s8,
     requantize_i16s: reference::requantize_i16s,

@@ -13,6 +13,7 @@ use super::{requantize512, softmax512, values512};
 pub(crate) static TABLE: Table = Table {
     sparse_s8,
     panels_s8,
+    fours_s8: super::super::plain::fours_s8,
     rows_s8,
     activate_s8: requantize512::activate_s8,
     requantize_i16s: requantize512::requantize_i16s,
