@@ -6,7 +6,9 @@ use cic_data::{AlignedMatrix, CsrMatrix, SplitPart};
 use cic_model::provenance::Part;
 use cic_model::spec::LayoutPlan;
 use cic_model::{AlignedBytes, Dtype, Model};
-use cic_quant::{CalibrationSet, Comparison, QuantError, QuantizeOptions, compare, quantize};
+use cic_quant::{
+    CalibrationSet, Comparison, Language, QuantError, QuantizeOptions, compare, emit, quantize,
+};
 use clap::Args;
 use serde_json::json;
 
@@ -38,6 +40,10 @@ pub struct QuantizeArgs {
     /// Where the model goes
     #[arg(long, short, value_name = "OUT")]
     output: PathBuf,
+    /// Write the model as source code, for firmware
+    /// without files: rust or c
+    #[arg(long, value_name = "LANGUAGE", value_parser = parse_language, verbatim_doc_comment)]
+    emit: Option<Language>,
     /// Where a report of what changed goes, as JSON
     #[arg(long, value_name = "JSON")]
     report: Option<PathBuf>,
@@ -109,7 +115,12 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     let aligned = AlignedBytes::new(&quantised);
     let result = model_file::open(&args.output, &aligned)?;
     let comparison = compare(&model, &result, &cells, &rows).map_err(Failure::internal)?;
-    output::write(&args.output, |file| file.write_all(&quantised))?;
+    let source = args.emit.map(|language| {
+        let name = args.output.file_stem().unwrap_or_default().to_string_lossy();
+        emit(language, &quantised, &result, &name)
+    });
+    let written = source.as_ref().map_or(&quantised[..], |source| source.as_bytes());
+    output::write(&args.output, |file| file.write_all(written))?;
     if let Some(path) = &args.report {
         let report = report(&model, &result, bytes.len(), quantised.len(), &comparison, &dataset);
         let text = serde_json::to_string_pretty(&report).map_err(Failure::internal)?;
@@ -223,6 +234,14 @@ fn parse_layout(text: &str) -> Result<LayoutPlan, String> {
         "helium-dense" => Ok(LayoutPlan::Rows),
         "host" => Ok(LayoutPlan::Panels),
         _ => Err("expected microcontroller, helium (either also with -dense) or host".into()),
+    }
+}
+
+fn parse_language(text: &str) -> Result<Language, String> {
+    match text {
+        "rust" => Ok(Language::Rust),
+        "c" => Ok(Language::C),
+        _ => Err("expected rust or c".into()),
     }
 }
 

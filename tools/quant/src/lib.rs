@@ -4,11 +4,13 @@
 //! - [`CalibrationSet`]: the cells that ranges are taken from.
 //! - [`quantize`]: an f32 model and a calibration set to an f16 or int8 model.
 //! - [`compare`]: what quantisation did to labels and codes.
+//! - [`emit`]: a model as Rust or C.
 #![forbid(unsafe_code)]
 
 mod activation_range;
 mod calibration;
 mod compare;
+mod emit;
 mod error;
 mod input_levels;
 mod matrix;
@@ -19,6 +21,7 @@ mod stage;
 
 pub use calibration::{CalibrationSet, MAX_CALIBRATION_ROWS, calibration_rows};
 pub use compare::{Comparison, Flip, compare};
+pub use emit::{Language, emit};
 pub use error::QuantError;
 pub use quantize::{QuantizeOptions, quantize};
 pub use runner::{CellRunner, CodeCopy, TileRunner};
