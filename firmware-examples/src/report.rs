@@ -14,8 +14,13 @@ const RANDOM_PROFILES: u32 = 1000;
 /// Random profiles that share one line of the console.
 const PROFILES_A_LINE: u32 = 100;
 
-/// Most genes above zero in a random profile.
-const MAX_NONZERO: usize = 512;
+/// Memory of the caller.
+pub struct Memory<'a> {
+    /// Scratch of the session.
+    pub scratch: &'a mut [u32],
+    /// Two words for each gene of the panel.
+    pub sample: &'a mut [u32],
+}
 
 /// What a measuring program wraps around each run of a golden cell.
 pub trait Meter {
@@ -32,10 +37,12 @@ pub enum ReportError {
     Run(RunError),
     /// The golden cells are not counts.
     NotCounts,
-    /// The scratch is too short for the model.
-    ScratchTooShort {
-        /// Bytes that the model needs.
-        needed: usize,
+    /// The memory is too short for the model.
+    TooLittleMemory {
+        /// Bytes of scratch that the model needs.
+        scratch: usize,
+        /// Bytes that its samples need.
+        sample: usize,
     },
     /// The console did not take the text.
     Console,
@@ -48,16 +55,18 @@ pub enum ReportError {
 /// See [`ReportError`]; what was printed until then stays printed.
 pub fn report(
     model: &Model<'_>,
-    scratch: &mut [u32],
+    memory: Memory<'_>,
     meter: &mut impl Meter,
     console: &mut impl Write,
 ) -> Result<bool, ReportError> {
     let golden = model.golden();
     let session = S8Session::new(model, golden.profile() as usize)?;
-    let scratch_len = session.scratch_len();
-    if scratch_len > 4 * scratch.len() {
-        return Err(ReportError::ScratchTooShort { needed: scratch_len });
+    let Memory { scratch, sample } = memory;
+    let (scratch_len, sample_len) = (session.scratch_len(), 8 * model.n_genes());
+    if scratch_len > 4 * scratch.len() || sample_len > 4 * sample.len() {
+        return Err(ReportError::TooLittleMemory { scratch: scratch_len, sample: sample_len });
     }
+    let (listed, counts) = sample.split_at_mut(model.n_genes());
     if !golden.is_integer() {
         return Err(ReportError::NotCounts);
     }
@@ -90,7 +99,7 @@ pub fn report(
     let mut random = Random(2_463_534_242);
     let mut digest = Digest::new();
     for number in 1..=RANDOM_PROFILES {
-        let mut profile = RandomProfile::new();
+        let mut profile = RandomProfile { genes: &mut *listed, counts: &mut *counts, len: 0 };
         profile.fill(&mut random, model.n_genes(), number);
         digest.outcome(&session.run(&profile.sample(), None, scratch)?);
         if number.is_multiple_of(PROFILES_A_LINE) {
@@ -109,8 +118,8 @@ impl fmt::Display for ReportError {
             Self::Model(error) => write!(f, "model refused: {error}"),
             Self::Run(error) => write!(f, "sample refused: {error}"),
             Self::NotCounts => write!(f, "the golden cells are not counts"),
-            Self::ScratchTooShort { needed } => {
-                write!(f, "the model needs {needed} bytes of scratch")
+            Self::TooLittleMemory { scratch, sample } => {
+                write!(f, "the model needs {scratch} bytes of scratch and {sample} for a sample")
             }
             Self::Console => write!(f, "the console took no text"),
         }
@@ -161,18 +170,14 @@ fn print_outcome(
     writeln!(console)
 }
 
-/// Counts of one random profile.
-struct RandomProfile {
-    genes: [u32; MAX_NONZERO],
-    counts: [u32; MAX_NONZERO],
+/// Counts of one random profile, in memory for all genes.
+struct RandomProfile<'a> {
+    genes: &'a mut [u32],
+    counts: &'a mut [u32],
     len: usize,
 }
 
-impl RandomProfile {
-    const fn new() -> Self {
-        Self { genes: [0; MAX_NONZERO], counts: [0; MAX_NONZERO], len: 0 }
-    }
-
+impl RandomProfile<'_> {
     /// About one gene in 16 is above zero; counts are geometric, and profile `number` is deeper
     /// than the first by a factor of up to 2¹¹, so that all input levels occur.
     fn fill(&mut self, random: &mut Random, n_genes: usize, number: u32) {
@@ -194,7 +199,7 @@ impl RandomProfile {
     fn sample(&self) -> Sample<'_> {
         let genes = self.genes.get(..self.len).unwrap_or(&[]);
         let counts = self.counts.get(..self.len).unwrap_or(&[]);
-        // At most 512 counts of at most 33 · 2¹¹.
+        // A panel has at most 2¹⁶ genes, one in 16 has a count, of 2¹² on average at the most.
         Sample::Counts { genes, counts, total: Some(counts.iter().sum()) }
     }
 }

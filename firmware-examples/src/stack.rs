@@ -1,6 +1,6 @@
 //! Depth of the stack, by painting the free part and looking how far the paint is gone.
 
-use cortex_m::register::msp;
+use crate::arch::{lowest_stack_address, stack_pointer};
 
 const PAINT: u32 = 0xA5A5_A5A5;
 
@@ -8,46 +8,56 @@ const PAINT: u32 = 0xA5A5_A5A5;
 /// read. Depths below it read as 0.
 const MARGIN: u32 = 64;
 
-unsafe extern "C" {
-    // Lowest address of the stack, from cortex-m-rt's link.x. Its value is its address.
-    static mut _stack_end: u32;
-}
-
 /// Runs `work` and returns its result with the bytes of stack that it used below the caller's
-/// frame, in steps of 4. The caller must have no interrupt enabled, since a handler's frames would
-/// be counted too.
-///
-/// `work` must not overflow the stack: on boards without stack protection that corrupts `.bss`.
-#[inline(never)]
+/// frame, in steps of 4.
+#[inline(always)]
 pub fn measure<T>(work: impl FnOnce() -> T) -> (T, u32) {
-    let top = msp::read();
-    paint(top);
+    let paint = Paint::spread();
     let result = work();
-    (result, top - deepest_touched(top))
+    (result, paint.depth())
 }
 
+/// A painted stack. The program must have no interrupt enabled while it is looked at, since a
+/// handler's frames would be counted too, and must not overflow the stack: on boards without stack
+/// protection that corrupts `.bss`.
+pub struct Paint {
+    top: u32,
+}
+
+impl Paint {
+    /// Paints what lies below the caller's frame.
+    #[inline(always)]
+    pub fn spread() -> Self {
+        let top = stack_pointer();
+        paint(top);
+        Self { top }
+    }
+
+    /// Bytes below the frame, in steps of 4, that were written to since.
+    pub fn depth(&self) -> u32 {
+        self.top - deepest_touched(self.top)
+    }
+}
+
+#[inline(never)]
 fn paint(top: u32) {
-    let mut address = lowest();
+    let mut address = lowest_stack_address();
     while address < top - MARGIN {
-        // SAFETY: `lowest()..top - MARGIN` is the free part of the stack: link.x reserves it for
-        // the stack alone, aligned to 4, and the stack pointer is above it by the margin, which
-        // holds the frames of this function and its (inlined) callees. Thread mode uses the main
-        // stack only, so no other stack lies there.
+        // SAFETY: `lowest_stack_address()..top - MARGIN` is the free part of the stack: link.x
+        // reserves it for the stack alone, aligned to 4, and the stack pointer is above it by the
+        // margin, which holds the frame of this function. No second stack lies there, as
+        // `stack_pointer` says.
         unsafe { (address as *mut u32).write_volatile(PAINT) };
         address += 4;
     }
 }
 
+#[inline(never)]
 fn deepest_touched(top: u32) -> u32 {
-    let mut address = lowest();
+    let mut address = lowest_stack_address();
     // SAFETY: as in `paint`; the words were written there, so they are initialised.
     while address < top - MARGIN && unsafe { (address as *const u32).read_volatile() } == PAINT {
         address += 4;
     }
     if address < top - MARGIN { address } else { top }
-}
-
-fn lowest() -> u32 {
-    // Addresses are 32 bits on every target here; link.x asserts the alignment to 4.
-    &raw const _stack_end as u32
 }

@@ -4,31 +4,25 @@
 
 use core::hint::black_box;
 
-use firmware_examples::{
-    Outcome,
-    count::{bench_end, bench_start},
-    entry, exit, hprintln, stack,
-};
+use firmware_examples::{Ending, count::region, entry, exit, println, stack};
 
 /// Bytes that `deep` puts on the stack.
 const KNOWN_DEPTH: u32 = 1024;
 
 #[entry]
 fn main() -> ! {
-    hprintln!("hello from cell identity codes");
+    println!("hello from cell identity codes");
 
-    bench_start();
-    let sum: u32 = (1..=100u32).map(black_box).sum();
-    bench_end();
-    hprintln!("sum of 1..=100 = {}", sum);
+    let sum: u32 = region("sum", || (1..=100u32).map(black_box).sum());
+    println!("sum of 1..=100 = {sum}");
 
     let (last, used) = stack::measure(deep);
-    hprintln!("last of the array = {}", last);
-    hprintln!("# stack {}", used);
+    println!("last of the array = {last}");
+    println!("# stack {used}");
     let seen = (KNOWN_DEPTH..KNOWN_DEPTH + 256).contains(&used);
-    hprintln!("stack measurement sees a {} byte array: {}", KNOWN_DEPTH, seen);
+    println!("stack measurement sees a {KNOWN_DEPTH} byte array: {seen}");
 
-    exit(if seen && sum == 5050 { Outcome::Passed } else { Outcome::Failed })
+    exit(if seen && sum == 5050 { Ending::Passed } else { Ending::Failed })
 }
 
 #[inline(never)]

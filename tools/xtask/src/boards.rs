@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 
+use crate::toolchain::{self, Package};
 use crate::workspace;
 
 /// One board. The memory map in the same row is for the firmware's build script alone.
@@ -15,8 +16,49 @@ pub struct Board {
     pub target: String,
     /// `-C target-cpu`.
     pub cpu: String,
-    /// `qemu-system-arm -M`.
+    /// The program that stands for the board.
+    pub emulator: Emulator,
+    /// Its `-M`.
     pub machine: String,
+    /// Names of the images that it has room for.
+    pub images: Vec<String>,
+}
+
+/// A program of QEMU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emulator {
+    /// `qemu-system-arm`
+    Arm,
+    /// `qemu-system-riscv32`
+    Riscv32,
+}
+
+impl Emulator {
+    const ALL: [Self; 2] = [Self::Arm, Self::Riscv32];
+
+    /// The program.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Arm => "qemu-system-arm",
+            Self::Riscv32 => "qemu-system-riscv32",
+        }
+    }
+
+    /// The package that has it.
+    pub fn package(self) -> Package {
+        match self {
+            Self::Arm => toolchain::QEMU_ARM,
+            Self::Riscv32 => toolchain::QEMU_RISCV,
+        }
+    }
+
+    /// What it needs beside the machine to start an image without firmware of its own.
+    pub fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Arm => &[],
+            Self::Riscv32 => &["-bios", "none"],
+        }
+    }
 }
 
 /// The board called `name`, or all boards.
@@ -48,11 +90,16 @@ fn parse(table: &str) -> Result<Vec<Board>> {
                     .map(|value| (*value).to_owned())
                     .with_context(|| format!("line {}: no field {name}", index + 2))
             };
+            let program = field("emulator")?;
+            let emulator = Emulator::ALL.into_iter().find(|known| known.program() == program);
             Ok(Board {
                 name: field("name")?,
                 target: field("target")?,
                 cpu: field("cpu")?,
+                emulator: emulator
+                    .with_context(|| format!("line {}: no emulator {program}", index + 2))?,
                 machine: field("machine")?,
+                images: field("images")?.split(',').map(str::to_owned).collect(),
             })
         })
         .collect()
@@ -62,16 +109,28 @@ fn parse(table: &str) -> Result<Vec<Board>> {
 mod tests {
     use super::*;
 
+    const HEADER: &str = "cpu\tname\ttarget\tmachine\temulator\timages\n";
+
     #[test]
     fn reads_a_row_by_the_names_of_its_columns() {
-        let boards = parse("cpu\tname\ttarget\tmachine\nm4\tb\tt\tq\n").unwrap();
+        let boards = parse(&format!("{HEADER}m4\tb\tt\tq\tqemu-system-arm\ta,b\n")).unwrap();
         assert_eq!((&*boards[0].name, &*boards[0].cpu, &*boards[0].machine), ("b", "m4", "q"));
+        assert_eq!(
+            (boards[0].emulator, &boards[0].images[..]),
+            (Emulator::Arm, &["a", "b"].map(str::to_owned)[..])
+        );
     }
 
     #[test]
     fn names_the_line_and_the_field_that_is_missing() {
-        let error = parse("name\ttarget\tcpu\tmachine\nb\tt\n").unwrap_err();
+        let error = parse("emulator\tname\ttarget\tcpu\nqemu-system-arm\tb\tt\n").unwrap_err();
         assert_eq!(error.to_string(), "line 2: no field cpu");
+    }
+
+    #[test]
+    fn names_an_emulator_that_it_does_not_know() {
+        let error = parse(&format!("{HEADER}m4\tb\tt\tq\tbochs\ta\n")).unwrap_err();
+        assert_eq!(error.to_string(), "line 2: no emulator bochs");
     }
 
     #[test]

@@ -1,88 +1,119 @@
-//! Upper limits of measured sizes and counts, in `firmware-examples/budgets.tsv`.
+//! Upper limits of measured sizes and counts, in `firmware-examples/size.toml`.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result, bail};
 
 use crate::workspace;
 
-/// One measured figure; `None` where the image does not print it.
-#[derive(Clone, Copy, Debug)]
-pub struct Measured {
-    /// Its column in the table.
-    pub column: &'static str,
-    /// The figure.
-    pub value: Option<u64>,
-}
+/// Figures of one image on one board by their names; regions are `instructions.REGION`.
+pub type Figures = BTreeMap<String, u64>;
 
-/// Compares with the row of this image and board. An image without a row, and a figure whose
-/// field is `-`, are reported but not limited.
-pub fn check(image: &str, board: &str, measured: &[Measured]) -> Result<()> {
-    let path = workspace::firmware().join("budgets.tsv");
-    let table = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
-    let over =
-        exceeded(&table, image, board, measured).with_context(|| format!("{}", path.display()))?;
+/// Compares with the limits of this image and board. Figures without a limit are reported but not
+/// limited; a limit without a figure is an error.
+pub fn check(image: &str, board: &str, measured: &Figures) -> Result<()> {
+    let path = workspace::firmware().join("size.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+    let tables = parse(&text).with_context(|| format!("{}", path.display()))?;
+    let name = format!("{image}.{board}");
+    let Some(limits) = tables.get(&name) else {
+        println!("  no limits yet; measured:\n[{name}]");
+        for (figure, value) in measured {
+            println!("{figure} = {value}");
+        }
+        return Ok(());
+    };
+    let over = exceeded(limits, measured);
     if !over.is_empty() {
-        bail!("over the budget of {}: {}", path.display(), over.join("; "));
+        bail!("over the limits of {}: {}", path.display(), over.join("; "));
     }
     Ok(())
 }
 
-fn exceeded(table: &str, image: &str, board: &str, measured: &[Measured]) -> Result<Vec<String>> {
-    let mut rows = table.lines().map(|line| line.split('\t').collect::<Vec<_>>());
-    let header = rows.next().context("empty table")?;
-    let Some(row) = rows.find(|row| row.starts_with(&[image, board])) else {
-        println!("  no budget for {image} on {board}");
-        return Ok(Vec::new());
-    };
+fn exceeded(limits: &Figures, measured: &Figures) -> Vec<String> {
     let mut over = Vec::new();
-    for Measured { column, value } in measured {
-        let position = header.iter().position(|name| name == column);
-        let field = position.and_then(|position| row.get(position)).copied();
-        let field = field.with_context(|| format!("{image} {board}: no field {column}"))?;
-        if field == "-" {
-            continue;
-        }
-        let limit: u64 = field.parse().with_context(|| format!("{image} {board}: {column}"))?;
-        match value {
-            Some(value) if *value <= limit => {}
-            Some(value) => over.push(format!("{column} {value} > {limit}")),
-            None => over.push(format!("{column} was not measured")),
+    for (figure, limit) in limits {
+        match measured.get(figure) {
+            Some(value) if value <= limit => {}
+            Some(value) => over.push(format!("{figure} {value} > {limit}")),
+            None => over.push(format!("{figure} was not measured")),
         }
     }
-    Ok(over)
+    over
+}
+
+/// The part of TOML that the file needs: tables of whole numbers, and comments.
+fn parse(text: &str) -> Result<BTreeMap<String, Figures>> {
+    let mut tables = BTreeMap::new();
+    let mut current: Option<&mut Figures> = None;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        let number = index + 1;
+        if line.is_empty() {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            if tables.contains_key(name) {
+                bail!("line {number}: a second table [{name}]");
+            }
+            current = Some(tables.entry(name.to_owned()).or_default());
+            continue;
+        }
+        let field = line.split_once('=').and_then(|(key, value)| {
+            Some((key.trim(), value.trim().replace('_', "").parse::<u64>().ok()?))
+        });
+        let (key, value) =
+            field.with_context(|| format!("line {number}: expected FIGURE = NUMBER"))?;
+        let table = current.as_mut().with_context(|| format!("line {number}: no table yet"))?;
+        table.insert(key.to_owned(), value);
+    }
+    Ok(tables)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TABLE: &str = "image\tboard\ttext\tstack\nhello\tm4\t100\t-\n";
+    fn figures(pairs: &[(&str, u64)]) -> Figures {
+        pairs.iter().map(|&(figure, value)| (figure.to_owned(), value)).collect()
+    }
 
-    fn over(column: &'static str, value: Option<u64>) -> Vec<String> {
-        exceeded(TABLE, "hello", "m4", &[Measured { column, value }]).unwrap()
+    fn limits() -> Figures {
+        let text = "# why\n[hello.m4]\ntext = 1_000 # bytes\ninstructions.sum = 7\n";
+        parse(text).unwrap().remove("hello.m4").unwrap()
     }
 
     #[test]
     fn accepts_the_limit_itself_and_refuses_one_more() {
-        assert!(over("text", Some(100)).is_empty());
-        assert_eq!(over("text", Some(101)), ["text 101 > 100"]);
+        assert!(
+            exceeded(&limits(), &figures(&[("text", 1000), ("instructions.sum", 7)])).is_empty()
+        );
+        let over = exceeded(&limits(), &figures(&[("text", 1001), ("instructions.sum", 7)]));
+        assert_eq!(over, ["text 1001 > 1000"]);
     }
 
     #[test]
     fn a_limited_figure_must_be_measured() {
-        assert_eq!(over("text", None), ["text was not measured"]);
+        let over = exceeded(&limits(), &figures(&[("text", 1)]));
+        assert_eq!(over, ["instructions.sum was not measured"]);
     }
 
     #[test]
-    fn a_dash_sets_no_limit() {
-        assert!(over("stack", Some(1 << 40)).is_empty());
+    fn figures_without_a_limit_pass() {
+        let measured = figures(&[("text", 1), ("instructions.sum", 1), ("stack", 1 << 40)]);
+        assert!(exceeded(&limits(), &measured).is_empty());
     }
 
     #[test]
-    fn a_column_that_the_table_lacks_is_an_error() {
-        assert!(
-            exceeded(TABLE, "hello", "m4", &[Measured { column: "ram", value: Some(1) }]).is_err()
-        );
+    fn refuses_what_is_no_number_and_names_the_line() {
+        let error = parse("[a.b]\ntext = many\n").unwrap_err();
+        assert_eq!(error.to_string(), "line 2: expected FIGURE = NUMBER");
+    }
+
+    #[test]
+    fn refuses_a_second_table_of_one_name() {
+        let error = parse("[a.b]\n[a.b]\n").unwrap_err();
+        assert_eq!(error.to_string(), "line 2: a second table [a.b]");
     }
 }

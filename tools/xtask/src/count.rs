@@ -1,6 +1,7 @@
 //! Instruction counts of the regions between `bench_start` and `bench_end`. Counts repeat exactly;
 //! they are not cycles and never stand for time.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,15 +38,27 @@ impl Counter {
     }
 }
 
-/// The count of the longest region in what the plugin printed; prints that region's line.
-pub fn most_instructions(plugin_output: &str) -> Option<u64> {
-    let (instructions, line) = plugin_output
+/// The counts of the longest region of each name. The plugin tells them in the order in which they close,
+/// and the console has a line `# region NAME` for each.
+pub fn regions(console: &str, plugin_output: &str) -> Result<BTreeMap<String, u64>> {
+    let names: Vec<_> = console.lines().filter_map(|line| line.strip_prefix("# region ")).collect();
+    let counts: Vec<_> = plugin_output
         .lines()
         .filter_map(|line| line.strip_prefix("insncount "))
-        .filter_map(|line| Some((instructions(line)?, line)))
-        .max()?;
-    println!("  longest region: {line}");
-    Some(instructions)
+        .filter_map(instructions)
+        .collect();
+    ensure!(
+        names.len() == counts.len(),
+        "{} regions were counted and {} named",
+        counts.len(),
+        names.len()
+    );
+    let mut longest = BTreeMap::new();
+    for (name, count) in names.into_iter().zip(counts) {
+        let entry = longest.entry(name.to_owned()).or_insert(count);
+        *entry = count.max(*entry);
+    }
+    Ok(longest)
 }
 
 fn instructions(counts: &str) -> Option<u64> {
@@ -70,15 +83,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_longest_region_among_other_output() {
+    fn keeps_the_longest_region_of_each_name() {
+        let console = "x\n# region a\n# region b\n# region a\n";
         let output = "warning: x\n\
                       insncount instructions=9 loads=3 stores=4\n\
+                      insncount instructions=5 loads=3 stores=4\n\
                       insncount instructions=12 loads=3 stores=4\n";
-        assert_eq!(most_instructions(output), Some(12));
+        let found: Vec<_> = regions(console, output).unwrap().into_iter().collect();
+        assert_eq!(found, [("a".to_owned(), 12), ("b".to_owned(), 5)]);
     }
 
     #[test]
-    fn no_region_is_no_count() {
-        assert_eq!(most_instructions("warning: x\n"), None);
+    fn a_region_without_a_name_is_an_error() {
+        let error = regions("", "insncount instructions=9 loads=3 stores=4\n").unwrap_err();
+        assert_eq!(error.to_string(), "1 regions were counted and 0 named");
     }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::boards::{self, Board};
-use crate::budgets::{self, Measured};
+use crate::budgets::{self, Figures};
 use crate::count::{self, Counter};
 use crate::{command, toolchain, workspace};
 
@@ -39,7 +39,7 @@ struct Model {
 
 /// Where the expected console of a model comes from.
 enum Golden {
-    /// The host, and `NAME.out` beside the program must say the same.
+    /// The host, and `IMAGE.out` beside the program must say the same.
     Committed,
     /// The host alone: trained weights may differ between machines, and the data may be absent.
     HostOnly,
@@ -51,6 +51,7 @@ const IMAGES: &[Image] = &[
         program: "classify",
         model: Some(Model { name: "fixture", golden: Golden::Committed }),
     },
+    Image { program: "classify", model: Some(Model { name: "tiny", golden: Golden::Committed }) },
     Image { program: "classify", model: Some(Model { name: "pbmc3k", golden: Golden::HostOnly }) },
 ];
 
@@ -66,7 +67,7 @@ impl Image {
     /// The lines that the image must print, and its model; `None` where the host has no data to
     /// make the model from and has said so.
     fn prepare(&self, bless: bool) -> Result<Option<Prepared>> {
-        let golden = workspace::firmware().join(format!("src/bin/{}.out", self.program));
+        let golden = workspace::firmware().join(format!("src/bin/{}.out", self.name()));
         let committed = || {
             fs::read_to_string(&golden).with_context(|| {
                 format!("{}: `cargo xtask firmware --bless` writes it", golden.display())
@@ -104,7 +105,7 @@ impl Image {
         let mut cargo = toolchain::cargo(board, &workspace::firmware(), "build")?;
         cargo.args(["--bin", self.program]);
         if let Some(model) = &prepared.model {
-            cargo.args(["--features", self.program]).env("CIC_MODEL", model);
+            cargo.args(["--features", "model"]).env("CIC_MODEL", model);
         }
         command::run(&mut cargo)?;
 
@@ -124,20 +125,43 @@ struct Prepared {
 /// Builds and runs every image on the chosen boards. With a `counter`, executed instructions are
 /// counted in the same runs.
 pub fn run(args: &Args, counter: Option<&Counter>) -> Result<()> {
-    toolchain::ensure(toolchain::FIRMWARE)?;
     let boards = boards::chosen(args.board.as_deref())?;
+    ensure_tools(&boards)?;
     for image in IMAGES {
+        let has_room = |board: &&Board| board.images.contains(&image.name());
+        let boards: Vec<_> = boards.iter().filter(has_room).collect();
+        if boards.is_empty() {
+            continue;
+        }
         let Some(prepared) = image.prepare(args.bless)? else {
             println!("SKIPPED: firmware image {}: the host made no model for it", image.name());
             continue;
         };
-        for board in &boards {
+        for board in boards {
             let elf = image.build(&prepared, board)?;
             check(image, &prepared, board, &elf, counter)
                 .with_context(|| format!("image {} on {}", image.name(), board.name))?;
         }
     }
     Ok(())
+}
+
+/// The compiler, and the emulators of these boards.
+fn ensure_tools(boards: &[Board]) -> Result<()> {
+    for board in boards {
+        if let Some(unknown) =
+            board.images.iter().find(|name| IMAGES.iter().all(|image| image.name() != **name))
+        {
+            bail!("boards.tsv: {} has an image {unknown} that is not known", board.name);
+        }
+    }
+    let mut packages = toolchain::FIRMWARE.to_vec();
+    for package in boards.iter().map(|board| board.emulator.package()) {
+        if !packages.contains(&package) {
+            packages.push(package);
+        }
+    }
+    toolchain::ensure(&packages)
 }
 
 fn check(
@@ -151,7 +175,7 @@ fn check(
     if let Some(counter) = counter {
         counter.attach(&mut qemu, elf)?;
     }
-    let output = qemu.output().context("cannot start qemu-system-arm")?;
+    let output = qemu.output().context("cannot start timeout")?;
     let console = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(
@@ -164,25 +188,29 @@ fn check(
     let (text, data, bss) = sizes(elf)?;
     println!("firmware: {} on {}: console as expected", image.name(), board.name);
     println!("  text {text} data {data} bss {bss}");
-    for line in console.lines().filter_map(|line| line.strip_prefix("# ")) {
+    let mut measured = Figures::from([("text".to_owned(), text), ("ram".to_owned(), data + bss)]);
+    let measurements = console.lines().filter_map(|line| line.strip_prefix("# "));
+    for line in measurements.filter(|line| !line.starts_with("region ")) {
         println!("  {line}");
     }
-    let mut measured = vec![
-        Measured { column: "text", value: Some(text) },
-        Measured { column: "ram", value: Some(data + bss) },
-        Measured { column: "stack", value: measurement(&console, "stack") },
-    ];
+    if let Some(stack) = measurement(&console, "stack") {
+        measured.insert("stack".to_owned(), stack);
+    }
     if counter.is_some() {
-        measured
-            .push(Measured { column: "instructions", value: count::most_instructions(&errors) });
+        for (name, count) in count::regions(&console, &errors)? {
+            println!("  {count} instructions in {name}");
+            measured.insert(format!("instructions.{name}"), count);
+        }
     }
     budgets::check(&image.name(), &board.name, &measured)
 }
 
-/// `qemu-system-arm` with `elf` on `board`, ended after a minute: a broken image runs for ever.
+/// The emulator of `board` with `elf`, ended after a minute: a broken image runs for ever.
 fn emulator(board: &Board, elf: &Path) -> Command {
     let mut qemu = Command::new("timeout");
-    qemu.args(["60", "qemu-system-arm", "-M", &board.machine, "-nographic"]);
+    let emulator = board.emulator;
+    qemu.args(["60", emulator.program(), "-M", &board.machine, "-nographic"]);
+    qemu.args(emulator.arguments());
     qemu.args(["-monitor", "none", "-serial", "none"]);
     qemu.args(["-semihosting-config", "enable=on,target=native", "-kernel"]).arg(elf);
     qemu
@@ -210,7 +238,8 @@ fn measurement(console: &str, name: &str) -> Option<u64> {
     })
 }
 
-/// Bytes of text, data and bss, as binutils' `size` counts them.
+/// Bytes of text, data and bss, as binutils' `size` counts them, without the section that riscv-rt
+/// makes of all memory that is left.
 fn sizes(elf: &Path) -> Result<(u64, u64, u64)> {
     let printed = command::capture(Command::new("size").arg(elf))?;
     let numbers: Vec<u64> = printed
@@ -221,10 +250,17 @@ fn sizes(elf: &Path) -> Result<(u64, u64, u64)> {
         .take(3)
         .map_while(|field| field.parse().ok())
         .collect();
+    let sections = command::capture(Command::new("size").arg("-A").arg(elf))?;
     match numbers[..] {
-        [text, data, bss] => Ok((text, data, bss)),
+        [text, data, bss] => Ok((text, data, bss - section(&sections, ".stack").unwrap_or(0))),
         _ => bail!("size printed no row of numbers: {printed}"),
     }
+}
+
+/// Bytes of a section in what `size -A` prints.
+fn section(sections: &str, name: &str) -> Option<u64> {
+    let mut rows = sections.lines().map(|line| line.split_whitespace());
+    rows.find_map(|mut row| (row.next()? == name).then(|| row.next()?.parse().ok()).flatten())
 }
 
 #[cfg(test)]
@@ -251,6 +287,13 @@ mod tests {
     #[test]
     fn a_console_that_goes_on_differs() {
         assert!(compare("a\n", "a\nb\n").is_err());
+    }
+
+    #[test]
+    fn finds_a_section_by_its_whole_name() {
+        let sections = "image  :\nsection  size  addr\n.stack_sizes 7 0\n.stack  4096  1024\n";
+        assert_eq!(section(sections, ".stack"), Some(4096));
+        assert_eq!(section(sections, ".heap"), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::command;
 use crate::workspace;
 
 /// A Debian package, and a file that shows that it is installed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Package {
     name: &'static str,
     shows: &'static str,
@@ -23,14 +23,16 @@ const SOURCE: Package =
     Package { name: "rust-web-src", shows: "/usr/lib/rustlib/src/rust/library/Cargo.lock" };
 const LINKER: Package = Package { name: "lld", shows: "/usr/bin/ld.lld" };
 
-/// For bare metal.
-pub const FIRMWARE: &[Package] = &[
-    RUSTC,
-    CARGO,
-    SOURCE,
-    LINKER,
-    Package { name: "qemu-system-arm", shows: "/usr/bin/qemu-system-arm" },
-];
+/// Builds for bare metal.
+pub const FIRMWARE: &[Package] = &[RUSTC, CARGO, SOURCE, LINKER];
+
+/// Runs images for Arm.
+pub const QEMU_ARM: Package =
+    Package { name: "qemu-system-arm", shows: "/usr/bin/qemu-system-arm" };
+
+/// Runs images for RISC-V.
+pub const QEMU_RISCV: Package =
+    Package { name: "qemu-system-misc", shows: "/usr/bin/qemu-system-riscv32" };
 
 /// For programs of other processors, and WebAssembly.
 pub const PROGRAMS: &[Package] = &[
@@ -106,7 +108,7 @@ impl Target<'_> {
 
 /// The environment variable that sets cargo's `key` for a target.
 pub fn variable(triple: &str, key: &str) -> String {
-    format!("CARGO_TARGET_{}_{key}", triple.to_uppercase().replace('-', "_"))
+    format!("CARGO_TARGET_{}_{key}", triple.to_uppercase().replace(['-', '.'], "_"))
 }
 
 /// Debian's cargo for `board`, building `core` from source, in `directory`.
@@ -180,7 +182,7 @@ fn install_line(packages: &[&str]) -> String {
 /// `--no-remove`: never at the price of another compiler that someone installed.
 const INSTALL: &[&str] = &["install", "-y", "--no-remove", "--no-install-recommends"];
 
-const EMULATORS: &[&str] = &["qemu-system-arm", "qemu-user", "qemu-utils"];
+const EMULATORS: &[&str] = &["qemu-system-arm", "qemu-system-misc", "qemu-user", "qemu-utils"];
 
 fn minor_version(version: &str) -> Option<u32> {
     version.strip_prefix("rustc 1.")?.split('.').next()?.parse().ok()
@@ -194,6 +196,12 @@ mod tests {
     fn reads_the_minor_version_of_debians_compiler() {
         assert_eq!(minor_version("rustc 1.96.0 (abc 2026-05-01) (built from source)"), Some(96));
         assert_eq!(minor_version("gcc 12"), None);
+    }
+
+    #[test]
+    fn the_variable_of_a_target_has_neither_dashes_nor_dots() {
+        let name = variable("thumbv8m.main-none-eabihf", "RUSTFLAGS");
+        assert_eq!(name, "CARGO_TARGET_THUMBV8M_MAIN_NONE_EABIHF_RUSTFLAGS");
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! The host's side of the firmware comparison: `firmware_expected MODEL FILE` writes the int8 model
-//! `fixture` or `pbmc3k` to `FILE` and prints what an image that carries it must print.
+//! The host's side of the firmware comparison: `firmware_expected MODEL FILE` writes an int8
+//! model to `FILE` and prints what an image that carries it must print.
 
-#[path = "../../firmware-examples/src/report.rs"]
+mod made_up;
+#[path = "../../../firmware-examples/src/report.rs"]
 #[allow(dead_code, reason = "the source is the firmware's; the host uses a part of it")]
 mod report;
 
@@ -21,7 +22,7 @@ use cic_trainer::pipeline::{Request, train};
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, path] = arguments.as_slice() else {
-        return Err("usage: firmware_expected fixture|pbmc3k FILE".into());
+        return Err("usage: firmware_expected fixture|pbmc3k|tiny|net135k FILE".into());
     };
     let model = match name.as_str() {
         "fixture" => {
@@ -32,6 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             Some(model) => model,
             None => return Ok(()),
         },
+        "tiny" => made_up::int8(&made_up::TINY)?,
+        "net135k" => made_up::int8(&made_up::NET135K)?,
         _ => return Err(format!("there is no model {name}").into()),
     };
     std::fs::write(path, &model)?;
@@ -94,7 +97,9 @@ fn print_report(bytes: &[u8]) -> Result<(), Box<dyn Error>> {
     let bytes = AlignedBytes::new(bytes);
     let model = Model::open_verified(&bytes)?;
     let mut console = String::new();
-    let is_equal = report::report(&model, &mut [0; 2048], &mut Plain, &mut console)
+    let memory =
+        report::Memory { scratch: &mut [0; 2048], sample: &mut vec![0; 2 * model.n_genes()] };
+    let is_equal = report::report(&model, memory, &mut Plain, &mut console)
         .map_err(|error| error.to_string())?;
     print!("{console}");
     if is_equal { Ok(()) } else { Err("golden cells differ from what the model states".into()) }
