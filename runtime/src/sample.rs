@@ -34,6 +34,22 @@ pub enum Sample<'a> {
         /// Sum over all measured genes, for profiles that divide by it.
         total: Option<u32>,
     },
+    /// Sparse counts of 16 bits, as a device may hold them. The same bits come out.
+    Counts16 {
+        /// Panel indices.
+        genes: &'a [u32],
+        /// As many counts.
+        counts: &'a [u16],
+        /// Sum over all measured genes, for profiles that divide by it.
+        total: Option<u32>,
+    },
+    /// Dense counts of 16 bits.
+    DenseCounts16 {
+        /// `[n_genes]`
+        counts: &'a [u16],
+        /// Sum over all measured genes, for profiles that divide by it.
+        total: Option<u32>,
+    },
     /// Sparse values of any kind but counts.
     Values {
         /// Panel indices.
@@ -56,8 +72,10 @@ impl<'a> Sample<'a> {
     /// The genes that are listed; none where all are given.
     pub(crate) fn genes(&self) -> &'a [u32] {
         match *self {
-            Self::Counts { genes, .. } | Self::Values { genes, .. } => genes,
-            Self::DenseCounts { .. } | Self::DenseValues { .. } => &[],
+            Self::Counts { genes, .. }
+            | Self::Counts16 { genes, .. }
+            | Self::Values { genes, .. } => genes,
+            Self::DenseCounts { .. } | Self::DenseCounts16 { .. } | Self::DenseValues { .. } => &[],
         }
     }
 
@@ -71,8 +89,14 @@ impl<'a> Sample<'a> {
     pub(crate) fn n_listed(&self) -> usize {
         match self {
             Self::Counts { counts, .. } | Self::DenseCounts { counts, .. } => counts.len(),
+            Self::Counts16 { counts, .. } | Self::DenseCounts16 { counts, .. } => counts.len(),
             Self::Values { values, .. } | Self::DenseValues { values, .. } => values.len(),
         }
+    }
+
+    /// Whether what is given are counts.
+    pub(crate) fn is_counts(&self) -> bool {
+        !matches!(self, Self::Values { .. } | Self::DenseValues { .. })
     }
 
     /// Checks everything but the values themselves. Their levels may be looked up before
@@ -84,11 +108,14 @@ impl<'a> Sample<'a> {
         kernels: &Kernels,
     ) -> Result<(), RunError> {
         let n_genes = profile.fill_values().len();
-        let (genes, len) = match *self {
-            Self::Counts { genes, counts, .. } => (Some(genes), counts.len()),
-            Self::Values { genes, values, .. } => (Some(genes), values.len()),
-            Self::DenseCounts { counts, .. } => (None, counts.len()),
-            Self::DenseValues { values, .. } => (None, values.len()),
+        let len = self.n_listed();
+        let genes = match *self {
+            Self::Counts { genes, .. }
+            | Self::Counts16 { genes, .. }
+            | Self::Values { genes, .. } => Some(genes),
+            Self::DenseCounts { .. } | Self::DenseCounts16 { .. } | Self::DenseValues { .. } => {
+                None
+            }
         };
         let n_present = presence.map_or(n_genes, |presence| presence.n_present());
         match genes {
@@ -106,8 +133,7 @@ impl<'a> Sample<'a> {
         if !profile.is_sparse() && len != n_present {
             return Err(RunError::GeneNotListed);
         }
-        let is_counts = matches!(self, Self::Counts { .. } | Self::DenseCounts { .. });
-        if is_counts != (profile.kind() == ValueKind::Counts) {
+        if self.is_counts() != (profile.kind() == ValueKind::Counts) {
             return Err(RunError::WrongValueKind);
         }
         Ok(())
@@ -150,6 +176,9 @@ impl<'a> CheckedSample<'a> {
             Sample::Counts { counts, .. } | Sample::DenseCounts { counts, .. } => {
                 kernels.measure_counts(counts)
             }
+            Sample::Counts16 { counts, .. } | Sample::DenseCounts16 { counts, .. } => {
+                measure_counts16(counts)
+            }
             Sample::Values { values, .. } | Sample::DenseValues { values, .. } => {
                 sample.depth_of(profile, kernels.measure_values(values))?
             }
@@ -168,7 +197,11 @@ impl<'a> CheckedSample<'a> {
 
     /// Library size of a sample of counts; `None` where it is zero or does not fit 32 bits.
     pub(crate) fn count_library(&self) -> Result<Option<u32>, RunError> {
-        let (Sample::Counts { total, .. } | Sample::DenseCounts { total, .. }) = self.sample else {
+        let (Sample::Counts { total, .. }
+        | Sample::DenseCounts { total, .. }
+        | Sample::Counts16 { total, .. }
+        | Sample::DenseCounts16 { total, .. }) = self.sample
+        else {
             return Err(RunError::WrongValueKind);
         };
         Ok(match self.profile.library() {
@@ -183,7 +216,10 @@ impl<'a> CheckedSample<'a> {
     /// library is zero or too large.
     pub(crate) fn factor(&self) -> Result<Option<f32>, RunError> {
         let (total, panel_sum): (Option<f64>, &dyn Fn() -> f64) = match &self.sample {
-            Sample::Counts { total, .. } | Sample::DenseCounts { total, .. } => {
+            Sample::Counts { total, .. }
+            | Sample::DenseCounts { total, .. }
+            | Sample::Counts16 { total, .. }
+            | Sample::DenseCounts16 { total, .. } => {
                 (total.map(f64::from), &|| self.depth.n_counts as f64)
             }
             Sample::Values { values, total, .. } | Sample::DenseValues { values, total } => {
@@ -211,6 +247,16 @@ impl<'a> CheckedSample<'a> {
                     visit(gene, count);
                 }
             }
+            Sample::Counts16 { genes, counts, .. } => {
+                for (&gene, &count) in genes.iter().zip(counts).filter(|&(_, &count)| count > 0) {
+                    visit(gene, u32::from(count));
+                }
+            }
+            Sample::DenseCounts16 { counts, .. } => {
+                for (gene, &count) in (0..).zip(counts).filter(|&(_, &count)| count > 0) {
+                    visit(gene, u32::from(count));
+                }
+            }
             Sample::Values { .. } | Sample::DenseValues { .. } => {}
         }
     }
@@ -229,7 +275,7 @@ impl<'a> CheckedSample<'a> {
                 }
             }
             // Exact up to 2²⁴, then rounded: a float network could not tell the difference.
-            Sample::Counts { .. } | Sample::DenseCounts { .. } => {
+            _ => {
                 self.for_each_count(|gene, count| visit(gene, count as f32));
             }
         }
@@ -266,6 +312,13 @@ fn check_genes(
         next = gene + 1;
     }
     Ok(())
+}
+
+fn measure_counts16(counts: &[u16]) -> Depth {
+    counts.iter().fold(Depth::default(), |depth, &count| Depth {
+        n_counts: depth.n_counts + u64::from(count),
+        n_genes: depth.n_genes + u32::from(count > 0),
+    })
 }
 
 fn check_values(values: &[f32], must_not_be_negative: bool) -> Result<(), RunError> {

@@ -154,6 +154,70 @@ fn tiles_give_the_bits_of_single_cells_on_every_instruction_set_and_layout() {
 }
 
 #[test]
+fn counts_of_16_bits_give_the_bits_of_32() {
+    for shape in shapes() {
+        let mut random = Random(37);
+        let spec = int8(&shape, &mut random);
+        let mut cells: Vec<Cell> =
+            (0..30).map(|n| Cell::new(shape.n_genes, 1 + n % 20, &mut random)).collect();
+        // Deep enough for the largest level, and zeros that are listed.
+        let deep = vec![u32::from(u16::MAX); shape.n_genes];
+        cells.push(Cell {
+            genes: (0..shape.n_genes as u32).collect(),
+            counts: deep.clone(),
+            dense: deep,
+        });
+        cells.push(Cell { genes: vec![1, 5], counts: vec![0, 0], dense: vec![0; shape.n_genes] });
+        let narrow = |counts: &[u32]| counts.iter().map(|&count| count as u16).collect::<Vec<_>>();
+        let narrowed: Vec<(Vec<u16>, Vec<u16>)> =
+            cells.iter().map(|cell| (narrow(&cell.counts), narrow(&cell.dense))).collect();
+        let wide: Vec<Sample<'_>> =
+            cells.iter().flat_map(|cell| [cell.sparse(), cell.dense()]).collect();
+        let samples: Vec<Sample<'_>> = cells
+            .iter()
+            .zip(&narrowed)
+            .flat_map(|(cell, (counts, dense))| {
+                [
+                    Sample::Counts16 { genes: &cell.genes, counts, total: None },
+                    Sample::DenseCounts16 { counts: dense, total: None },
+                ]
+            })
+            .collect();
+        for layouts in LAYOUTS {
+            let bytes = AlignedBytes::new(&spec.to_bytes(layouts).unwrap());
+            let model = Model::open_verified(&bytes).unwrap();
+            let expected = expected(&model, &wide, None);
+            for_each_session(&model, |name, session| {
+                for len in [1, 16] {
+                    let found = in_tiles(session, &samples, None, len);
+                    assert!(found == expected, "{name}, {layouts:?}, tiles of {len}, {shape:?}");
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn encoding_alone_gives_the_code_and_neither_logits_nor_probabilities() {
+    let [.., shape] = shapes();
+    let mut random = Random(41);
+    let bytes = int8(&shape, &mut random).to_bytes(LayoutPlan::Panels).unwrap();
+    let bytes = AlignedBytes::new(&bytes);
+    let model = Model::open_verified(&bytes).unwrap();
+    let cells: Vec<Cell> = (0..20).map(|_| Cell::new(shape.n_genes, 3, &mut random)).collect();
+    for_each_session(&model, |name, session| {
+        let mut scratch = vec![0; session.scratch_len() / 4];
+        for cell in &cells {
+            let whole = bits(&session.run(&cell.sparse(), None, &mut scratch).unwrap());
+            let encoded = bits(&session.encode(&cell.sparse(), None, &mut scratch).unwrap());
+            let (n_counts, n_genes, _, Some((code, ..))) = whole else { panic!("no numbers") };
+            let expected = (n_counts, n_genes, None, Some((code, vec![], vec![])));
+            assert_eq!(encoded, expected, "{name}");
+        }
+    });
+}
+
+#[test]
 fn missing_genes_are_filled_alike() {
     let [.., shape] = shapes();
     let mut random = Random(29);

@@ -185,8 +185,7 @@ pub(crate) fn check_coverage(
 ) -> Result<(), Failure> {
     let (path, panel) = (names.path.display(), model.genes());
     let n_genes = model.n_genes();
-    let needed = u64::from(model.rules().min_coverage_q16) * n_genes as u64;
-    if n_present > 0 && u64::from(n_present) * u64::from(ONE_Q16) >= needed {
+    if model.rules().is_covered(n_present as usize, n_genes) {
         return Ok(());
     }
     let is_gene =
@@ -202,7 +201,9 @@ pub(crate) fn check_coverage(
     Err(Failure::input(format!(
         "{path}: has {n_present} of the model's {n_genes} genes, at least {needed} are needed; its \
          genes are named like {theirs}, the model's like {ours}: check species and names",
-        needed = needed.div_ceil(u64::from(ONE_Q16)).max(1),
+        needed = (u64::from(model.rules().min_coverage_q16) * n_genes as u64)
+            .div_ceil(u64::from(ONE_Q16))
+            .max(1),
         theirs = theirs.join(", "),
         ours = ours.join(", "),
     )))

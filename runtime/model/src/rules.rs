@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::container::{Container, SectionKind};
 use crate::error::ModelError;
+use crate::quant::ONE_Q16;
 
 /// Decision rules of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,14 @@ impl Rules {
         }
         reader.finish()?;
         Ok(rules)
+    }
+
+    /// Whether a file that has so many of the panel's genes can be typed: at least one, and the share that
+    /// the model asks for.
+    pub fn is_covered(&self, n_present: usize, n_genes: usize) -> bool {
+        // Both are below 2³², as the number of genes of a panel is, and shares are Q16.
+        let present_q16 = n_present as u64 * u64::from(ONE_Q16);
+        n_present > 0 && present_q16 >= u64::from(self.min_coverage_q16) * n_genes as u64
     }
 
     /// Whether a sample has enough in it to be typed.

@@ -86,9 +86,9 @@ impl<'a> ValueRule<'a> {
 /// What the rule of a sample is made from besides its profile: library size, or bits of the factor.
 /// `None` where the sample has no library to divide by.
 pub(super) fn scaling(sample: &CheckedSample<'_>) -> Result<Option<u32>, RunError> {
-    Ok(match sample.sample() {
-        Sample::Counts { .. } | Sample::DenseCounts { .. } => sample.count_library()?,
-        Sample::Values { .. } | Sample::DenseValues { .. } => sample.factor()?.map(f32::to_bits),
+    Ok(match sample.sample().is_counts() {
+        true => sample.count_library()?,
+        false => sample.factor()?.map(f32::to_bits),
     })
 }
 
@@ -100,13 +100,9 @@ impl<'a> Rule<'a> {
         line: Option<Line>,
         scaling: u32,
     ) -> Self {
-        match sample {
-            Sample::Counts { .. } | Sample::DenseCounts { .. } => {
-                Self::Counts(CountLevels::new(profile, scaling))
-            }
-            Sample::Values { .. } | Sample::DenseValues { .. } => {
-                Self::Values(ValueRule::new(profile, line, f32::from_bits(scaling)))
-            }
+        match sample.is_counts() {
+            true => Self::Counts(CountLevels::new(profile, scaling)),
+            false => Self::Values(ValueRule::new(profile, line, f32::from_bits(scaling))),
         }
     }
 }
@@ -121,6 +117,11 @@ pub(super) fn cut<'a>(sample: &Sample<'a>, part: Range<usize>, n_cut: &mut u32) 
             let genes = genes.get(listed.clone()).unwrap_or(&[]);
             Sample::Counts { genes, counts: counts.get(listed).unwrap_or(&[]), total }
         }
+        Sample::Counts16 { genes, counts, total } => {
+            let listed = listed_in(genes, part.end, n_cut);
+            let genes = genes.get(listed.clone()).unwrap_or(&[]);
+            Sample::Counts16 { genes, counts: counts.get(listed).unwrap_or(&[]), total }
+        }
         Sample::Values { genes, values, total } => {
             let listed = listed_in(genes, part.end, n_cut);
             let genes = genes.get(listed.clone()).unwrap_or(&[]);
@@ -128,6 +129,9 @@ pub(super) fn cut<'a>(sample: &Sample<'a>, part: Range<usize>, n_cut: &mut u32) 
         }
         Sample::DenseCounts { counts, total } => {
             Sample::DenseCounts { counts: counts.get(part).unwrap_or(&[]), total }
+        }
+        Sample::DenseCounts16 { counts, total } => {
+            Sample::DenseCounts16 { counts: counts.get(part).unwrap_or(&[]), total }
         }
         Sample::DenseValues { values, total } => {
             Sample::DenseValues { values: values.get(part).unwrap_or(&[]), total }
@@ -213,6 +217,20 @@ pub(super) fn add_products(
                 add_range(kernels, first + n * BLOCK, levels, sums);
             }
         }
+        (Sample::Counts16 { genes, counts, .. }, Rule::Counts(rule)) => {
+            for (n, (block, counts)) in genes.chunks(BLOCK).zip(counts.chunks(BLOCK)).enumerate() {
+                let levels = levels.get_mut(..block.len()).unwrap_or(&mut []);
+                read_counts16(kernels, rule, counts, levels);
+                add_block(kernels, block, levels, after(genes, n, sums.next), sums);
+            }
+        }
+        (Sample::DenseCounts16 { counts, .. }, Rule::Counts(rule)) => {
+            for (n, counts) in counts.chunks(BLOCK).enumerate() {
+                let levels = levels.get_mut(..counts.len()).unwrap_or(&mut []);
+                read_counts16(kernels, rule, counts, levels);
+                add_range(kernels, first + n * BLOCK, levels, sums);
+            }
+        }
         (Sample::DenseValues { values, .. }, Rule::Values(rule)) => {
             for (n, values) in values.chunks(BLOCK).enumerate() {
                 let levels = levels.get_mut(..values.len()).unwrap_or(&mut []);
@@ -244,6 +262,14 @@ pub(super) fn lay_out(
             padding.fill(0);
             Extent::default()
         }
+        (Sample::DenseCounts16 { counts, .. }, Rule::Counts(rule)) => {
+            let (inputs, padding) = inputs.split_at_mut_checked(counts.len()).unwrap_or_default();
+            for (counts, levels) in counts.chunks(BLOCK).zip(inputs.chunks_mut(BLOCK)) {
+                read_counts16(kernels, rule, counts, levels);
+            }
+            padding.fill(0);
+            Extent::default()
+        }
         (Sample::DenseValues { values, .. }, Rule::Values(rule)) => {
             let (inputs, padding) = inputs.split_at_mut_checked(values.len()).unwrap_or_default();
             padding.fill(0);
@@ -254,6 +280,15 @@ pub(super) fn lay_out(
             for (&gene, &count) in genes.iter().zip(counts.iter()) {
                 if let Some(level) = inputs.get_mut((gene as usize).wrapping_sub(first)) {
                     *level = if count == 0 { 0 } else { rule.level(count) };
+                }
+            }
+            Extent::default()
+        }
+        (Sample::Counts16 { genes, counts, .. }, Rule::Counts(rule)) => {
+            inputs.fill(0);
+            for (&gene, &count) in genes.iter().zip(counts.iter()) {
+                if let Some(level) = inputs.get_mut((gene as usize).wrapping_sub(first)) {
+                    *level = if count == 0 { 0 } else { rule.level(u32::from(count)) };
                 }
             }
             Extent::default()
@@ -275,6 +310,15 @@ pub(super) fn lay_out(
         }
         _ => Extent::default(),
     }
+}
+
+/// Levels of at most [`BLOCK`] counts of 16 bits.
+fn read_counts16(kernels: &Kernels, rule: &mut CountLevels<'_>, counts: &[u16], levels: &mut [u8]) {
+    let mut wide = [0; BLOCK];
+    for (wide, &count) in wide.iter_mut().zip(counts) {
+        *wide = u32::from(count);
+    }
+    kernels.read_counts(rule, wide.get(..counts.len()).unwrap_or(&[]), levels);
 }
 
 /// The genes after block `n` of a list, as many as a block has; of the next list where there are none.

@@ -1,6 +1,7 @@
 //! Int8 sessions: integers from counts to probabilities.
 
 mod first;
+mod golden;
 mod inputs;
 mod memory;
 mod operand;
@@ -236,24 +237,32 @@ impl<'m> S8Session<'m> {
     where
         'm: 's,
     {
-        let n_rows = samples.len();
-        let found = 4 * scratch.len();
-        let mut memory = Memory::divide(&self.shape, n_rows, scratch).ok_or_else(|| {
-            let needed = self.tile_scratch_len(n_rows);
-            TileError { sample: 0, error: RunError::ScratchTooShort { needed, found } }
-        })?;
-        self.first_layer(samples, presence, &mut memory)?;
-        self.encode(n_rows, &mut memory);
-        self.classify(n_rows, &mut memory);
-        Ok(S8Tile {
-            shape: self.shape,
-            verdicts: memory.verdicts,
-            code: memory.code,
-            code_levels: memory.code_levels,
-            code_scales: self.model.code_scales().map_or(&[], |scales| scales.scales),
-            logits: memory.logits,
-            probabilities: memory.probabilities,
-        })
+        let mut memory = self.encode_tile(samples, presence, scratch)?;
+        self.call_tile(samples.len(), &mut memory);
+        Ok(self.tile(memory))
+    }
+
+    /// Encodes one cell and leaves the classifier out: its numbers have no logits and no probabilities,
+    /// and it is refused for its depth alone. The code is that of [`S8Session::run`], which says what
+    /// `scratch` has to be.
+    pub fn encode<'s>(
+        &self,
+        sample: &Sample<'_>,
+        presence: Option<&Presence<'_>>,
+        scratch: &'s mut [u32],
+    ) -> Result<Outcome<S8Numbers<'s>>, RunError>
+    where
+        'm: 's,
+    {
+        let samples = core::slice::from_ref(sample);
+        match self.encode_tile(samples, presence, scratch) {
+            Ok(memory) => {
+                let shape = Shape { n_leaves: 0, ..self.shape };
+                let tile = S8Tile { shape, logits: &[], probabilities: &[], ..self.tile(memory) };
+                Ok(tile.outcome(0))
+            }
+            Err(error) => Err(error.error),
+        }
     }
 
     /// Reproduces a profile from the 7-bit copy of its code: `reconstruction[g]`, `[n_genes]`,
@@ -293,9 +302,43 @@ impl<'m> S8Session<'m> {
         Ok(())
     }
 
+    /// From samples to codes.
+    #[inline]
+    fn encode_tile<'s>(
+        &self,
+        samples: &[Sample<'_>],
+        presence: Option<&Presence<'_>>,
+        scratch: &'s mut [u32],
+    ) -> Result<Memory<'s>, TileError> {
+        let n_rows = samples.len();
+        let found = 4 * scratch.len();
+        let mut memory = Memory::divide(&self.shape, n_rows, scratch).ok_or_else(|| {
+            let needed = self.tile_scratch_len(n_rows);
+            TileError { sample: 0, error: RunError::ScratchTooShort { needed, found } }
+        })?;
+        self.first_layer(samples, presence, &mut memory)?;
+        self.code_tile(n_rows, &mut memory);
+        Ok(memory)
+    }
+
+    fn tile<'s>(&self, memory: Memory<'s>) -> S8Tile<'s>
+    where
+        'm: 's,
+    {
+        S8Tile {
+            shape: self.shape,
+            verdicts: memory.verdicts,
+            code: memory.code,
+            code_levels: memory.code_levels,
+            code_scales: self.model.code_scales().map_or(&[], |scales| scales.scales),
+            logits: memory.logits,
+            probabilities: memory.probabilities,
+        }
+    }
+
     /// From the sums of the first layer to the code.
     #[inline(never)]
-    fn encode(&self, n_rows: usize, memory: &mut Memory<'_>) {
+    fn code_tile(&self, n_rows: usize, memory: &mut Memory<'_>) {
         let shape = self.shape;
         let mut chain = self.chain(StageKind::Encoder);
         let Some(mut first) = chain.next() else { return };
@@ -349,7 +392,7 @@ impl<'m> S8Session<'m> {
 
     /// From the levels of the code to probabilities and what they decide.
     #[inline(never)]
-    fn classify(&self, n_rows: usize, memory: &mut Memory<'_>) {
+    fn call_tile(&self, n_rows: usize, memory: &mut Memory<'_>) {
         let shape = self.shape;
         let inputs = Inputs {
             levels: memory.code_levels,

@@ -10,7 +10,8 @@ use crate::workspace;
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("cic-model", &[]),
     ("cic-runtime", &["cic-model"]),
-    ("cic-capi", &["cic-runtime"]),
+    // The runtime, and the model types that its interface is made of.
+    ("cic-capi", &["cic-runtime", "cic-model"]),
     ("cic-data", &["cic-model"]),
     ("cic-trainer", &["cic-model", "cic-data"]),
     ("cic-quant", &["cic-model", "cic-runtime", "cic-data"]),
@@ -33,7 +34,6 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("cic-conformance", &["cic-model", "cic-runtime"]),
     ("cic-bench", &["cic-model", "cic-runtime", "cic-data", "cic-quant"]),
     ("xtask", &[]),
-    // The runtime, and the model types that its interface is made of.
     ("firmware-examples", &["cic-runtime", "cic-model"]),
 ];
 
