@@ -4,11 +4,7 @@
 #![no_main]
 
 use cic_runtime::kernels::{Kernels, LevelRows, Listed, Panels, SumRows, reference, sum_stride};
-use firmware_examples::{
-    Outcome,
-    count::{bench_end, bench_start},
-    entry, exit, hprintln,
-};
+use firmware_examples::{Ending, count::region, entry, exit, println};
 
 /// Most inputs and outputs of a layer.
 const MOST_IN: usize = 1024;
@@ -25,7 +21,7 @@ struct Aligned<T>(T);
 #[entry]
 fn main() -> ! {
     let kernels = Kernels::best();
-    hprintln!("# kernels {}", kernels.isa().name());
+    println!("# kernels {}", kernels.isa().name());
     let mut bench = Bench {
         random: Random(2_463_534_242),
         levels: Aligned([0; MOST_IN]),
@@ -38,19 +34,19 @@ fn main() -> ! {
     for _ in 0..LAYERS {
         differing += u32::from(!bench.panels(&kernels));
     }
-    hprintln!("panels: {} layers, {} differ", LAYERS, differing);
+    println!("panels: {} layers, {} differ", LAYERS, differing);
     let mut of_lists = 0;
     for _ in 0..LAYERS {
         of_lists += u32::from(!bench.sparse(&kernels));
     }
-    hprintln!("lists: {} layers, {} differ", LAYERS, of_lists);
+    println!("lists: {} layers, {} differ", LAYERS, of_lists);
     let mut of_rows = 0;
     for _ in 0..LAYERS {
         of_rows += u32::from(!bench.rows(&kernels));
     }
-    hprintln!("rows: {} layers, {} differ", LAYERS, of_rows);
+    println!("rows: {} layers, {} differ", LAYERS, of_rows);
     bench.count(&kernels);
-    exit(if differing + of_lists + of_rows == 0 { Outcome::Passed } else { Outcome::Failed })
+    exit(if differing + of_lists + of_rows == 0 { Ending::Passed } else { Ending::Failed })
 }
 
 struct Bench {
@@ -152,7 +148,7 @@ impl Bench {
         }
     }
 
-    /// Two counted regions: 1,024 inputs by 128 outputs, all of them and 72.
+    /// Counts 1,024 inputs by 128 outputs, in both layouts and listed, 72 of them.
     fn count(&mut self, kernels: &Kernels) {
         self.fill(MOST_IN);
         let (Some(panels), Some(levels), Some(mut sums)) = (
@@ -162,19 +158,15 @@ impl Bench {
         ) else {
             return;
         };
-        bench_start();
-        kernels.panels_s8(&panels, 0, &levels, Some(&self.bias), &mut sums);
-        bench_end();
+        region("fours", || kernels.panels_s8(&panels, 0, &levels, Some(&self.bias), &mut sums));
+        region("rows", || kernels.rows_s8(&WEIGHTS.0, &self.levels.0, &mut self.found));
         for (gene, at) in self.genes.iter_mut().zip(0..) {
             *gene = 14 * at;
         }
-        bench_start();
-        kernels.rows_s8(&WEIGHTS.0, &self.levels.0, &mut self.found);
-        bench_end();
         let listed = Listed { genes: &self.genes[..72], levels: &self.levels.0[..72], next: &[] };
-        bench_start();
-        kernels.sparse_s8(&WEIGHTS.0, &listed, Some(&self.bias), &mut self.found);
-        bench_end();
+        region("list", || {
+            kernels.sparse_s8(&WEIGHTS.0, &listed, Some(&self.bias), &mut self.found);
+        });
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Board {
     pub target: String,
     /// `-C target-cpu`.
     pub cpu: String,
+    /// Feature of the firmware's package that has the core's kernels; none for a core without.
+    pub kernels: Option<String>,
     /// The program that stands for the board.
     pub emulator: Emulator,
     /// Its `-M`.
@@ -96,6 +98,7 @@ fn parse(table: &str) -> Result<Vec<Board>> {
                 name: field("name")?,
                 target: field("target")?,
                 cpu: field("cpu")?,
+                kernels: Some(field("kernels")?).filter(|name| name != "-"),
                 emulator: emulator
                     .with_context(|| format!("line {}: no emulator {program}", index + 2))?,
                 machine: field("machine")?,
@@ -109,11 +112,11 @@ fn parse(table: &str) -> Result<Vec<Board>> {
 mod tests {
     use super::*;
 
-    const HEADER: &str = "cpu\tname\ttarget\tmachine\temulator\timages\n";
+    const HEADER: &str = "cpu\tkernels\tname\ttarget\tmachine\temulator\timages\n";
 
     #[test]
     fn reads_a_row_by_the_names_of_its_columns() {
-        let boards = parse(&format!("{HEADER}m4\tb\tt\tq\tqemu-system-arm\ta,b\n")).unwrap();
+        let boards = parse(&format!("{HEADER}m4\tdsp\tb\tt\tq\tqemu-system-arm\ta,b\n")).unwrap();
         assert_eq!((&*boards[0].name, &*boards[0].cpu, &*boards[0].machine), ("b", "m4", "q"));
         assert_eq!(
             (boards[0].emulator, &boards[0].images[..]),
@@ -123,13 +126,14 @@ mod tests {
 
     #[test]
     fn names_the_line_and_the_field_that_is_missing() {
-        let error = parse("emulator\tname\ttarget\tcpu\nqemu-system-arm\tb\tt\n").unwrap_err();
+        let error =
+            parse("emulator\tname\ttarget\tkernels\tcpu\nqemu-system-arm\tb\tt\n").unwrap_err();
         assert_eq!(error.to_string(), "line 2: no field cpu");
     }
 
     #[test]
     fn names_an_emulator_that_it_does_not_know() {
-        let error = parse(&format!("{HEADER}m4\tb\tt\tq\tbochs\ta\n")).unwrap_err();
+        let error = parse(&format!("{HEADER}m4\t-\tb\tt\tq\tbochs\ta\n")).unwrap_err();
         assert_eq!(error.to_string(), "line 2: no emulator bochs");
     }
 

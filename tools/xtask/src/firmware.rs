@@ -47,6 +47,7 @@ enum Golden {
 
 const IMAGES: &[Image] = &[
     Image { program: "hello", model: None },
+    Image { program: "kernels", model: None },
     Image {
         program: "classify",
         model: Some(Model { name: "fixture", golden: Golden::Committed }),
@@ -104,6 +105,9 @@ impl Image {
     fn build(&self, prepared: &Prepared, board: &Board) -> Result<PathBuf> {
         let mut cargo = toolchain::cargo(board, &workspace::firmware(), "build")?;
         cargo.args(["--bin", self.program]);
+        if let Some(kernels) = &board.kernels {
+            cargo.args(["--features", kernels]);
+        }
         if let Some(model) = &prepared.model {
             cargo.args(["--features", "model"]).env("CIC_MODEL", model);
         }
