@@ -84,21 +84,42 @@ pub fn requantize(value: i64, ratio: Ratio) -> i64 {
 /// [`requantize`], clamped to `i32`.
 #[inline]
 pub fn requantize_i32(value: i32, ratio: Ratio) -> i32 {
-    // Clamped to the range, so nothing is cut off.
-    requantize(i64::from(value), ratio).clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
+    requantize_clamped(value, ratio, i32::MIN, i32::MAX)
 }
 
 /// [`requantize`], clamped to `i16`: codes and reconstructions.
 #[inline]
 pub fn requantize_i16(value: i32, ratio: Ratio) -> i16 {
-    requantize(i64::from(value), ratio).clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as i16
+    // Clamped to the range, so nothing is cut off.
+    requantize_clamped(value, ratio, i16::MIN.into(), i16::MAX.into()) as i16
 }
 
 /// The position in an activation table: [`requantize`], clamped to `−128 ..= 127`, plus 128.
 #[inline]
 pub fn table_index(value: i32, ratio: Ratio) -> u8 {
     // In 0..=255 after the clamp.
-    (requantize(i64::from(value), ratio).clamp(-128, 127) + 128) as u8
+    (requantize_clamped(value, ratio, -128, 127) + 128) as u8
+}
+
+#[inline]
+fn requantize_clamped(value: i32, ratio: Ratio, low: i32, high: i32) -> i32 {
+    // Shifts of two words take small processors long.
+    if cfg!(target_pointer_width = "32") && ratio.shift > 32 {
+        return requantize_upper(value, ratio).clamp(low, high);
+    }
+    // Clamped to the range, so nothing is cut off.
+    requantize(i64::from(value), ratio).clamp(low.into(), high.into()) as i32
+}
+
+/// [`requantize`] where the shift is above 32: the upper word of the product is all that counts, because the
+/// half that is added has no bits in the lower one, and what that has is less than one.
+#[inline]
+fn requantize_upper(value: i32, ratio: Ratio) -> i32 {
+    let upper = ((i64::from(value) * i64::from(ratio.multiplier)) >> 32) as i32;
+    let shift = (ratio.shift - 32) & 31;
+    let half = (1_i32 << shift) >> 1;
+    // At most 2³⁰ + 2²⁹.
+    upper.wrapping_add(half) >> shift
 }
 
 /// The 7-bit level of a code dimension: `(code + offset) · ratio`, clamped to `0 ..= 127`.
@@ -220,6 +241,24 @@ mod tests {
             .map(|value| requantize_i32(value, half))
             .collect();
         assert_eq!(rounded, [-2, -2, -1, 0, 0, 1, 2, 2, 3]);
+    }
+
+    #[test]
+    fn the_upper_word_is_enough_where_shifts_are_above_a_word() {
+        let mut bits = 1_u64;
+        for n in 0..200_000_i32 {
+            bits = bits.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+            let multiplier = (1 << 30) | (bits >> 33) as i32 & ((1 << 30) - 1);
+            let shift = 33 + (bits >> 8) as u8 % 30;
+            let value = match n % 4 {
+                0 => i32::MIN,
+                1 => i32::MAX,
+                _ => (bits >> 20) as i32,
+            };
+            let ratio = Ratio { multiplier, shift };
+            let expected = requantize(value.into(), ratio);
+            assert_eq!(i64::from(requantize_upper(value, ratio)), expected, "{value} {ratio:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! time; a word of four weights is widened where it is multiplied:
 //!
 //! ```text
-//! for every part of at most 128 inputs:
+//! for every part of at most 64 inputs:
 //!     widen its levels: (x0, x2) and (x1, x3) of every four
 //!     for every panel of four outputs:
 //!         load their sums
@@ -28,7 +28,7 @@ use super::columns::{self, Column};
 pub(crate) static TABLE: Table = Table { sparse_s8, fours_s8, ..SCALAR };
 
 /// Inputs whose levels are widened together, on the stack: two bytes each.
-const PART: usize = 128;
+const PART: usize = 64;
 
 unsafe fn fours_s8(
     panels: &Panels<'_>,
@@ -43,35 +43,45 @@ unsafe fn fours_s8(
     }
     // Bytes from one panel to the next.
     let stride = panels.in_dim().div_ceil(4) * 16;
-    let mut wide = [[0_u32; 2]; PART / 4];
     for row in 0..levels.n_rows() {
         let sums = sums.row_mut(row);
-        if let Some(bias) = bias {
-            for (sum, &bias) in sums.iter_mut().zip(bias).take(panels.out_dim()) {
-                *sum = bias;
-            }
+        let Some(sums) = sums.get_mut(..4 * panels.out_dim().div_ceil(4)) else { return };
+        for (sum, &bias) in sums.iter_mut().zip(bias.unwrap_or(&[])) {
+            *sum = bias;
         }
-        for (n, levels) in levels.row(row).chunks(PART).enumerate() {
-            let n_groups = levels.len().div_ceil(4);
-            widen(levels, &mut wide);
-            let groups = |n| wide.as_ptr().wrapping_add(n);
-            let weights = panels.weights().as_ptr().wrapping_add(4 * (first + n * PART));
-            let Some(sums) = sums.get_mut(..4 * panels.out_dim().div_ceil(4)) else { return };
-            let sums = sums.as_mut_ptr_range();
-            let mut task = PanelTask {
-                sums: sums.start,
-                levels: groups(0),
-                fours: groups(n_groups & !3),
-                end_of_sums: sums.end,
-                end: groups(n_groups),
-                skip: stride - 16 * n_groups,
-            };
-            // SAFETY: groups `first / 4 + n · PART / 4` and `n_groups` from there on lie in every panel, as the
-            // caller promises, panels are `stride` bytes apart, there is one for every four sums, and sums are
-            // there because the layer has outputs.
-            unsafe { add_panels(weights, &mut task) };
+        let mut weights = panels.weights().as_ptr().wrapping_add(4 * first);
+        for levels in levels.row(row).chunks(PART) {
+            // SAFETY: groups `first / 4 + n · PART / 4` of every panel and as many from there on as there are levels
+            // lie in the panel, as the caller promises, and panels are `stride` bytes apart, one for every four
+            // sums, which are there because the layer has outputs.
+            unsafe { add_part(weights, stride, levels, sums) };
+            weights = weights.wrapping_add(4 * PART);
         }
     }
+}
+
+/// Adds the products of at most [`PART`] levels.
+///
+/// # Safety
+/// Every four levels, the last ones fewer, have a group of weights in each panel from `weights` on, which are
+/// `stride` bytes apart; sums are there, four for each panel.
+#[inline(never)]
+unsafe fn add_part(weights: *const i8, stride: usize, levels: &[u8], sums: &mut [i32]) {
+    let mut wide = [[0_u32; 2]; PART / 4];
+    widen(levels, &mut wide);
+    let n_groups = levels.len().div_ceil(4);
+    let groups = |n| wide.as_ptr().wrapping_add(n);
+    let sums = sums.as_mut_ptr_range();
+    let mut task = PanelTask {
+        sums: sums.start,
+        levels: groups(0),
+        fours: groups(n_groups & !3),
+        end_of_sums: sums.end,
+        end: groups(n_groups),
+        skip: stride - 16 * n_groups,
+    };
+    // SAFETY: the caller's, and there are as many pairs of levels as groups.
+    unsafe { add_panels(weights, &mut task) };
 }
 
 /// Bytes 0 and 2, and 1 and 3, of every four levels; zeros where they end.
