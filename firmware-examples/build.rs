@@ -19,8 +19,12 @@ fn main() {
     println!("cargo::rustc-link-search={}", out.display());
 
     let lengths = format!(
-        "const SCRATCH_LEN: usize = {};\nconst SAMPLE_LEN: usize = {};\n",
-        row.scratch, row.sample
+        "const SCRATCH_LEN: usize = {};\nconst SAMPLE_LEN: usize = {};\n\
+         /// The middle of the flash.\n#[cfg(not(feature = \"model\"))]\nconst MIDDLE: usize = {} + {} * 512;\n",
+        row.scratch,
+        row.sample,
+        row.flash[0],
+        row.flash[1].trim_end_matches('K'),
     );
     fs::write(out.join("lengths.rs"), lengths).expect("OUT_DIR is writable");
 }

@@ -9,7 +9,6 @@
 mod arch;
 pub mod console;
 pub mod count;
-#[cfg(feature = "model")]
 pub mod flash;
 pub mod report;
 pub mod stack;

@@ -22,6 +22,8 @@ pub struct Board {
     pub emulator: Emulator,
     /// Its `-M`.
     pub machine: String,
+    /// First address and bytes of its flash.
+    pub flash: (u64, u64),
     /// Names of the images that it has room for.
     pub images: Vec<String>,
 }
@@ -102,21 +104,32 @@ fn parse(table: &str) -> Result<Vec<Board>> {
                 emulator: emulator
                     .with_context(|| format!("line {}: no emulator {program}", index + 2))?,
                 machine: field("machine")?,
+                flash: flash(&field("flash_origin")?, &field("flash_length")?)
+                    .with_context(|| format!("line {}: no flash", index + 2))?,
                 images: field("images")?.split(',').map(str::to_owned).collect(),
             })
         })
         .collect()
 }
 
+/// `0x08000000` and `1024K`.
+fn flash(origin: &str, length: &str) -> Option<(u64, u64)> {
+    let origin = u64::from_str_radix(origin.strip_prefix("0x")?, 16).ok()?;
+    Some((origin, 1024 * length.strip_suffix('K')?.parse::<u64>().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const HEADER: &str = "cpu\tkernels\tname\ttarget\tmachine\temulator\timages\n";
+    const HEADER: &str =
+        "flash_origin\tflash_length\tcpu\tkernels\tname\ttarget\tmachine\temulator\timages\n";
 
     #[test]
     fn reads_a_row_by_the_names_of_its_columns() {
-        let boards = parse(&format!("{HEADER}m4\tdsp\tb\tt\tq\tqemu-system-arm\ta,b\n")).unwrap();
+        let boards =
+            parse(&format!("{HEADER}0x10\t2K\tm4\tdsp\tb\tt\tq\tqemu-system-arm\ta,b\n")).unwrap();
+        assert_eq!(boards[0].flash, (16, 2048));
         assert_eq!((&*boards[0].name, &*boards[0].cpu, &*boards[0].machine), ("b", "m4", "q"));
         assert_eq!(
             (boards[0].emulator, &boards[0].images[..]),
@@ -133,7 +146,7 @@ mod tests {
 
     #[test]
     fn names_an_emulator_that_it_does_not_know() {
-        let error = parse(&format!("{HEADER}m4\t-\tb\tt\tq\tbochs\ta\n")).unwrap_err();
+        let error = parse(&format!("{HEADER}0x10\t2K\tm4\t-\tb\tt\tq\tbochs\ta\n")).unwrap_err();
         assert_eq!(error.to_string(), "line 2: no emulator bochs");
     }
 

@@ -7,6 +7,7 @@ mod budgets;
 mod ci;
 mod command;
 mod conformance;
+mod costs;
 mod count;
 mod data;
 mod demo;
@@ -44,6 +45,7 @@ fn run(task: Task) -> Result<()> {
         Task::Pipeline => pipeline::run(),
         Task::Firmware(args) => firmware::run(&args, None),
         Task::Count(args) => firmware::run(&args, Some(&count::Counter::build()?)),
+        Task::Costs => costs::run(),
         Task::KernelCount(args) => kernel_count::run(&args),
         Task::Data => data::run(),
     }
@@ -76,6 +78,8 @@ enum Task {
     Firmware(firmware::Args),
     /// The same, and count instructions, loads and stores between bench_start and bench_end.
     Count(firmware::Args),
+    /// Measure on the emulators what models of many shapes take, and write what `cic budget` calculates with.
+    Costs,
     /// Count the instructions of every operator of the runtime with callgrind, and compare them with
     /// the recorded ones.
     KernelCount(kernel_count::Args),

@@ -18,7 +18,7 @@
 //! Their products are added singly, since the weights of two genes lie apart.
 //!
 //! The loops are functions in assembly of their own: no compiler allots these registers without storing
-//! some in between.
+//! some in between. The assembler has to be told of the processor: what the compiler was told does not reach it.
 
 use core::arch::naked_asm;
 
@@ -124,6 +124,7 @@ struct PanelTask {
 #[unsafe(naked)]
 unsafe extern "C" fn add_panels(weights: *const i8, task: &mut PanelTask) {
     naked_asm!(
+        ".cpu cortex-m4",
         ".macro output sum, weights",
         "    sxtb16 r3, \\weights",
         "    smlad \\sum, r3, r12, \\sum",
@@ -198,6 +199,7 @@ unsafe extern "C" fn add_columns(
     end_of_sums: *const i32,
 ) {
     naked_asm!(
+        ".cpu cortex-m4",
         ".macro word a, b, c, d",
         "    ldr r12, [r2], #4",
         "    sxtb16 lr, r12",
