@@ -11,8 +11,12 @@ pub mod console;
 pub mod count;
 #[cfg(feature = "model")]
 pub mod flash;
+pub mod meter;
+pub mod profiles;
+pub mod reference_net;
 pub mod report;
 pub mod stack;
+pub mod tally;
 
 pub use arch::entry;
 pub use console::{Ending, exit};

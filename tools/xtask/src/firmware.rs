@@ -13,7 +13,7 @@ use crate::count::{self, Counter};
 use crate::{command, toolchain, workspace};
 
 /// Options of `cargo xtask firmware` and `cargo xtask count`.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct Args {
     /// Only this board of firmware-examples/boards.tsv.
     #[arg(long)]
@@ -47,15 +47,19 @@ enum Golden {
 
 const IMAGES: &[Image] = &[
     Image { program: "hello", model: None },
-    Image {
-        program: "classify",
-        model: Some(Model { name: "fixture", golden: Golden::Committed }),
-    },
-    Image { program: "classify", model: Some(Model { name: "tiny", golden: Golden::Committed }) },
-    Image { program: "classify", model: Some(Model { name: "pbmc3k", golden: Golden::HostOnly }) },
+    Image::with_model("bare", "tiny", Golden::HostOnly),
+    Image::with_model("selftest", "net135k", Golden::HostOnly),
+    Image::with_model("infer", "net135k", Golden::HostOnly),
+    Image::with_model("classify", "fixture", Golden::Committed),
+    Image::with_model("classify", "tiny", Golden::Committed),
+    Image::with_model("classify", "pbmc3k", Golden::HostOnly),
 ];
 
 impl Image {
+    const fn with_model(program: &'static str, name: &'static str, golden: Golden) -> Self {
+        Self { program, model: Some(Model { name, golden }) }
+    }
+
     /// `PROGRAM` or `PROGRAM-MODEL`.
     fn name(&self) -> String {
         match &self.model {
@@ -84,7 +88,7 @@ impl Image {
         }
         let mut host = workspace::cargo();
         host.args(["run", "--quiet", "--release", "-p", "cic-tests"]);
-        host.args(["--example", "firmware_expected", "--", model.name]).arg(&path);
+        host.args(["--example", "firmware_expected", "--", self.program, model.name]).arg(&path);
         command::announce(&host);
         let expected = command::capture(&mut host)?;
         if !path.exists() {
@@ -122,12 +126,34 @@ struct Prepared {
     model: Option<PathBuf>,
 }
 
-/// Builds and runs every image on the chosen boards. With a `counter`, executed instructions are
-/// counted in the same runs.
-pub fn run(args: &Args, counter: Option<&Counter>) -> Result<()> {
+/// What was measured of an image on a board.
+pub struct Record {
+    /// Name of the image.
+    pub image: String,
+    /// Name of the board.
+    pub board: String,
+    /// The figures.
+    pub figures: Figures,
+}
+
+impl Args {
+    /// Whether every image is run on every board.
+    pub fn is_everything(&self) -> bool {
+        self.board.is_none()
+    }
+}
+
+/// Builds and runs the images that `is_wanted` on the chosen boards. With a `counter`, executed
+/// instructions are counted in the same runs.
+pub fn run(
+    args: &Args,
+    counter: Option<&Counter>,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
     let boards = boards::chosen(args.board.as_deref())?;
     ensure_tools(&boards)?;
-    for image in IMAGES {
+    for image in IMAGES.iter().filter(|image| is_wanted(&image.name())) {
         let has_room = |board: &&Board| board.images.contains(&image.name());
         let boards: Vec<_> = boards.iter().filter(has_room).collect();
         if boards.is_empty() {
@@ -139,11 +165,12 @@ pub fn run(args: &Args, counter: Option<&Counter>) -> Result<()> {
         };
         for board in boards {
             let elf = image.build(&prepared, board)?;
-            check(image, &prepared, board, &elf, counter)
+            let figures = check(image, &prepared, board, &elf, counter)
                 .with_context(|| format!("image {} on {}", image.name(), board.name))?;
+            records.push(Record { image: image.name(), board: board.name.clone(), figures });
         }
     }
-    Ok(())
+    Ok(records)
 }
 
 /// The compiler, and the emulators of these boards.
@@ -170,7 +197,7 @@ fn check(
     board: &Board,
     elf: &Path,
     counter: Option<&Counter>,
-) -> Result<()> {
+) -> Result<Figures> {
     let mut qemu = emulator(board, elf);
     if let Some(counter) = counter {
         counter.attach(&mut qemu, elf)?;
@@ -189,6 +216,11 @@ fn check(
     println!("firmware: {} on {}: console as expected", image.name(), board.name);
     println!("  text {text} data {data} bss {bss}");
     let mut measured = Figures::from([("text".to_owned(), text), ("ram".to_owned(), data + bss)]);
+    if let Some(model) = &prepared.model {
+        let code = text.saturating_sub(fs::metadata(model)?.len());
+        println!("  text without the model {code}");
+        measured.insert("code".to_owned(), code);
+    }
     let measurements = console.lines().filter_map(|line| line.strip_prefix("# "));
     for line in measurements.filter(|line| !line.starts_with("region ")) {
         println!("  {line}");
@@ -196,13 +228,18 @@ fn check(
     if let Some(stack) = measurement(&console, "stack") {
         measured.insert("stack".to_owned(), stack);
     }
+    let scratch = console.lines().find_map(|line| line.strip_prefix("scratch ")?.parse().ok());
+    if let Some(scratch) = scratch {
+        measured.insert("scratch".to_owned(), scratch);
+    }
     if counter.is_some() {
         for (name, count) in count::regions(&console, &errors)? {
             println!("  {count} instructions in {name}");
             measured.insert(format!("instructions.{name}"), count);
         }
     }
-    budgets::check(&image.name(), &board.name, &measured)
+    budgets::check(&image.name(), &board.name, &measured)?;
+    Ok(measured)
 }
 
 /// The emulator of `board` with `elf`, ended after a minute: a broken image runs for ever.
