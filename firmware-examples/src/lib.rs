@@ -10,8 +10,12 @@ mod arch;
 pub mod console;
 pub mod count;
 pub mod flash;
+pub mod meter;
+pub mod profiles;
+pub mod reference_net;
 pub mod report;
 pub mod stack;
+pub mod tally;
 
 pub use arch::entry;
 pub use console::{Ending, exit};

@@ -1,18 +1,21 @@
 //! What `classify` prints about an int8 model: integers only, line by line.
 //!
-//! The host's side of the comparison includes this very file, so that the two consoles differ only
-//! if the arithmetic of the two machines does.
+//! The host's side of the comparison includes this very file and those that it uses, so that the two
+//! consoles differ only if the arithmetic of the two machines does.
 
 use core::fmt::{self, Write};
 
 use cic_model::{Model, ModelError};
 use cic_runtime::{Outcome, RunError, S8Numbers, S8Session, Sample};
 
+use crate::profiles::RandomProfiles;
+use crate::tally::Tally;
+
 /// Profiles made from random numbers, besides the model's golden cells.
-const RANDOM_PROFILES: u32 = 1000;
+const RANDOM_PROFILES: u32 = 10_000;
 
 /// Random profiles that share one line of the console.
-const PROFILES_A_LINE: u32 = 100;
+const PROFILES_A_LINE: u32 = 1_000;
 
 /// Memory of the caller.
 pub struct Memory<'a> {
@@ -22,10 +25,18 @@ pub struct Memory<'a> {
     pub sample: &'a mut [u32],
 }
 
-/// What a measuring program wraps around each run of a golden cell.
+/// What a measuring program wraps around each run of a cell that is counted.
 pub trait Meter {
-    /// Calls `work` once and returns its result.
-    fn around<T>(&mut self, work: impl FnOnce() -> T) -> T;
+    /// Calls `work` once and returns its result. `name` is the region's.
+    fn around<T>(&mut self, name: &str, work: impl FnOnce() -> T) -> T;
+}
+
+/// What came out.
+pub struct Report {
+    /// Whether every golden cell gave the code and the logits that the model states.
+    pub golden_equal: bool,
+    /// Of the random profiles.
+    pub tally: Tally,
 }
 
 /// Why there is no whole report.
@@ -48,8 +59,7 @@ pub enum ReportError {
     Console,
 }
 
-/// Runs all golden cells and the random profiles through `model`, and returns whether every golden
-/// cell gave the code and the logits that the model states.
+/// Runs all golden cells and the random profiles through `model`.
 ///
 /// # Errors
 /// See [`ReportError`]; what was printed until then stays printed.
@@ -58,15 +68,14 @@ pub fn report(
     memory: Memory<'_>,
     meter: &mut impl Meter,
     console: &mut impl Write,
-) -> Result<bool, ReportError> {
+) -> Result<Report, ReportError> {
     let golden = model.golden();
     let session = S8Session::new(model, golden.profile() as usize)?;
-    let Memory { scratch, sample } = memory;
+    let Memory { scratch, sample: entries } = memory;
     let (scratch_len, sample_len) = (session.scratch_len(), 8 * model.n_genes());
-    if scratch_len > 4 * scratch.len() || sample_len > 4 * sample.len() {
+    if scratch_len > 4 * scratch.len() || sample_len > 4 * entries.len() {
         return Err(ReportError::TooLittleMemory { scratch: scratch_len, sample: sample_len });
     }
-    let (listed, counts) = sample.split_at_mut(model.n_genes());
     if !golden.is_integer() {
         return Err(ReportError::NotCounts);
     }
@@ -83,33 +92,57 @@ pub fn report(
     for (number, cell) in golden.cells().enumerate() {
         let total = Some(cell.total).filter(|&total| total > 0);
         let sample = Sample::Counts { genes: cell.genes, counts: cell.values, total };
-        let outcome = meter.around(|| session.run(&sample, None, scratch))?;
-        print_outcome(console, number, &outcome)?;
-        let numbers = outcome.numbers;
-        let codes_agree = numbers.is_some_and(|numbers| {
-            numbers.code.iter().map(|&code| i32::from(code).cast_unsigned()).eq(words(cell.code))
-        });
-        let logits_agree = numbers.is_some_and(|numbers| {
-            numbers.logits.iter().map(|logit| logit.cast_unsigned()).eq(words(cell.logits))
-        });
-        equal += usize::from(codes_agree && logits_agree);
+        let outcome = meter.around("cell", || session.run(&sample, None, scratch))?;
+        write_outcome(console, number, &outcome)?;
+        equal += usize::from(agrees(&outcome, cell.code, cell.logits));
     }
     writeln!(console, "golden cells {} equal {equal}", golden.len())?;
 
-    let mut random = Random(2_463_534_242);
-    let mut digest = Digest::new();
+    let mut profiles = RandomProfiles::new();
+    let mut tally = Tally::new();
     for number in 1..=RANDOM_PROFILES {
-        let mut profile = RandomProfile { genes: &mut *listed, counts: &mut *counts, len: 0 };
-        profile.fill(&mut random, model.n_genes(), number);
-        digest.outcome(&session.run(&profile.sample(), None, scratch)?);
+        let sample = profiles.next(genes, entries);
+        tally.add(&sample, &session.run(&sample, None, scratch)?);
         if number.is_multiple_of(PROFILES_A_LINE) {
-            writeln!(console, "random profiles {number} digest {:016x}", digest.0)?;
+            tally.write_digests(console)?;
         }
     }
+    tally.write_decisions(console)?;
 
     let touched = scratch.iter().rposition(|&word| word != PAINT).map_or(0, |last| last + 1);
     writeln!(console, "scratch stated {scratch_len} used {}", 4 * touched)?;
-    Ok(equal == golden.len())
+    Ok(Report { golden_equal: equal == golden.len(), tally })
+}
+
+/// Whether a cell gave these numbers, in the words of a golden cell.
+pub fn agrees(outcome: &Outcome<S8Numbers<'_>>, code: &[u32], logits: &[u32]) -> bool {
+    let Some(numbers) = outcome.numbers else { return false };
+    let found_code = numbers.code.iter().map(|&code| i32::from(code).cast_unsigned());
+    let found_logits = numbers.logits.iter().map(|logit| logit.cast_unsigned());
+    found_code.eq(code.iter().copied()) && found_logits.eq(logits.iter().copied())
+}
+
+/// Three lines: the decision, the code, the logits.
+pub fn write_outcome(
+    console: &mut impl Write,
+    number: usize,
+    outcome: &Outcome<S8Numbers<'_>>,
+) -> fmt::Result {
+    let reject = outcome.reject.map_or("none", |reason| reason.name());
+    let Some(numbers) = outcome.numbers else {
+        return writeln!(console, "cell {number} reject {reject}");
+    };
+    let leaf = numbers.best().map_or(-1, |best| i64::from(best.leaf));
+    writeln!(console, "cell {number} reject {reject} leaf {leaf}")?;
+    write!(console, " code")?;
+    for code in numbers.code {
+        write!(console, " {code}")?;
+    }
+    write!(console, "\n logits")?;
+    for logit in numbers.logits {
+        write!(console, " {logit}")?;
+    }
+    writeln!(console)
 }
 
 impl fmt::Display for ReportError {
@@ -141,101 +174,5 @@ impl From<RunError> for ReportError {
 impl From<fmt::Error> for ReportError {
     fn from(_: fmt::Error) -> Self {
         Self::Console
-    }
-}
-
-fn words(words: &[u32]) -> impl Iterator<Item = u32> + '_ {
-    words.iter().copied()
-}
-
-fn print_outcome(
-    console: &mut impl Write,
-    number: usize,
-    outcome: &Outcome<S8Numbers<'_>>,
-) -> fmt::Result {
-    let reject = outcome.reject.map_or("none", |reason| reason.name());
-    let Some(numbers) = outcome.numbers else {
-        return writeln!(console, "cell {number} reject {reject}");
-    };
-    let leaf = numbers.best().map_or(-1, |best| i64::from(best.leaf));
-    writeln!(console, "cell {number} reject {reject} leaf {leaf}")?;
-    write!(console, " code")?;
-    for code in numbers.code {
-        write!(console, " {code}")?;
-    }
-    write!(console, "\n logits")?;
-    for logit in numbers.logits {
-        write!(console, " {logit}")?;
-    }
-    writeln!(console)
-}
-
-/// Counts of one random profile, in memory for all genes.
-struct RandomProfile<'a> {
-    genes: &'a mut [u32],
-    counts: &'a mut [u32],
-    len: usize,
-}
-
-impl RandomProfile<'_> {
-    /// About one gene in 16 is above zero; counts are geometric, and profile `number` is deeper
-    /// than the first by a factor of up to 2¹¹, so that all input levels occur.
-    fn fill(&mut self, random: &mut Random, n_genes: usize, number: u32) {
-        for gene in (0_u32..).take(n_genes) {
-            if !random.next().is_multiple_of(16) {
-                continue;
-            }
-            let count = (1 + random.next().trailing_zeros()) << (number % 12);
-            let (Some(to_gene), Some(to_count)) =
-                (self.genes.get_mut(self.len), self.counts.get_mut(self.len))
-            else {
-                return;
-            };
-            (*to_gene, *to_count) = (gene, count);
-            self.len += 1;
-        }
-    }
-
-    fn sample(&self) -> Sample<'_> {
-        let genes = self.genes.get(..self.len).unwrap_or(&[]);
-        let counts = self.counts.get(..self.len).unwrap_or(&[]);
-        // A panel has at most 2¹⁶ genes, one in 16 has a count, of 2¹² on average at the most.
-        Sample::Counts { genes, counts, total: Some(counts.iter().sum()) }
-    }
-}
-
-/// Marsaglia's xorshift with 32 bits of state.
-struct Random(u32);
-
-impl Random {
-    fn next(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 17;
-        self.0 ^= self.0 << 5;
-        self.0
-    }
-}
-
-/// FNV-1a with 64 bits, over all outcomes so far.
-struct Digest(u64);
-
-impl Digest {
-    fn new() -> Self {
-        Self(0xCBF2_9CE4_8422_2325)
-    }
-
-    fn outcome(&mut self, outcome: &Outcome<S8Numbers<'_>>) {
-        self.bytes(&[outcome.reject.map_or(0, |reason| reason as u8)]);
-        if let Some(numbers) = outcome.numbers {
-            numbers.code.iter().for_each(|code| self.bytes(&code.to_le_bytes()));
-            numbers.logits.iter().for_each(|logit| self.bytes(&logit.to_le_bytes()));
-            numbers.probabilities.iter().for_each(|p| self.bytes(&p.to_le_bytes()));
-        }
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
-        }
     }
 }

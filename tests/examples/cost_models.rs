@@ -8,14 +8,7 @@ use cic_data::CsrMatrix;
 use cic_model::spec::{LayoutPlan, NetworkSpec};
 use cic_model::{Activation, AlignedBytes, Dtype, Model};
 use cic_quant::{CalibrationSet, QuantizeOptions, quantize};
-use cic_tests::models::{Random, Shape, model, random_network};
-
-const LAYOUTS: [(&str, LayoutPlan); 4] = [
-    ("fours", LayoutPlan::Fours),
-    ("fours-dense", LayoutPlan::DenseFours),
-    ("rows", LayoutPlan::Sparse),
-    ("rows-dense", LayoutPlan::Rows),
-];
+use cic_tests::models::{LAYOUTS, Random, Shape, model, random_network};
 
 /// Genes, hidden layers of the encoder, code, leaves. The hidden widths of the classifier are those of
 /// [`random_network`].

@@ -7,8 +7,9 @@ use cic_model::profile::{Library, N_THRESHOLDS, fit_count_thresholds, fit_value_
 use cic_model::quant::{ONE_Q16, ONE_Q30, Ratio, TABLE_LEN};
 use cic_model::rules::Rules;
 use cic_model::spec::{
-    CodeDimSpec, GeneSpec, GoldenSpec, LabelsSpec, LevelsSpec, ModelSpec, NetworkSpec, PanelSpec,
-    ProfileSpec, QuantEpilogue, QuantLayer, QuantNetwork, QuantSegment, library_shares_q30,
+    CodeDimSpec, GeneSpec, GoldenSpec, LabelsSpec, LayoutPlan, LevelsSpec, ModelSpec, NetworkSpec,
+    PanelSpec, ProfileSpec, QuantEpilogue, QuantLayer, QuantNetwork, QuantSegment,
+    library_shares_q30,
 };
 use cic_model::{Activation, DenseLayer, IdKind, Network, Segment, ValueKind};
 
@@ -69,6 +70,14 @@ impl Shape {
         }
     }
 }
+
+/// Layouts of small processors by the names that `cargo xtask` gives them.
+pub const LAYOUTS: [(&str, LayoutPlan); 4] = [
+    ("fours", LayoutPlan::Fours),
+    ("fours-dense", LayoutPlan::DenseFours),
+    ("rows", LayoutPlan::Sparse),
+    ("rows-dense", LayoutPlan::Rows),
+];
 
 /// A network of random weights, scaled so that sums stay near one.
 pub fn random_network(shape: &Shape, random: &mut Random) -> Network {

@@ -6,12 +6,12 @@ use cic_model::{Model, ModelError};
 use firmware_examples::{
     Ending,
     console::Console,
-    count::{counted, say},
     entry, exit,
     flash::{MODEL, SAMPLE_WORDS, SCRATCH_WORDS},
+    meter::Deepest,
     println,
-    report::{Memory, Meter, ReportError, report},
-    stack::{self, Paint},
+    report::{Memory, ReportError, report},
+    stack::Paint,
 };
 
 #[entry]
@@ -58,17 +58,5 @@ fn open() -> Result<Model<'static>, ModelError> {
 fn report_of(model: &Model<'_>, deepest: &mut Deepest) -> Result<bool, ReportError> {
     let memory = Memory { scratch: &mut [0; SCRATCH_WORDS], sample: &mut [0; SAMPLE_WORDS] };
     let mut console = Console::open().ok_or(ReportError::Console)?;
-    report(model, memory, deepest, &mut console)
-}
-
-/// The deepest stack of the cells so far, in bytes.
-struct Deepest(u32);
-
-impl Meter for Deepest {
-    fn around<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let (result, used) = stack::measure(|| counted(work));
-        say("cell");
-        self.0 = self.0.max(used);
-        result
-    }
+    Ok(report(model, memory, deepest, &mut console)?.golden_equal)
 }

@@ -313,7 +313,7 @@ pub struct CountLevels<'a> {
     scaled_target: u64,
     library: u64,
     /// Level + 1 of the counts seen so far: most counts of a cell are small and repeat.
-    seen: [u8; 16],
+    seen: [u8; 64],
 }
 
 impl<'a> CountLevels<'a> {
@@ -325,7 +325,7 @@ impl<'a> CountLevels<'a> {
 
     /// For thresholds that are not in a model yet; `scaled_target` is `C`, below 2³².
     pub fn with_thresholds(thresholds: &'a [u32], scaled_target: u64, library: u32) -> Self {
-        Self { thresholds, scaled_target, library: u64::from(library.max(1)), seen: [0; 16] }
+        Self { thresholds, scaled_target, library: u64::from(library.max(1)), seen: [0; 64] }
     }
 
     /// Level of a count.
@@ -347,7 +347,8 @@ impl<'a> CountLevels<'a> {
     /// Levels of the counts from 0 to 15. They are searched side by side: one search after another would wait
     /// for every comparison.
     pub fn first_levels(&mut self) -> [u8; 16] {
-        if self.seen.contains(&0) {
+        let Some((first, _)) = self.seen.split_first_chunk_mut::<16>() else { return [0; 16] };
+        if first.contains(&0) {
             let mut found = [0_usize; 16];
             for step in [64, 32, 16, 8, 4, 2, 1] {
                 for (count, found) in (0_u64..).zip(&mut found) {
@@ -359,9 +360,9 @@ impl<'a> CountLevels<'a> {
                 }
             }
             // At most 127.
-            self.seen = found.map(|level| level as u8 + 1);
+            *first = found.map(|level| level as u8 + 1);
         }
-        self.seen.map(|seen| seen - 1)
+        first.map(|seen| seen - 1)
     }
 
     fn find(&self, count: u32) -> u8 {

@@ -1,18 +1,25 @@
-//! The host's side of the firmware comparison: `firmware_expected MODEL FILE` writes an int8
-//! model to `FILE` and prints what an image that carries it must print.
+//! The host's side of the firmware comparison: `firmware_expected PROGRAM MODEL FILE` writes an int8
+//! model to `FILE` and prints what an image of that program must print with it.
 
 mod made_up;
+#[path = "../../../firmware-examples/src/profiles.rs"]
+mod profiles;
+#[path = "../../../firmware-examples/src/reference_net.rs"]
+mod reference_net;
 #[path = "../../../firmware-examples/src/report.rs"]
-#[allow(dead_code, reason = "the source is the firmware's; the host uses a part of it")]
 mod report;
+#[path = "../../../firmware-examples/src/tally.rs"]
+mod tally;
 
 use std::error::Error;
 use std::path::Path;
 
 use cic_data::{ExpressionMatrix, ReadOptions, SplitPart, align, read_expression, read_split};
 use cic_model::profile::Library;
-use cic_model::spec::LayoutPlan;
+use cic_model::rules::RejectReason::{Empty, TooFewGenes, TooShallow};
+use cic_model::spec::{LayoutPlan, ModelSpec};
 use cic_model::{Activation, AlignedBytes, Dtype, Model, ValueKind};
+use cic_tests::models::LAYOUTS;
 use cic_tests::{fixture, real};
 use cic_trainer::FitControl;
 use cic_trainer::panel::PanelSize;
@@ -21,9 +28,12 @@ use cic_trainer::pipeline::{Request, train};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [name, path] = arguments.as_slice() else {
-        return Err("usage: firmware_expected fixture|pbmc3k|tiny|net135k FILE".into());
+    let [program, name, layout, path] = arguments.as_slice() else {
+        let usage = "firmware_expected PROGRAM fixture|pbmc3k|tiny|net135k LAYOUT FILE";
+        return Err(format!("usage: {usage}").into());
     };
+    let layout = LAYOUTS.iter().find(|(known, _)| known == layout);
+    let (_, layout) = layout.ok_or("there is no such layout")?;
     let model = match name.as_str() {
         "fixture" => {
             let cells = fixture::cells();
@@ -37,8 +47,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         "net135k" => made_up::int8(&made_up::NET135K)?,
         _ => return Err(format!("there is no model {name}").into()),
     };
+    let model = AlignedBytes::new(&model);
+    let model = ModelSpec::from_model(&Model::open_verified(&model)?).to_bytes(*layout)?;
     std::fs::write(path, &model)?;
-    print_report(&model)
+    print_console(program, &model)
 }
 
 fn quantise(bytes: &AlignedBytes, matrix: &ExpressionMatrix) -> Result<Vec<u8>, Box<dyn Error>> {
@@ -87,20 +99,43 @@ fn split(path: &Path, matrix: &ExpressionMatrix) -> Result<Vec<Assigned>, Box<dy
     Ok(assigned.collect())
 }
 
-fn print_report(bytes: &[u8]) -> Result<(), Box<dyn Error>> {
-    struct Plain;
-    impl report::Meter for Plain {
-        fn around<T>(&mut self, work: impl FnOnce() -> T) -> T {
-            work()
-        }
-    }
+fn print_console(program: &str, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
     let bytes = AlignedBytes::new(bytes);
     let model = Model::open_verified(&bytes)?;
-    let mut console = String::new();
     let memory =
         report::Memory { scratch: &mut [0; 2048], sample: &mut vec![0; 2 * model.n_genes()] };
-    let is_equal = report::report(&model, memory, &mut Plain, &mut console)
-        .map_err(|error| error.to_string())?;
+    let mut console = String::new();
+    match program {
+        "bare" => {}
+        "selftest" => {
+            let n = model.golden().len();
+            console = format!("selftest {n} of {n} golden cells equal\n");
+        }
+        "infer" => reference_net::run(&model, memory, &mut Plain, &mut console)
+            .map_err(|error| error.to_string())?,
+        "classify" => {
+            let report = report::report(&model, memory, &mut Plain, &mut console)
+                .map_err(|error| error.to_string())?;
+            if !report.golden_equal {
+                return Err("golden cells differ from what the model states".into());
+            }
+            for reason in [Empty, TooShallow, TooFewGenes] {
+                if report.tally.rejected(reason) == 0 {
+                    return Err(format!("no random profile is rejected: {}", reason.name()).into());
+                }
+            }
+        }
+        _ => return Err(format!("there is no program {program}").into()),
+    }
     print!("{console}");
-    if is_equal { Ok(()) } else { Err("golden cells differ from what the model states".into()) }
+    Ok(())
+}
+
+/// Nothing is measured here.
+struct Plain;
+
+impl report::Meter for Plain {
+    fn around<T>(&mut self, _name: &str, work: impl FnOnce() -> T) -> T {
+        work()
+    }
 }

@@ -28,6 +28,16 @@ pub struct Board {
     pub images: Vec<String>,
 }
 
+impl Board {
+    /// The layout that its kernels read.
+    pub fn layout(&self) -> &'static str {
+        match self.kernels.as_deref() {
+            Some("helium") => "rows",
+            _ => "fours",
+        }
+    }
+}
+
 /// A program of QEMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emulator {

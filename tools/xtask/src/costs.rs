@@ -58,12 +58,12 @@ fn build(board: &Board) -> Result<PathBuf> {
 
 /// The models in the layouts of a core.
 fn models(folder: &Path, board: &Board) -> Result<Vec<PathBuf>> {
-    let layout = if board.kernels.as_deref() == Some("helium") { ".rows" } else { ".fours" };
+    let layout = format!(".{}", board.layout());
     let mut models = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.contains(layout) && name.ends_with(".cic") {
+        if name.contains(&layout) && name.ends_with(".cic") {
             models.push(path);
         }
     }

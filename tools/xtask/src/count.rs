@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::{command, workspace};
 
@@ -29,9 +29,13 @@ impl Counter {
         Ok(Self { library })
     }
 
-    /// Makes `qemu` count in `elf`. The counts come on the emulator's standard error.
+    /// Makes `qemu` count in `elf`, if that marks regions at all. The counts come on the emulator's
+    /// standard error.
     pub fn attach(&self, qemu: &mut Command, elf: &Path) -> Result<()> {
-        let (start, end) = (symbol(elf, "bench_start")?, symbol(elf, "bench_end")?);
+        let (Some(start), Some(end)) = (symbol(elf, "bench_start")?, symbol(elf, "bench_end")?)
+        else {
+            return Ok(());
+        };
         let library = self.library.to_str().context("the target directory's name is not UTF-8")?;
         qemu.arg("-plugin").arg(format!("{library},start={start:#x},end={end:#x}"));
         Ok(())
@@ -66,16 +70,17 @@ fn instructions(counts: &str) -> Option<u64> {
 }
 
 /// Address of a symbol, as binutils' `nm` prints it.
-fn symbol(elf: &Path, name: &str) -> Result<u64> {
+fn symbol(elf: &Path, name: &str) -> Result<Option<u64>> {
     let printed = command::capture(Command::new("nm").arg(elf))?;
     for line in printed.lines() {
         if let [address, _, found] = line.split_whitespace().collect::<Vec<_>>()[..]
             && found == name
         {
-            return u64::from_str_radix(address, 16).with_context(|| format!("address of {name}"));
+            let address = u64::from_str_radix(address, 16);
+            return address.map(Some).with_context(|| format!("address of {name}"));
         }
     }
-    bail!("{} has no symbol {name}: does the program mark a region?", elf.display())
+    Ok(None)
 }
 
 #[cfg(test)]

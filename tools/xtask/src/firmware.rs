@@ -1,6 +1,7 @@
 //! Builds the firmware examples, runs them in QEMU and compares what they print with what the host
 //! computes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,7 @@ use crate::count::{self, Counter};
 use crate::{command, costs, toolchain, workspace};
 
 /// Options of `cargo xtask firmware` and `cargo xtask count`.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct Args {
     /// Only this board of firmware-examples/boards.tsv.
     #[arg(long)]
@@ -34,6 +35,8 @@ struct Image {
 /// A model that `firmware_expected` of cic-tests makes.
 struct Model {
     name: &'static str,
+    /// Whether its layout is for cells that list most genes.
+    is_dense: bool,
     golden: Golden,
 }
 
@@ -48,26 +51,44 @@ enum Golden {
 const IMAGES: &[Image] = &[
     Image { program: "hello", model: None },
     Image { program: "kernels", model: None },
-    Image {
-        program: "classify",
-        model: Some(Model { name: "fixture", golden: Golden::Committed }),
-    },
-    Image { program: "classify", model: Some(Model { name: "tiny", golden: Golden::Committed }) },
-    Image { program: "classify", model: Some(Model { name: "pbmc3k", golden: Golden::HostOnly }) },
+    Image::with_model("bare", "tiny", Golden::HostOnly),
+    Image::with_model("selftest", "net135k", Golden::HostOnly),
+    Image::with_model("infer", "net135k", Golden::HostOnly),
+    Image::with_dense_model("infer", "net135k"),
+    Image::with_model("classify", "fixture", Golden::Committed),
+    Image::with_model("classify", "tiny", Golden::Committed),
+    Image::with_model("classify", "pbmc3k", Golden::HostOnly),
 ];
 
 impl Image {
-    /// `PROGRAM` or `PROGRAM-MODEL`.
+    const fn with_model(program: &'static str, name: &'static str, golden: Golden) -> Self {
+        Self { program, model: Some(Model { name, is_dense: false, golden }) }
+    }
+
+    const fn with_dense_model(program: &'static str, name: &'static str) -> Self {
+        Self { program, model: Some(Model { name, is_dense: true, golden: Golden::HostOnly }) }
+    }
+
+    /// `PROGRAM`, `PROGRAM-MODEL` or `PROGRAM-MODEL-dense`.
     fn name(&self) -> String {
         match &self.model {
-            Some(model) => format!("{}-{}", self.program, model.name),
+            Some(model) => {
+                let dense = if model.is_dense { "-dense" } else { "" };
+                format!("{}-{}{dense}", self.program, model.name)
+            }
             None => self.program.to_owned(),
         }
     }
 
+    /// The layout of its model on a board, as cic-tests calls it.
+    fn layout(&self, board: &Board) -> String {
+        let is_dense = self.model.as_ref().is_some_and(|model| model.is_dense);
+        board.layout().to_owned() + if is_dense { "-dense" } else { "" }
+    }
+
     /// The lines that the image must print, and its model; `None` where the host has no data to
     /// make the model from and has said so.
-    fn prepare(&self, bless: bool) -> Result<Option<Prepared>> {
+    fn prepare(&self, layout: &str, bless: bool) -> Result<Option<Prepared>> {
         let golden = workspace::firmware().join(format!("src/bin/{}.out", self.name()));
         let committed = || {
             fs::read_to_string(&golden).with_context(|| {
@@ -78,20 +99,25 @@ impl Image {
             return Ok(Some(Prepared { expected: committed()?, model: None }));
         };
 
-        let path = workspace::target_dir()?.join("fw").join(format!("{}.cic", model.name));
+        let path = workspace::target_dir()?.join("fw");
+        let path = path.join(format!("{}.{layout}.cic", model.name));
         fs::create_dir_all(path.parent().context("a path without a folder")?)?;
         if path.exists() {
             fs::remove_file(&path)?;
         }
         let mut host = workspace::cargo();
         host.args(["run", "--quiet", "--release", "-p", "cic-tests"]);
-        host.args(["--example", "firmware_expected", "--", model.name]).arg(&path);
+        host.args(["--example", "firmware_expected", "--", self.program, model.name, layout]);
+        host.arg(&path);
         command::announce(&host);
         let expected = command::capture(&mut host)?;
         if !path.exists() {
             return Ok(None);
         }
-        if let Golden::Committed = model.golden {
+        // The scratch, on the last line, depends on the layout.
+        if layout == "fours"
+            && let Golden::Committed = model.golden
+        {
             if bless {
                 fs::write(&golden, &expected)?;
             }
@@ -126,28 +152,56 @@ struct Prepared {
     model: Option<PathBuf>,
 }
 
-/// Builds and runs every image on the chosen boards. With a `counter`, executed instructions are
-/// counted in the same runs.
-pub fn run(args: &Args, counter: Option<&Counter>) -> Result<()> {
+/// What was measured of an image on a board.
+pub struct Record {
+    /// Name of the image.
+    pub image: String,
+    /// Name of the board.
+    pub board: String,
+    /// The figures.
+    pub figures: Figures,
+}
+
+impl Args {
+    /// Whether every image is run on every board.
+    pub fn is_everything(&self) -> bool {
+        self.board.is_none()
+    }
+}
+
+/// Builds and runs the images that `is_wanted` on the chosen boards. With a `counter`, executed
+/// instructions are counted in the same runs.
+pub fn run(
+    args: &Args,
+    counter: Option<&Counter>,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
     let boards = boards::chosen(args.board.as_deref())?;
     ensure_tools(&boards)?;
-    for image in IMAGES {
+    for image in IMAGES.iter().filter(|image| is_wanted(&image.name())) {
         let has_room = |board: &&Board| board.images.contains(&image.name());
         let boards: Vec<_> = boards.iter().filter(has_room).collect();
         if boards.is_empty() {
             continue;
         }
-        let Some(prepared) = image.prepare(args.bless)? else {
-            println!("SKIPPED: firmware image {}: the host made no model for it", image.name());
-            continue;
-        };
+        let mut by_layout = BTreeMap::new();
         for board in boards {
-            let elf = image.build(&prepared, board)?;
-            check(image, &prepared, board, &elf, counter)
+            let layout = image.layout(board);
+            if !by_layout.contains_key(&layout) {
+                by_layout.insert(layout.clone(), image.prepare(&layout, args.bless)?);
+            }
+            let Some(Some(prepared)) = by_layout.get(&layout) else {
+                println!("SKIPPED: firmware image {}: the host made no model for it", image.name());
+                continue;
+            };
+            let elf = image.build(prepared, board)?;
+            let figures = check(image, prepared, board, &elf, counter)
                 .with_context(|| format!("image {} on {}", image.name(), board.name))?;
+            records.push(Record { image: image.name(), board: board.name.clone(), figures });
         }
     }
-    Ok(())
+    Ok(records)
 }
 
 /// The compiler, and the emulators of these boards.
@@ -174,7 +228,7 @@ fn check(
     board: &Board,
     elf: &Path,
     counter: Option<&Counter>,
-) -> Result<()> {
+) -> Result<Figures> {
     let mut qemu = emulator(board, elf);
     if let Some(counter) = counter {
         counter.attach(&mut qemu, elf)?;
@@ -193,6 +247,11 @@ fn check(
     println!("firmware: {} on {}: console as expected", image.name(), board.name);
     println!("  text {text} data {data} bss {bss}");
     let mut measured = Figures::from([("text".to_owned(), text), ("ram".to_owned(), data + bss)]);
+    if let Some(model) = &prepared.model {
+        let code = text.saturating_sub(fs::metadata(model)?.len());
+        println!("  text without the model {code}");
+        measured.insert("code".to_owned(), code);
+    }
     let measurements = console.lines().filter_map(|line| line.strip_prefix("# "));
     for line in measurements.filter(|line| !line.starts_with("region ")) {
         println!("  {line}");
@@ -200,13 +259,18 @@ fn check(
     if let Some(stack) = measurement(&console, "stack") {
         measured.insert("stack".to_owned(), stack);
     }
+    let scratch = console.lines().find_map(|line| line.strip_prefix("scratch ")?.parse().ok());
+    if let Some(scratch) = scratch {
+        measured.insert("scratch".to_owned(), scratch);
+    }
     if counter.is_some() {
         for (name, count) in count::regions(&console, &errors)? {
             println!("  {count} instructions in {name}");
             measured.insert(format!("instructions.{name}"), count);
         }
     }
-    budgets::check(&image.name(), &board.name, &measured)
+    budgets::check(&image.name(), &board.name, &measured)?;
+    Ok(measured)
 }
 
 /// The emulator of `board` with `elf`, ended after a minute: a broken image runs for ever.

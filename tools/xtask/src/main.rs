@@ -17,6 +17,7 @@ mod instructions;
 mod kernel_count;
 mod no_std;
 mod pipeline;
+mod size;
 mod toolchain;
 mod workspace;
 
@@ -43,8 +44,9 @@ fn run(task: Task) -> Result<()> {
         Task::Conformance(args) => conformance::run(&args),
         Task::NoStd => no_std::run(),
         Task::Pipeline => pipeline::run(),
-        Task::Firmware(args) => firmware::run(&args, None),
-        Task::Count(args) => firmware::run(&args, Some(&count::Counter::build()?)),
+        Task::Firmware(args) => firmware::run(&args, None, |_| true).map(drop),
+        Task::Count(args) => size::count(&args),
+        Task::Size(args) => size::run(&args),
         Task::Costs => costs::run(),
         Task::KernelCount(args) => kernel_count::run(&args),
         Task::Data => data::run(),
@@ -80,6 +82,8 @@ enum Task {
     Count(firmware::Args),
     /// Measure on the emulators what models of many shapes take, and write what `cic budget` calculates with.
     Costs,
+    /// Print sizes and instruction counts of every board as the table that the documents have.
+    Size(size::Args),
     /// Count the instructions of every operator of the runtime with callgrind, and compare them with
     /// the recorded ones.
     KernelCount(kernel_count::Args),

@@ -1,0 +1,40 @@
+//! The least that types a cell: opens the model, runs its first golden cell, ends. No console, so that
+//! its size is that of the runtime.
+#![no_std]
+#![no_main]
+
+use cic_model::{Model, ModelError};
+use cic_runtime::{S8Session, Sample};
+use firmware_examples::{
+    Ending, entry, exit,
+    flash::{MODEL, SCRATCH_WORDS},
+    report::agrees,
+};
+
+#[entry]
+fn main() -> ! {
+    let is_equal = match &open() {
+        Ok(model) => model.container().verify().is_ok() && first_cell(model) == Some(true),
+        Err(_) => false,
+    };
+    exit(if is_equal { Ending::Passed } else { Ending::Failed })
+}
+
+/// See `classify` for why this and `first_cell` are functions of their own.
+#[inline(never)]
+fn open() -> Result<Model<'static>, ModelError> {
+    Model::open(MODEL)
+}
+
+/// Whether it gave the code and the logits that the model states; `None` where it could not be run.
+#[inline(never)]
+fn first_cell(model: &Model<'_>) -> Option<bool> {
+    let golden = model.golden();
+    let session = S8Session::new(model, golden.profile() as usize).ok()?;
+    let cell = golden.cells().next()?;
+    let total = Some(cell.total).filter(|&total| total > 0);
+    let sample = Sample::Counts { genes: cell.genes, counts: cell.values, total };
+    let scratch = &mut [0; SCRATCH_WORDS];
+    let outcome = session.run(&sample, None, scratch).ok()?;
+    Some(agrees(&outcome, cell.code, cell.logits))
+}

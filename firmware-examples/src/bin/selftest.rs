@@ -1,0 +1,58 @@
+//! What firmware can run at its start: the model in flash is whole, and its golden cells give what it
+//! states. One line, and an exit code.
+#![no_std]
+#![no_main]
+
+use cic_model::{Model, ModelError};
+use cic_runtime::{RunError, S8Session, Sample};
+use firmware_examples::{
+    Ending,
+    count::region,
+    entry, exit,
+    flash::{MODEL, SCRATCH_WORDS},
+    println,
+    report::agrees,
+};
+
+#[entry]
+fn main() -> ! {
+    let ending = match &region("open_verified", open) {
+        Ok(model) => match golden_cells(model) {
+            Ok((equal, all)) => {
+                println!("selftest {equal} of {all} golden cells equal");
+                if equal == all { Ending::Passed } else { Ending::Failed }
+            }
+            Err(_) => {
+                println!("selftest a golden cell was refused");
+                Ending::Failed
+            }
+        },
+        Err(_) => {
+            println!("selftest the model was refused");
+            Ending::Failed
+        }
+    };
+    exit(ending)
+}
+
+/// See `classify` for why this and `golden_cells` are functions of their own.
+#[inline(never)]
+fn open() -> Result<Model<'static>, ModelError> {
+    Model::open_verified(MODEL)
+}
+
+/// How many gave what the model states, and how many there are.
+#[inline(never)]
+fn golden_cells(model: &Model<'_>) -> Result<(usize, usize), RunError> {
+    let golden = model.golden();
+    let session = S8Session::new(model, golden.profile() as usize)?;
+    let scratch = &mut [0; SCRATCH_WORDS];
+    let mut equal = 0;
+    for cell in golden.cells() {
+        let total = Some(cell.total).filter(|&total| total > 0);
+        let sample = Sample::Counts { genes: cell.genes, counts: cell.values, total };
+        let outcome = session.run(&sample, None, scratch)?;
+        equal += usize::from(agrees(&outcome, cell.code, cell.logits));
+    }
+    Ok((equal, golden.len()))
+}
