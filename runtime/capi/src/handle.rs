@@ -65,10 +65,6 @@ impl PresenceHandle {
 }
 
 impl OpenModel {
-    pub(crate) fn new(model: Model<'static>, is_verified: bool) -> Self {
-        Self { mark: MODEL_MARK, model, kernels: Kernels::best(), is_verified }
-    }
-
     /// Takes the mark away: the handle is not open until it is written.
     ///
     /// # Safety
@@ -81,15 +77,32 @@ impl OpenModel {
         Ok(())
     }
 
+    /// Writes a model, and opens the handle if the model can be run. A model takes kilobytes: it goes to
+    /// its place without a stop on the stack.
+    ///
     /// # Safety
-    /// - That of [`OpenModel::close`].
-    pub(crate) unsafe fn write(self, handle: *mut ModelHandle) -> Result<(), Status> {
+    /// - That of [`OpenModel::close`], which was called before.
+    pub(crate) unsafe fn write(
+        handle: *mut ModelHandle,
+        model: Model<'static>,
+        is_verified: bool,
+    ) -> Result<(), Status> {
         const { assert!(size_of::<Self>() <= size_of::<ModelHandle>()) };
         const { assert!(align_of::<Self>() <= align_of::<ModelHandle>()) };
         check(handle)?;
-        // SAFETY: not null, aligned for a handle and hence for this, long enough, and writable by the
-        // caller's promise.
-        unsafe { handle.cast::<Self>().write(self) };
+        let open = handle.cast::<Self>();
+        // SAFETY: not null, aligned for a handle and hence for `Self`, as long as that, and writable by
+        // the caller's promise. The mark was written by `close`.
+        unsafe {
+            (&raw mut (*open).model).write(model);
+            (&raw mut (*open).kernels).write(Kernels::best());
+            (&raw mut (*open).is_verified).write(is_verified);
+        }
+        // SAFETY: every field was written, and nobody else uses them.
+        let written = unsafe { &mut *open };
+        // Models of other number formats are refused here rather than at the first cell.
+        written.session(0)?;
+        written.mark = MODEL_MARK;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use core::ffi::c_char;
 
 use cic_model::profile::Library;
-use cic_model::{Model, ValueKind};
+use cic_model::{Model, ModelError, ValueKind};
 
 use crate::handle::{ModelHandle, OpenModel, OpenPresence, PresenceHandle};
 use crate::pointer::{check, list, list_mut};
@@ -232,15 +232,13 @@ unsafe fn open(
     check(bytes.cast::<u32>())?;
     // SAFETY: promised by the caller, who keeps the bytes for as long as the handle is used.
     let bytes: &'static [u8] = unsafe { list(bytes, len) }?;
-    let (model, is_verified) = match checks {
-        Checks::Structure => (Model::open(bytes)?, false),
-        Checks::All => (Model::open_verified(bytes)?, true),
-    };
-    let open = OpenModel::new(model, is_verified);
-    // Models of other number formats are refused here rather than at the first cell.
-    open.session(0)?;
+    let (read, is_verified): (fn(&'static [u8]) -> Result<Model<'static>, ModelError>, bool) =
+        match checks {
+            Checks::Structure => (Model::open, false),
+            Checks::All => (Model::open_verified, true),
+        };
     // SAFETY: promised by the caller.
-    unsafe { open.write(handle) }
+    unsafe { OpenModel::write(handle, read(bytes)?, is_verified) }
 }
 
 /// # Safety

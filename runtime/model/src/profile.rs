@@ -13,7 +13,7 @@
 //!
 //! `x ≈ scale · level + offset`; for log2_intensity that holds for what is compared, not for `x`.
 
-use crate::container::{Container, SectionKind, SectionReader};
+use crate::container::{Container, SectionKind, SectionReader, is_ascending};
 use crate::error::ModelError;
 use crate::quant::{LEVEL_MAX, ONE_Q30};
 use crate::vocabulary::ValueKind;
@@ -164,9 +164,9 @@ impl<'a> Profile<'a> {
                 && shift < 32
                 && u64::from(target_sum) << shift <= u64::from(u32::MAX)
                 && (kind != ValueKind::Counts || count_thresholds.iter().all(|&t| t >= 1))
-                && count_thresholds.is_sorted()
+                && is_ascending(count_thresholds)
                 && value_thresholds.iter().all(|t| t.is_finite())
-                && value_thresholds.is_sorted()
+                && is_ascending(value_thresholds)
                 && fill_levels.iter().all(|&level| level <= LEVEL_MAX);
             if !is_sound {
                 return Err(reader.bad("thresholds"));

@@ -257,7 +257,7 @@ fn chunks(
     most: usize,
 ) -> impl Iterator<Item = Range<usize>> + use<> {
     let len = match &step.operand {
-        Operand::Panels(panels) => panels.panel(),
+        Operand::Panels(panels) => panels.panel().max(1),
         _ => most.max(1),
     };
     let end = outputs.end;
