@@ -3,7 +3,9 @@
 //! The memory begins with a word that is there only once it was opened. Nothing points into the memory
 //! itself, so that a caller may copy it.
 
-use cic_model::{Model, ModelId};
+use core::{mem, ptr};
+
+use cic_model::{Model, ModelError, ModelId};
 use cic_runtime::kernels::Kernels;
 use cic_runtime::{Presence, S8Session};
 
@@ -77,27 +79,32 @@ impl OpenModel {
         Ok(())
     }
 
-    /// Writes a model, and opens the handle if the model can be run. A model takes kilobytes: it goes to
-    /// its place without a stop on the stack.
+    /// Writes what opening gave, and opens the handle if that is a model that can be run.
     ///
     /// # Safety
     /// - That of [`OpenModel::close`], which was called before.
     pub(crate) unsafe fn write(
         handle: *mut ModelHandle,
-        model: Model<'static>,
+        opened: Result<Model<'static>, ModelError>,
         is_verified: bool,
     ) -> Result<(), Status> {
         const { assert!(size_of::<Self>() <= size_of::<ModelHandle>()) };
         const { assert!(align_of::<Self>() <= align_of::<ModelHandle>()) };
         check(handle)?;
         let open = handle.cast::<Self>();
+        let model = match &opened {
+            Ok(model) => model,
+            Err(error) => return Err((*error).into()),
+        };
         // SAFETY: not null, aligned for a handle and hence for `Self`, as long as that, and writable by
-        // the caller's promise. The mark was written by `close`.
+        // the caller's promise. The mark was written by `close`. A model takes kilobytes of a small
+        // stack: it is copied from where opening left it, which is forgotten below, and not moved.
         unsafe {
-            (&raw mut (*open).model).write(model);
+            ptr::copy_nonoverlapping(model, &raw mut (*open).model, 1);
             (&raw mut (*open).kernels).write(Kernels::best());
             (&raw mut (*open).is_verified).write(is_verified);
         }
+        mem::forget(opened);
         // SAFETY: every field was written, and nobody else uses them.
         let written = unsafe { &mut *open };
         // Models of other number formats are refused here rather than at the first cell.

@@ -3,7 +3,7 @@
 use core::ffi::c_char;
 
 use cic_model::profile::Library;
-use cic_model::{Model, ModelError, ValueKind};
+use cic_model::{Model, ValueKind};
 
 use crate::handle::{ModelHandle, OpenModel, OpenPresence, PresenceHandle};
 use crate::pointer::{check, list, list_mut};
@@ -221,6 +221,7 @@ enum Checks {
 
 /// # Safety
 /// That of [`cic_open`].
+#[inline(never)]
 unsafe fn open(
     bytes: *const u8,
     len: usize,
@@ -232,13 +233,13 @@ unsafe fn open(
     check(bytes.cast::<u32>())?;
     // SAFETY: promised by the caller, who keeps the bytes for as long as the handle is used.
     let bytes: &'static [u8] = unsafe { list(bytes, len) }?;
-    let (read, is_verified): (fn(&'static [u8]) -> Result<Model<'static>, ModelError>, bool) =
-        match checks {
-            Checks::Structure => (Model::open, false),
-            Checks::All => (Model::open_verified, true),
-        };
+    let is_verified = matches!(checks, Checks::All);
+    let opened = match checks {
+        Checks::Structure => Model::open(bytes),
+        Checks::All => Model::open_verified(bytes),
+    };
     // SAFETY: promised by the caller.
-    unsafe { OpenModel::write(handle, read(bytes)?, is_verified) }
+    unsafe { OpenModel::write(handle, opened, is_verified) }
 }
 
 /// # Safety

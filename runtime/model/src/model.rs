@@ -153,13 +153,21 @@ impl<'a> Model<'a> {
     /// proof that no row can overflow its 32-bit sum. What this returns is the model that was
     /// written.
     pub fn open_verified(bytes: &'a [u8]) -> Result<Self, ModelError> {
-        let model = Self::open(bytes)?;
-        model.container.verify()?;
-        if !model.layers.iter().all(Layer::has_sound_weights) {
+        // A model takes kilobytes: it is checked where it will be returned, not moved there after.
+        let opened = Self::open(bytes);
+        if let Ok(model) = &opened {
+            model.check_content()?;
+        }
+        opened
+    }
+
+    #[inline(never)]
+    fn check_content(&self) -> Result<(), ModelError> {
+        self.container.verify()?;
+        if !self.layers.iter().all(Layer::has_sound_weights) {
             return Err(ModelError::BadField { kind: SectionKind::Weights, field: "weight" });
         }
-        model.check_accumulators()?;
-        Ok(model)
+        self.check_accumulators()
     }
 
     /// The file's sections.

@@ -23,7 +23,10 @@ const SOURCE: Package =
     Package { name: "rust-web-src", shows: "/usr/lib/rustlib/src/rust/library/Cargo.lock" };
 const LINKER: Package = Package { name: "lld", shows: "/usr/bin/ld.lld" };
 
-/// For bare metal.
+/// For libraries of bare metal.
+pub const BARE: &[Package] = &[RUSTC, CARGO, SOURCE, LINKER];
+
+/// For bare metal and its emulators.
 pub const FIRMWARE: &[Package] = &[
     RUSTC,
     CARGO,
