@@ -63,7 +63,8 @@ fn difference(committed: &str, made: &str) -> Vec<String> {
     let mut lines = Vec::new();
     while old.peek().is_some() || new.peek().is_some() {
         if old.peek() == new.peek() {
-            (old.next(), new.next());
+            old.next();
+            new.next();
             continue;
         }
         // Lines that come later in the other text stand, those before them were added or removed.
