@@ -233,11 +233,11 @@ unsafe fn open(
     check(bytes.cast::<u32>())?;
     // SAFETY: promised by the caller, who keeps the bytes for as long as the handle is used.
     let bytes: &'static [u8] = unsafe { list(bytes, len) }?;
+    let opened = Model::open(bytes);
     let is_verified = matches!(checks, Checks::All);
-    let opened = match checks {
-        Checks::Structure => Model::open(bytes),
-        Checks::All => Model::open_verified(bytes),
-    };
+    if let (true, Ok(model)) = (is_verified, &opened) {
+        model.verify()?;
+    }
     // SAFETY: promised by the caller.
     unsafe { OpenModel::write(handle, opened, is_verified) }
 }
