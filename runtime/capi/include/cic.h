@@ -567,7 +567,8 @@ typedef struct cic_info {
      */
     uint8_t model_id[32];
     /*
-     code_dim scales, in the model: dimension d of a code stands for code_scales[d] * code[d].
+     code_dim scales, in the model: a number of the code times the scale of its dimension is what it
+     stands for.
      */
     const float *code_scales;
 } cic_info;

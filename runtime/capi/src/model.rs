@@ -44,7 +44,8 @@ pub struct ModelInfo {
     pub is_verified: u32,
     /// SHA-256 of the model's content; the same for every layout of its weights.
     pub model_id: [u8; 32],
-    /// code_dim scales, in the model: dimension d of a code stands for code_scales[d] * code[d].
+    /// code_dim scales, in the model: a number of the code times the scale of its dimension is what it
+    /// stands for.
     pub code_scales: *const f32,
 }
 
