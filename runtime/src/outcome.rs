@@ -77,11 +77,10 @@ impl S8Numbers<'_> {
             let rank = ranked.partition_point(|other| logit(other) >= logit(&new));
             if rank < top.len() {
                 found = (found + 1).min(top.len());
-                if let Some(tail) = top.get_mut(rank..found) {
-                    tail.rotate_right(1);
-                }
-                if let Some(place) = top.get_mut(rank) {
-                    *place = new;
+                // The others move back by one, and the last of them out.
+                let mut moved = new;
+                for place in top.get_mut(rank..found).unwrap_or(&mut []) {
+                    core::mem::swap(place, &mut moved);
                 }
             }
         }

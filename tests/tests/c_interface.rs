@@ -76,13 +76,13 @@ fn libraries() -> PathBuf {
         .unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let messages = String::from_utf8(built.stdout).unwrap();
-    let files = messages.lines().filter_map(|line| {
+    let mut files = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let files = message["filenames"].as_array()?.clone();
         let is_archive = |file: &&str| file.ends_with("libcic_capi.a");
         files.iter().filter_map(|file| file.as_str()).find(is_archive).map(PathBuf::from)
     });
-    files.last().unwrap().parent().unwrap().to_path_buf()
+    files.next_back().unwrap().parent().unwrap().to_path_buf()
 }
 
 fn run(command: &mut Command) -> Output {

@@ -44,9 +44,9 @@
  have more of them.
  */
 enum cic_status
-#ifdef __cplusplus
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
-#endif // __cplusplus
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /*
      Done.
@@ -210,16 +210,20 @@ enum cic_status
     CIC_STATUS_NO_GOLDEN_CELLS = 301,
 };
 #ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum cic_status cic_status;
+#else
 typedef int32_t cic_status;
+#endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 /*
  How the values of a sample are given.
  */
 enum cic_sample_kind
-#ifdef __cplusplus
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : uint32_t
-#endif // __cplusplus
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /*
      uint32_t counts of listed genes.
@@ -247,16 +251,20 @@ enum cic_sample_kind
     CIC_SAMPLE_KIND_DENSE_VALUES = 6,
 };
 #ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum cic_sample_kind cic_sample_kind;
+#else
 typedef uint32_t cic_sample_kind;
+#endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 /*
  Why a cell is not named.
  */
 enum cic_reject
-#ifdef __cplusplus
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : uint32_t
-#endif // __cplusplus
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /*
      It is named.
@@ -284,16 +292,20 @@ enum cic_reject
     CIC_REJECT_LIBRARY_TOO_LARGE = 5,
 };
 #ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum cic_reject cic_reject;
+#else
 typedef uint32_t cic_reject;
+#endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 /*
  What an input profile takes.
  */
 enum cic_values
-#ifdef __cplusplus
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : uint32_t
-#endif // __cplusplus
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /*
      Non-negative integers: UMI or read counts.
@@ -313,16 +325,20 @@ enum cic_values
     CIC_VALUES_LOG2_INTENSITY = 4,
 };
 #ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum cic_values cic_values;
+#else
 typedef uint32_t cic_values;
+#endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 /*
  Which sum divides the values of a sample.
  */
 enum cic_library
-#ifdef __cplusplus
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : uint32_t
-#endif // __cplusplus
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /*
      None: the values are used as they are.
@@ -338,7 +354,11 @@ enum cic_library
     CIC_LIBRARY_ALL_MEASURED = 2,
 };
 #ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum cic_library cic_library;
+#else
 typedef uint32_t cic_library;
+#endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 /*
@@ -547,7 +567,8 @@ typedef struct cic_info {
      */
     uint8_t model_id[32];
     /*
-     code_dim scales, in the model: dimension d of a code stands for code_scales[d] * code[d].
+     code_dim scales, in the model: a number of the code times the scale of its dimension is what it
+     stands for.
      */
     const float *code_scales;
 } cic_info;
@@ -581,6 +602,11 @@ typedef struct cic_profile {
      */
     size_t name_len;
 } cic_profile;
+
+/*
+ Every status.
+ */
+#define cic_status_ALL { cic_status_Ok, cic_status_NullPointer, cic_status_Misaligned, cic_status_TooLong, cic_status_BadStructSize, cic_status_UnsupportedField, cic_status_NotOpened, cic_status_UnknownSampleKind, cic_status_OutOfRange, cic_status_WrongPresence, cic_status_BadMask, cic_status_Other, cic_status_ModelTruncated, cic_status_ModelTrailingBytes, cic_status_ModelBadMagic, cic_status_ModelUnsupportedVersion, cic_status_ModelBadHeader, cic_status_ModelBadSectionTable, cic_status_ModelUnknownSection, cic_status_ModelBadPadding, cic_status_ModelMissingSection, cic_status_ModelBadSectionLength, cic_status_ModelBadField, cic_status_ModelMetadataDigestMismatch, cic_status_ModelDigestMismatch, cic_status_ModelAccumulatorOverflow, cic_status_ModelShapeMismatch, cic_status_ModelNotInt8, cic_status_ScratchTooShort, cic_status_LengthMismatch, cic_status_WrongValueKind, cic_status_GeneOutOfRange, cic_status_GenesNotIncreasing, cic_status_GeneNotPresent, cic_status_GeneNotListed, cic_status_InvalidValue, cic_status_MissingTotal, cic_status_CoverageTooLow, cic_status_GoldenDiffers, cic_status_NoGoldenCells, }
 
 #ifdef __cplusplus
 extern "C" {

@@ -3,7 +3,9 @@
 //! The memory begins with a word that is there only once it was opened. Nothing points into the memory
 //! itself, so that a caller may copy it.
 
-use cic_model::{Model, ModelId};
+use core::{mem, ptr};
+
+use cic_model::{Model, ModelError, ModelId};
 use cic_runtime::kernels::Kernels;
 use cic_runtime::{Presence, S8Session};
 
@@ -65,10 +67,6 @@ impl PresenceHandle {
 }
 
 impl OpenModel {
-    pub(crate) fn new(model: Model<'static>, is_verified: bool) -> Self {
-        Self { mark: MODEL_MARK, model, kernels: Kernels::best(), is_verified }
-    }
-
     /// Takes the mark away: the handle is not open until it is written.
     ///
     /// # Safety
@@ -81,15 +79,37 @@ impl OpenModel {
         Ok(())
     }
 
+    /// Writes what opening gave, and opens the handle if that is a model that can be run.
+    ///
     /// # Safety
-    /// - That of [`OpenModel::close`].
-    pub(crate) unsafe fn write(self, handle: *mut ModelHandle) -> Result<(), Status> {
+    /// - That of [`OpenModel::close`], which was called before.
+    pub(crate) unsafe fn write(
+        handle: *mut ModelHandle,
+        opened: Result<Model<'static>, ModelError>,
+        is_verified: bool,
+    ) -> Result<(), Status> {
         const { assert!(size_of::<Self>() <= size_of::<ModelHandle>()) };
         const { assert!(align_of::<Self>() <= align_of::<ModelHandle>()) };
         check(handle)?;
-        // SAFETY: not null, aligned for a handle and hence for this, long enough, and writable by the
-        // caller's promise.
-        unsafe { handle.cast::<Self>().write(self) };
+        let open = handle.cast::<Self>();
+        let model = match &opened {
+            Ok(model) => model,
+            Err(error) => return Err((*error).into()),
+        };
+        // SAFETY: not null, aligned for a handle and hence for `Self`, as long as that, and writable by
+        // the caller's promise. The mark was written by `close`. A model takes kilobytes of a small
+        // stack: it is copied from where opening left it, which is forgotten below, and not moved.
+        unsafe {
+            ptr::copy_nonoverlapping(model, &raw mut (*open).model, 1);
+            (&raw mut (*open).kernels).write(Kernels::best());
+            (&raw mut (*open).is_verified).write(is_verified);
+        }
+        mem::forget(opened);
+        // SAFETY: every field was written, and nobody else uses them.
+        let written = unsafe { &mut *open };
+        // Models of other number formats are refused here rather than at the first cell.
+        written.session(0)?;
+        written.mark = MODEL_MARK;
         Ok(())
     }
 

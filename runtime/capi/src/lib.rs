@@ -21,6 +21,8 @@ extern crate std;
 mod cell;
 mod handle;
 mod model;
+#[cfg(cic_must_fail)]
+mod must_fail;
 mod names;
 mod pointer;
 mod status;

@@ -44,7 +44,8 @@ pub struct ModelInfo {
     pub is_verified: u32,
     /// SHA-256 of the model's content; the same for every layout of its weights.
     pub model_id: [u8; 32],
-    /// code_dim scales, in the model: dimension d of a code stands for code_scales[d] * code[d].
+    /// code_dim scales, in the model: a number of the code times the scale of its dimension is what it
+    /// stands for.
     pub code_scales: *const f32,
 }
 
@@ -221,6 +222,7 @@ enum Checks {
 
 /// # Safety
 /// That of [`cic_open`].
+#[inline(never)]
 unsafe fn open(
     bytes: *const u8,
     len: usize,
@@ -232,15 +234,13 @@ unsafe fn open(
     check(bytes.cast::<u32>())?;
     // SAFETY: promised by the caller, who keeps the bytes for as long as the handle is used.
     let bytes: &'static [u8] = unsafe { list(bytes, len) }?;
-    let (model, is_verified) = match checks {
-        Checks::Structure => (Model::open(bytes)?, false),
-        Checks::All => (Model::open_verified(bytes)?, true),
-    };
-    let open = OpenModel::new(model, is_verified);
-    // Models of other number formats are refused here rather than at the first cell.
-    open.session(0)?;
+    let opened = Model::open(bytes);
+    let is_verified = matches!(checks, Checks::All);
+    if let (true, Ok(model)) = (is_verified, &opened) {
+        model.verify()?;
+    }
     // SAFETY: promised by the caller.
-    unsafe { open.write(handle) }
+    unsafe { OpenModel::write(handle, opened, is_verified) }
 }
 
 /// # Safety

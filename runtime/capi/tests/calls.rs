@@ -255,7 +255,8 @@ fn an_empty_cell_is_rejected_and_has_no_numbers() {
 #[test]
 fn a_copy_of_a_handle_is_open_too() {
     let mut caller = Caller::new();
-    caller.model = Box::new(*caller.model);
+    let copy = Box::new(*caller.model);
+    caller.model = copy;
     assert_eq!(caller.classify(), Status::Ok);
 }
 
@@ -465,7 +466,7 @@ fn a_scratch_that_is_one_word_short_is_refused() {
 #[test]
 fn a_model_that_was_not_opened_is_refused() {
     let mut caller = Caller::new();
-    caller.model = Box::new(ModelHandle::UNOPENED);
+    *caller.model = ModelHandle::UNOPENED;
     assert_eq!(caller.classify(), Status::NotOpened);
     assert_eq!(caller.self_test(), (Status::NotOpened, 0));
     assert_eq!(name(cic_gene_id, &caller.model, 0), Err(Status::NotOpened));

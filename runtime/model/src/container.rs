@@ -176,12 +176,9 @@ impl<'a> Container<'a> {
 
     /// Checks the SHA-256 at the end of the file, which covers every byte before it.
     pub fn verify(&self) -> Result<(), ModelError> {
-        let covered_len = self.bytes.len() - DIGEST_LEN;
-        let (covered, digest) = self.bytes.split_at(covered_len);
-        if Sha256::digest(covered)[..] == *digest {
-            Ok(())
-        } else {
-            Err(ModelError::DigestMismatch)
+        match self.bytes.split_last_chunk::<DIGEST_LEN>() {
+            Some((covered, digest)) if Sha256::digest(covered)[..] == digest[..] => Ok(()),
+            _ => Err(ModelError::DigestMismatch),
         }
     }
 
@@ -324,6 +321,12 @@ impl<'a> SectionReader<'a> {
 }
 
 /// Zero past the end: callers have checked the length.
+/// Whether no value is below the one before. `is_sorted` of a slice is the same but for a panic path, which
+/// stays in code that is optimised for size.
+pub(crate) fn is_ascending<T: PartialOrd>(values: &[T]) -> bool {
+    values.windows(2).all(|pair| pair.first() <= pair.last())
+}
+
 fn read_u32(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u32::from_le_bytes(*word))
 }

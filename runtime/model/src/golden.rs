@@ -1,6 +1,6 @@
 //! Golden cells: samples that a model carries with the code and the logits that they must give.
 
-use crate::container::{Container, SectionKind};
+use crate::container::{Container, SectionKind, is_ascending};
 use crate::error::ModelError;
 
 /// View of the golden cells. Synthetic unless the model's maker chose otherwise, so that no
@@ -65,7 +65,7 @@ impl<'a> Golden<'a> {
             n_leaves,
         };
         let is_sound = indptr.first() == Some(&0)
-            && indptr.is_sorted()
+            && is_ascending(indptr)
             && indptr.last().is_some_and(|&end| end as usize == nnz)
             && golden.cells().all(|cell| {
                 cell.genes.windows(2).all(|pair| pair.first() < pair.last())

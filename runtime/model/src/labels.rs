@@ -1,6 +1,6 @@
 //! Label nodes: cell types, their ontology ids and their parents.
 
-use crate::container::{Container, SectionKind};
+use crate::container::{Container, SectionKind, is_ascending};
 use crate::error::ModelError;
 use crate::strings::StringTable;
 
@@ -37,7 +37,7 @@ impl<'a> Labels<'a> {
             && labels.release.len() == 1
             && labels.leaf_nodes.iter().all(|&node| (node as usize) < n_nodes)
             && labels.leaf_nodes.windows(2).all(|pair| pair.first() < pair.last())
-            && labels.parent_ends.is_sorted()
+            && is_ascending(labels.parent_ends)
             && labels.parent_ends.last().map_or(0, |&end| end as usize) == n_parents
             && (0..n_nodes)
                 .all(|node| labels.parents(node).iter().all(|&parent| (parent as usize) < node));

@@ -149,17 +149,25 @@ impl<'a> Model<'a> {
         Ok(model)
     }
 
-    /// [`Model::open`], then the SHA-256 of every byte, the range of the weights, and for int8 the
-    /// proof that no row can overflow its 32-bit sum. What this returns is the model that was
-    /// written.
+    /// [`Model::open`], then [`Model::verify`]. What this returns is the model that was written.
     pub fn open_verified(bytes: &'a [u8]) -> Result<Self, ModelError> {
-        let model = Self::open(bytes)?;
-        model.container.verify()?;
-        if !model.layers.iter().all(Layer::has_sound_weights) {
+        // A model takes kilobytes: it is checked where it will be returned, not moved there after.
+        let opened = Self::open(bytes);
+        if let Ok(model) = &opened {
+            model.verify()?;
+        }
+        opened
+    }
+
+    /// Checks the SHA-256 of every byte, the range of the weights, and for int8 that no row can overflow
+    /// its 32-bit sum.
+    #[inline(never)]
+    pub fn verify(&self) -> Result<(), ModelError> {
+        self.container.verify()?;
+        if !self.layers.iter().all(Layer::has_sound_weights) {
             return Err(ModelError::BadField { kind: SectionKind::Weights, field: "weight" });
         }
-        model.check_accumulators()?;
-        Ok(model)
+        self.check_accumulators()
     }
 
     /// The file's sections.

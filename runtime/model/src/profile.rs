@@ -13,7 +13,7 @@
 //!
 //! `x ≈ scale · level + offset`; for log2_intensity that holds for what is compared, not for `x`.
 
-use crate::container::{Container, SectionKind, SectionReader};
+use crate::container::{Container, SectionKind, SectionReader, is_ascending};
 use crate::error::ModelError;
 use crate::quant::{LEVEL_MAX, ONE_Q30};
 use crate::vocabulary::ValueKind;
@@ -164,9 +164,9 @@ impl<'a> Profile<'a> {
                 && shift < 32
                 && u64::from(target_sum) << shift <= u64::from(u32::MAX)
                 && (kind != ValueKind::Counts || count_thresholds.iter().all(|&t| t >= 1))
-                && count_thresholds.is_sorted()
+                && is_ascending(count_thresholds)
                 && value_thresholds.iter().all(|t| t.is_finite())
-                && value_thresholds.is_sorted()
+                && is_ascending(value_thresholds)
                 && fill_levels.iter().all(|&level| level <= LEVEL_MAX);
             if !is_sound {
                 return Err(reader.bad("thresholds"));
@@ -456,18 +456,18 @@ mod tests {
             thresholds: &thresholds,
             scaled_target: 10_000 << shift,
             library: 0,
-            seen: [0; 16],
+            seen: [0; 64],
         };
         let mut differing = 0;
         for library in [1_u32, 7, 523, 2_000, 4_813, 65_536, 1_000_003, u32::MAX] {
             levels.library = u64::from(library);
-            levels.seen = [0; 16];
+            levels.seen = [0; 64];
             let mut first = levels.clone();
             // One of them asked for before.
             first.level(3);
             let one_by_one = (0..16).map(|count| levels.level(count));
             assert!(one_by_one.eq(first.first_levels()), "library {library}");
-            levels.seen = [0; 16];
+            levels.seen = [0; 64];
             for count in (0..2_000).chain([65_535, 1 << 20, u32::MAX]) {
                 let x = (f64::from(count) * 1e4 / f64::from(library)).ln_1p() / scale;
                 let expected = x.round().min(127.0);

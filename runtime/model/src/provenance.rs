@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::container::{Container, SectionKind};
+use crate::container::{Container, SectionKind, is_ascending};
 use crate::error::ModelError;
 use crate::strings::StringTable;
 
@@ -97,7 +97,7 @@ impl<'a> Rows<'a> {
         }
         for (part, len) in rows.parts.iter_mut().zip(lens) {
             *part = reader.array(len)?;
-            if !part.is_sorted() {
+            if !is_ascending(part) {
                 return Err(reader.bad("order of rows"));
             }
         }

@@ -257,7 +257,8 @@ fn chunks(
     most: usize,
 ) -> impl Iterator<Item = Range<usize>> + use<> {
     let len = match &step.operand {
-        Operand::Panels(panels) => (most - most % panels.panel()).max(panels.panel()),
+        // Never 0, which no panel is.
+        Operand::Panels(panels) => (most - most % panels.panel().max(1)).max(panels.panel()).max(1),
         _ => most.max(1),
     };
     let end = outputs.end;

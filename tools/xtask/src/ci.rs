@@ -25,6 +25,8 @@ const STEPS: &[(&str, Work)] = &[
     ("import rules", Xtask(&["deps"])),
     ("clippy", Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("no_std", Xtask(&["no-std"])),
+    ("C header", Xtask(&["header", "--check"])),
+    ("C library without panics", Xtask(&["proofs"])),
     ("tests", Cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"])),
     ("kernel conformance", Xtask(&["conformance"])),
     ("programs on other processors", Xtask(&["pipeline"])),

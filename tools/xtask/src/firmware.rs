@@ -308,7 +308,7 @@ fn measurement(console: &str, name: &str) -> Option<u64> {
 
 /// Bytes of text, data and bss, as binutils' `size` counts them, without the section that riscv-rt
 /// makes of all memory that is left.
-fn sizes(elf: &Path) -> Result<(u64, u64, u64)> {
+pub fn sizes(elf: &Path) -> Result<(u64, u64, u64)> {
     let printed = command::capture(Command::new("size").arg(elf))?;
     let numbers: Vec<u64> = printed
         .lines()

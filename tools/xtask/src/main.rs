@@ -13,10 +13,12 @@ mod data;
 mod demo;
 mod deps;
 mod firmware;
+mod header;
 mod instructions;
 mod kernel_count;
 mod no_std;
 mod pipeline;
+mod proofs;
 mod size;
 mod toolchain;
 mod workspace;
@@ -43,6 +45,8 @@ fn run(task: Task) -> Result<()> {
         Task::Deps => deps::run(),
         Task::Conformance(args) => conformance::run(&args),
         Task::NoStd => no_std::run(),
+        Task::Header(args) => header::run(&args),
+        Task::Proofs => proofs::run(),
         Task::Pipeline => pipeline::run(),
         Task::Firmware(args) => firmware::run(&args, None, |_| true).map(drop),
         Task::Count(args) => size::count(&args),
@@ -74,6 +78,10 @@ enum Task {
     Deps,
     /// Build cic-model and cic-runtime, each alone and without features, for bare metal.
     NoStd,
+    /// Write the C header from the sources of cic-capi, or check it.
+    Header(header::Args),
+    /// Link the C library for bare metal and prove that it neither panics nor allocates.
+    Proofs,
     /// Quantise and type on emulated processors, and compare what is written with this machine's.
     Pipeline,
     /// Build the firmware examples, run them in the emulator, compare console, sizes and stack.
