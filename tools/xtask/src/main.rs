@@ -16,6 +16,7 @@ mod instructions;
 mod kernel_count;
 mod no_std;
 mod pipeline;
+mod serial_line;
 mod size;
 mod toolchain;
 mod workspace;
