@@ -1,16 +1,25 @@
-//! Writes `memory.x`, the board's memory map for the linker, and tells the programs how much
-//! memory the board has for them, both from the board's row in `boards.tsv`.
+//! Writes `memory.x`, the board's memory map for the linker, and tells the programs how much memory the
+//! board has for them, both from its row in `boards.tsv` or `hardware.tsv`. With the feature `stream` also
+//! the constants of its serial line.
 
 use std::{env, fs, path::PathBuf};
 
+#[cfg(feature = "stream")]
+#[path = "build/serial.rs"]
+mod serial;
+
 fn main() {
-    println!("cargo::rerun-if-changed=boards.tsv");
+    for table in TABLES {
+        println!("cargo::rerun-if-changed={table}");
+    }
     println!("cargo::rerun-if-env-changed=CIC_BOARD");
 
     let board = env::var("CIC_BOARD").unwrap_or_else(|_| "netduinoplus2".into());
-    let table = fs::read_to_string("boards.tsv").expect("boards.tsv stands beside build.rs");
-    let row = Row::of(&table, &board)
-        .unwrap_or_else(|| panic!("CIC_BOARD={board} has no complete row in boards.tsv"));
+    let tables = TABLES.map(|table| fs::read_to_string(table).expect("it stands beside build.rs"));
+    let row = tables
+        .iter()
+        .find_map(|table| Row::of(table, &board))
+        .unwrap_or_else(|| panic!("CIC_BOARD={board} has no complete row in {TABLES:?}"));
 
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let architecture = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets the architecture");
@@ -27,7 +36,13 @@ fn main() {
         row.flash[1].trim_end_matches('K'),
     );
     fs::write(out.join("lengths.rs"), lengths).expect("OUT_DIR is writable");
+
+    #[cfg(feature = "stream")]
+    fs::write(out.join("serial.rs"), serial::source(row.serial)).expect("OUT_DIR is writable");
 }
+
+/// Emulated boards, and real ones that nobody has tried.
+const TABLES: [&str; 2] = ["boards.tsv", "hardware.tsv"];
 
 /// What the row of a board says about its memory.
 struct Row<'a> {
@@ -35,6 +50,8 @@ struct Row<'a> {
     ram: [&'a str; 2],
     scratch: &'a str,
     sample: &'a str,
+    #[cfg_attr(not(feature = "stream"), allow(dead_code))]
+    serial: &'a str,
 }
 
 impl<'a> Row<'a> {
@@ -49,6 +66,7 @@ impl<'a> Row<'a> {
             ram: [field("ram_origin")?, field("ram_length")?],
             scratch: field("scratch")?,
             sample: field("sample")?,
+            serial: field("serial")?,
         })
     }
 

@@ -14,10 +14,14 @@ pub mod meter;
 pub mod profiles;
 pub mod reference_net;
 pub mod report;
+#[cfg(feature = "stream")]
+pub mod serial;
 pub mod stack;
+pub mod stream;
 pub mod tally;
+pub mod uart;
 
-pub use arch::entry;
+pub use arch::{Clock, entry};
 pub use console::{Ending, exit};
 
 use core::panic::PanicInfo;

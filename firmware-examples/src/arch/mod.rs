@@ -1,4 +1,4 @@
-//! What differs between processors: how a program starts and where its stack lies. Everything else
+//! What differs between processors: how a program starts, where its stack lies, what counts the time. Everything else
 //! here is the same on all of them.
 
 #[cfg(target_arch = "arm")]
@@ -7,6 +7,6 @@ mod cortex_m;
 mod riscv32;
 
 #[cfg(target_arch = "arm")]
-pub use cortex_m::{entry, lowest_stack_address, stack_pointer};
+pub use cortex_m::{Clock, entry, lowest_stack_address, stack_pointer};
 #[cfg(target_arch = "riscv32")]
-pub use riscv32::{entry, lowest_stack_address, stack_pointer};
+pub use riscv32::{Clock, entry, lowest_stack_address, stack_pointer};

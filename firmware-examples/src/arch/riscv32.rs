@@ -23,3 +23,33 @@ pub fn lowest_stack_address() -> u32 {
     // Addresses are 32 bits here; the sections below the stack end at a multiple of 4.
     &raw const __estack as u32
 }
+
+/// The machine timer.
+pub struct Clock {
+    last: u32,
+}
+
+impl Clock {
+    /// Starts it: it always runs.
+    pub fn start() -> Self {
+        Self { last: machine_time() }
+    }
+
+    /// Ticks since the last call, which is less than 2³² ticks ago.
+    pub fn elapsed(&mut self) -> u32 {
+        let now = machine_time();
+        let ticks = now.wrapping_sub(self.last);
+        self.last = now;
+        ticks
+    }
+}
+
+/// The low word of `mtime`.
+fn machine_time() -> u32 {
+    // SAFETY: the core-local interruptor of every board here has this register at this address, and
+    // reading it changes nothing.
+    unsafe { MTIME.read_volatile() }
+}
+
+/// The place of `mtime` in the core-local interruptor that SiFive, and QEMU's machine `virt`, have.
+const MTIME: *const u32 = 0x0200_BFF8 as *const u32;

@@ -1,6 +1,7 @@
 //! The host's side of the firmware comparison: `firmware_expected PROGRAM MODEL FILE` writes an int8
 //! model to `FILE` and prints what an image of that program must print with it.
 
+mod conversation;
 mod made_up;
 #[path = "../../../firmware-examples/src/profiles.rs"]
 mod profiles;
@@ -8,6 +9,8 @@ mod profiles;
 mod reference_net;
 #[path = "../../../firmware-examples/src/report.rs"]
 mod report;
+#[path = "../../../firmware-examples/src/stream/mod.rs"]
+mod stream;
 #[path = "../../../firmware-examples/src/tally.rs"]
 mod tally;
 
@@ -50,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = AlignedBytes::new(&model);
     let model = ModelSpec::from_model(&Model::open_verified(&model)?).to_bytes(*layout)?;
     std::fs::write(path, &model)?;
-    print_console(program, &model)
+    print_console(program, &model, Path::new(path))
 }
 
 fn quantise(bytes: &AlignedBytes, matrix: &ExpressionMatrix) -> Result<Vec<u8>, Box<dyn Error>> {
@@ -99,7 +102,7 @@ fn split(path: &Path, matrix: &ExpressionMatrix) -> Result<Vec<Assigned>, Box<dy
     Ok(assigned.collect())
 }
 
-fn print_console(program: &str, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
+fn print_console(program: &str, bytes: &[u8], path: &Path) -> Result<(), Box<dyn Error>> {
     let bytes = AlignedBytes::new(bytes);
     let model = Model::open_verified(&bytes)?;
     let memory =
@@ -111,6 +114,7 @@ fn print_console(program: &str, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
             let n = model.golden().len();
             console = format!("selftest {n} of {n} golden cells equal\n");
         }
+        "stream_uart" => console = conversation::write(&model, path)?,
         "infer" => reference_net::run(&model, memory, &mut Plain, &mut console)
             .map_err(|error| error.to_string())?,
         "classify" => {

@@ -82,7 +82,7 @@ fn measure(
     let middle = origin + length / 2;
     let n_bytes = fs::metadata(model)?.len();
     ensure!(n_bytes + 64 <= length / 2, "{} has no room for {}", board.name, model.display());
-    let mut qemu = firmware::emulator(board, elf);
+    let mut qemu = firmware::emulator(board, elf, "none");
     qemu.arg("-device").arg(format!("loader,addr={middle:#x},data={n_bytes},data-len=4"));
     let file = model.to_str().context("the target directory's name is not UTF-8")?;
     qemu.arg("-device").arg(format!("loader,addr={:#x},force-raw=on,file={file}", middle + 64));

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::boards::{self, Board};
 use crate::budgets::{self, Figures};
 use crate::count::{self, Counter};
+use crate::serial_line::Line;
 use crate::{command, costs, toolchain, workspace};
 
 /// Options of `cargo xtask firmware` and `cargo xtask count`.
@@ -19,6 +20,9 @@ pub struct Args {
     /// Only this board of firmware-examples/boards.tsv.
     #[arg(long)]
     board: Option<String>,
+    /// Only this image.
+    #[arg(long)]
+    image: Option<String>,
     /// Rewrite the .out files from what the host computes; the images are compared with it as ever.
     #[arg(long)]
     bless: bool,
@@ -58,6 +62,7 @@ const IMAGES: &[Image] = &[
     Image::with_model("classify", "fixture", Golden::Committed),
     Image::with_model("classify", "tiny", Golden::Committed),
     Image::with_model("classify", "pbmc3k", Golden::HostOnly),
+    Image::with_model("stream_uart", "fixture", Golden::HostOnly),
 ];
 
 impl Image {
@@ -127,6 +132,12 @@ impl Image {
         Ok(Some(Prepared { expected, model: Some(path) }))
     }
 
+    /// What the host wrote beside the model for programs with a serial line: the features of the
+    /// instrument.
+    fn features(&self, model: &Path) -> Option<PathBuf> {
+        (self.program == "stream_uart").then(|| model.with_extension("features.tsv"))
+    }
+
     /// Builds the image for `board` and returns the path of the ELF file.
     fn build(&self, prepared: &Prepared, board: &Board) -> Result<PathBuf> {
         let mut cargo = toolchain::cargo(board, &workspace::firmware(), "build")?;
@@ -135,7 +146,15 @@ impl Image {
             cargo.args(["--features", kernels]);
         }
         if let Some(model) = &prepared.model {
-            cargo.args(["--features", "model"]).env("CIC_MODEL", model);
+            match self.features(model) {
+                Some(features) => {
+                    cargo.args(["--features", "stream"]).env("CIC_FEATURES", features);
+                }
+                None => {
+                    cargo.args(["--features", "model"]);
+                }
+            }
+            cargo.env("CIC_MODEL", model);
         }
         command::run(&mut cargo)?;
 
@@ -165,7 +184,7 @@ pub struct Record {
 impl Args {
     /// Whether every image is run on every board.
     pub fn is_everything(&self) -> bool {
-        self.board.is_none()
+        self.board.is_none() && self.image.is_none()
     }
 }
 
@@ -179,7 +198,12 @@ pub fn run(
     let mut records = Vec::new();
     let boards = boards::chosen(args.board.as_deref())?;
     ensure_tools(&boards)?;
-    for image in IMAGES.iter().filter(|image| is_wanted(&image.name())) {
+    let is_chosen = |name: &str| args.image.as_deref().is_none_or(|image| image == name);
+    if let Some(name) = &args.image {
+        ensure!(IMAGES.iter().any(|image| image.name() == *name), "no image {name:?}");
+    }
+    let is_wanted = |image: &&Image| is_wanted(&image.name()) && is_chosen(&image.name());
+    for image in IMAGES.iter().filter(is_wanted) {
         let has_room = |board: &&Board| board.images.contains(&image.name());
         let boards: Vec<_> = boards.iter().filter(has_room).collect();
         if boards.is_empty() {
@@ -229,11 +253,19 @@ fn check(
     elf: &Path,
     counter: Option<&Counter>,
 ) -> Result<Figures> {
-    let mut qemu = emulator(board, elf);
+    let conversation = (prepared.model.as_ref())
+        .filter(|model| image.features(model).is_some())
+        .map(|model| model.with_extension("conversation"));
+    let line = conversation.map(Line::new).transpose()?;
+    let serial = line.as_ref().map_or("none".to_owned(), Line::argument);
+    let mut qemu = emulator(board, elf, &serial);
     if let Some(counter) = counter {
         counter.attach(&mut qemu, elf)?;
     }
-    let output = qemu.output().context("cannot start timeout")?;
+    let output = match &line {
+        Some(line) => line.run(&mut qemu)?,
+        None => qemu.output().context("cannot start timeout")?,
+    };
     let console = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(
@@ -274,12 +306,12 @@ fn check(
 }
 
 /// The emulator of `board` with `elf`, ended after a minute: a broken image runs for ever.
-pub fn emulator(board: &Board, elf: &Path) -> Command {
+pub fn emulator(board: &Board, elf: &Path, serial: &str) -> Command {
     let mut qemu = Command::new("timeout");
     let emulator = board.emulator;
     qemu.args(["60", emulator.program(), "-M", &board.machine, "-nographic"]);
     qemu.args(emulator.arguments());
-    qemu.args(["-monitor", "none", "-serial", "none"]);
+    qemu.args(["-monitor", "none", "-serial", serial]);
     qemu.args(["-semihosting-config", "enable=on,target=native", "-kernel"]).arg(elf);
     qemu
 }

@@ -19,6 +19,7 @@ mod kernel_count;
 mod no_std;
 mod pipeline;
 mod proofs;
+mod serial_line;
 mod size;
 mod toolchain;
 mod workspace;

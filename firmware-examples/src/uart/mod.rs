@@ -1,0 +1,16 @@
+//! Serial lines, polled: no interrupt, no buffer beyond the device's own.
+
+mod cmsdk;
+mod ns16550;
+
+pub use cmsdk::Cmsdk;
+pub use ns16550::Ns16550;
+
+/// A serial line.
+pub trait Uart {
+    /// The next byte, if one has come.
+    fn read(&mut self) -> Option<u8>;
+
+    /// Sends a byte, waiting until the device takes it.
+    fn write(&mut self, byte: u8);
+}
