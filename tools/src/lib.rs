@@ -4,6 +4,7 @@
 //! [`Failure`].
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod check;
 mod console;
 mod dataset;

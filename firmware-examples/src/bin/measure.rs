@@ -50,7 +50,7 @@ fn type_cells(model: &Model<'_>) -> bool {
     // The most that a cell can take: no gene is zero, and no count is one of the small ones that are remembered.
     let counts = &mut counts[..n_genes];
     for (count, gene) in counts.iter_mut().zip(0..) {
-        *count = 16 + gene % 64;
+        *count = 64 + gene % 64;
     }
     let dense = Sample::DenseCounts { counts, total: None };
     let is_dense_typed = region("dense", || session.run(&dense, None, &mut scratch).is_ok());

@@ -42,7 +42,7 @@ impl<'a> Panels<'a> {
             && (outputs.end == self.out_dim || outputs.end.is_multiple_of(self.panel));
         // Bytes for one output.
         let len = self.in_dim.next_multiple_of(4);
-        let end = outputs.end.next_multiple_of(self.panel) * len;
+        let end = outputs.end.checked_next_multiple_of(self.panel)? * len;
         let weights = self.weights.get(outputs.start * len..end).filter(|_| is_whole)?;
         Some(Self { weights, out_dim: outputs.len(), ..*self })
     }

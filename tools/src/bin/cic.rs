@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use cic_tools::{
-    EXIT_CODES, check, check_environment, demo, evaluate, exit_with, inspect, train, type_cells,
+    EXIT_CODES, budget, check, check_environment, demo, evaluate, exit_with, inspect, train,
+    type_cells,
 };
 use clap::{Parser, Subcommand};
 
@@ -25,6 +26,8 @@ enum Command {
     Eval(evaluate::EvalArgs),
     /// Tell what is in a model file
     Inspect(inspect::InspectArgs),
+    /// Tell what an int8 model needs on microcontrollers
+    Budget(budget::BudgetArgs),
     /// Tell what is in an expression file, and whether it fits a model
     Check(check::CheckArgs),
     /// Train, quantise and type, on simulated cells or your own
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Command::Type(args) => type_cells::run(&args),
         Command::Eval(args) => evaluate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Budget(args) => budget::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
     };

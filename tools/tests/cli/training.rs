@@ -103,7 +103,7 @@ const LONG: &str = "--epochs 400 --seed 3 -o new.cic --checkpoint run.state";
 #[cfg(unix)]
 #[test]
 fn a_killed_run_continues_to_the_same_bytes() {
-    let folder = with_cells(1_000);
+    let folder = with_cells(4_000);
     folder.cic(&format!("{TRAIN} --epochs 400 --seed 3 -o whole.cic")).ok();
     let mut child = start(&folder);
     wait_for_checkpoint(&folder, &mut child);
@@ -117,7 +117,7 @@ fn a_killed_run_continues_to_the_same_bytes() {
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_ends_with_130_and_continues_to_the_same_bytes() {
-    let folder = with_cells(1_000);
+    let folder = with_cells(4_000);
     folder.cic(&format!("{TRAIN} --epochs 400 --seed 3 -o whole.cic")).ok();
     let mut child = start(&folder);
     wait_for_checkpoint(&folder, &mut child);
