@@ -47,8 +47,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(std::fs::write(to, table)?)
 }
 
-fn read(folder: &Path) -> Result<BTreeMap<(String, &'static str), Vec<Measured>>, Box<dyn Error>> {
-    let mut found: BTreeMap<(String, &'static str), Vec<Measured>> = BTreeMap::new();
+/// By core and group of tasks.
+type Tables = BTreeMap<(String, &'static str), Vec<Measured>>;
+
+fn read(folder: &Path) -> Result<Tables, Box<dyn Error>> {
+    let mut found = Tables::new();
     let table = std::fs::read_to_string(folder.join("measured.tsv"))?;
     for line in table.lines().skip(1) {
         let [core, file, region, instructions] = line.split('\t').collect::<Vec<_>>()[..] else {

@@ -21,7 +21,8 @@ pub(super) fn fours_s8(
     for row in 0..levels.n_rows() {
         let (fours, rest) = levels.row(row).as_chunks::<4>();
         let outputs = sums.row_mut(row).as_chunks_mut::<4>().0;
-        for (n, (panel, sums)) in panels.weights().chunks_exact(len.max(1)).zip(outputs).enumerate() {
+        for (n, (panel, sums)) in panels.weights().chunks_exact(len.max(1)).zip(outputs).enumerate()
+        {
             if let Some(bias) = bias.and_then(|bias| bias.as_chunks::<4>().0.get(n)) {
                 *sums = *bias;
             }

@@ -74,8 +74,8 @@ impl Work {
 fn opening(model: &Model<'_>, task: Task, work: &mut Work) {
     let sections = || model.container().sections();
     let weights = sections().filter(|section| section.kind == SectionKind::Weights as u32);
-    let n_weights: usize = weights.map(|section| section.len as usize).sum();
-    let n_bytes: usize = sections().map(|section| section.len as usize).sum();
+    let n_weights: usize = weights.map(|section| section.len).sum();
+    let n_bytes: usize = sections().map(|section| section.len).sum();
     work.add("metadata bytes", n_bytes - n_weights);
     work.add("sections", sections().count());
     work.add("genes", model.n_genes());

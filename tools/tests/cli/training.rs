@@ -96,29 +96,32 @@ fn progress_is_no_part_of_the_output_and_bars_need_a_terminal() {
     assert_eq!(quiet.stderr, "");
 }
 
-/// Enough epochs that the run is still busy when it is stopped.
+/// Enough work that the run is still busy when it is stopped.
 #[cfg(unix)]
-const LONG: &str = "--epochs 400 --seed 3 -o new.cic --checkpoint run.state";
+const LONG: &str = "--epochs 400 --seed 3 --hidden 512";
+
+#[cfg(unix)]
+const OUT: &str = "-o new.cic --checkpoint run.state";
 
 #[cfg(unix)]
 #[test]
 fn a_killed_run_continues_to_the_same_bytes() {
-    let folder = with_cells(4_000);
-    folder.cic(&format!("{TRAIN} --epochs 400 --seed 3 -o whole.cic")).ok();
+    let folder = with_cells(1_000);
+    folder.cic(&format!("{TRAIN} {LONG} -o whole.cic")).ok();
     let mut child = start(&folder);
     wait_for_checkpoint(&folder, &mut child);
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!folder.path("new.cic").exists(), "the run ended before it was killed");
-    folder.cic(&format!("{TRAIN} {LONG}")).ok();
+    folder.cic(&format!("{TRAIN} {LONG} {OUT}")).ok();
     assert_eq!(folder.read("new.cic"), folder.read("whole.cic"));
 }
 
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_ends_with_130_and_continues_to_the_same_bytes() {
-    let folder = with_cells(4_000);
-    folder.cic(&format!("{TRAIN} --epochs 400 --seed 3 -o whole.cic")).ok();
+    let folder = with_cells(1_000);
+    folder.cic(&format!("{TRAIN} {LONG} -o whole.cic")).ok();
     let mut child = start(&folder);
     wait_for_checkpoint(&folder, &mut child);
     interrupt(&child);
@@ -126,7 +129,7 @@ fn an_interrupted_run_ends_with_130_and_continues_to_the_same_bytes() {
     run.refused(130, &["stopping after this epoch", "interrupted after epoch", "run.state"]);
     let names: Vec<String> = folder.names().into_iter().collect();
     assert_eq!(names, ["cells.h5ad", "model.cic", "run.state", "whole.cic"]);
-    folder.cic(&format!("{TRAIN} {LONG}")).ok();
+    folder.cic(&format!("{TRAIN} {LONG} {OUT}")).ok();
     assert_eq!(folder.read("new.cic"), folder.read("whole.cic"));
 }
 
@@ -141,7 +144,7 @@ fn a_checkpoint_of_another_run_is_refused() {
 
 #[cfg(unix)]
 fn start(folder: &Sandbox) -> Child {
-    let mut command = folder.command(&format!("{TRAIN} {LONG}"));
+    let mut command = folder.command(&format!("{TRAIN} {LONG} {OUT}"));
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
