@@ -94,7 +94,7 @@ pub fn report(
         let sample = Sample::Counts { genes: cell.genes, counts: cell.values, total };
         let outcome = meter.around("cell", || session.run(&sample, None, scratch))?;
         write_outcome(console, number, &outcome)?;
-        equal += usize::from(agrees(&outcome, cell.code, cell.logits));
+        equal += usize::from(outcome.numbers.is_some_and(|numbers| numbers.agree_with(&cell)));
     }
     writeln!(console, "golden cells {} equal {equal}", golden.len())?;
 
@@ -112,14 +112,6 @@ pub fn report(
     let touched = scratch.iter().rposition(|&word| word != PAINT).map_or(0, |last| last + 1);
     writeln!(console, "scratch stated {scratch_len} used {}", 4 * touched)?;
     Ok(Report { golden_equal: equal == golden.len(), tally })
-}
-
-/// Whether a cell gave these numbers, in the words of a golden cell.
-pub fn agrees(outcome: &Outcome<S8Numbers<'_>>, code: &[u32], logits: &[u32]) -> bool {
-    let Some(numbers) = outcome.numbers else { return false };
-    let found_code = numbers.code.iter().map(|&code| i32::from(code).cast_unsigned());
-    let found_logits = numbers.logits.iter().map(|logit| logit.cast_unsigned());
-    found_code.eq(code.iter().copied()) && found_logits.eq(logits.iter().copied())
 }
 
 /// Three lines: the decision, the code, the logits.

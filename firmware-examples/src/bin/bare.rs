@@ -4,11 +4,10 @@
 #![no_main]
 
 use cic_model::{Model, ModelError};
-use cic_runtime::{S8Session, Sample};
+use cic_runtime::S8Session;
 use firmware_examples::{
     Ending, entry, exit,
     flash::{MODEL, SCRATCH_WORDS},
-    report::agrees,
 };
 
 #[entry]
@@ -32,9 +31,5 @@ fn first_cell(model: &Model<'_>) -> Option<bool> {
     let golden = model.golden();
     let session = S8Session::new(model, golden.profile() as usize).ok()?;
     let cell = golden.cells().next()?;
-    let total = Some(cell.total).filter(|&total| total > 0);
-    let sample = Sample::Counts { genes: cell.genes, counts: cell.values, total };
-    let scratch = &mut [0; SCRATCH_WORDS];
-    let outcome = session.run(&sample, None, scratch).ok()?;
-    Some(agrees(&outcome, cell.code, cell.logits))
+    session.reproduces(&cell, &mut [0; SCRATCH_WORDS]).ok()
 }

@@ -24,12 +24,15 @@ impl S8Session<'_> {
             },
         };
         let outcome = self.run(&sample, None, scratch)?;
-        Ok(outcome.numbers.is_some_and(|numbers| states(cell, &numbers)))
+        Ok(outcome.numbers.is_some_and(|numbers| numbers.agree_with(cell)))
     }
 }
 
-fn states(cell: &GoldenCell<'_>, numbers: &S8Numbers<'_>) -> bool {
-    let code = numbers.code.iter().map(|&code| i32::from(code).cast_unsigned());
-    let logits = numbers.logits.iter().map(|logit| logit.cast_unsigned());
-    code.eq(cell.code.iter().copied()) && logits.eq(cell.logits.iter().copied())
+impl S8Numbers<'_> {
+    /// Whether code and logits are those that a golden cell states, bit for bit.
+    pub fn agree_with(&self, cell: &GoldenCell<'_>) -> bool {
+        let code = self.code.iter().map(|&code| i32::from(code).cast_unsigned());
+        let logits = self.logits.iter().map(|logit| logit.cast_unsigned());
+        code.eq(cell.code.iter().copied()) && logits.eq(cell.logits.iter().copied())
+    }
 }

@@ -11,7 +11,8 @@ pub(super) struct Column {
 }
 
 /// Adds the products of the columns from `start` to `end`, a multiple of two and at least these, to the sums from
-/// `sums` to `end_of_sums`, a multiple of the width that its name says and at least so many. Columns are moved on by as many weights.
+/// `sums` to `end_of_sums`, a multiple of the `WIDTH` of [`sparse_s8`] and at least so many. Columns are moved on by
+/// as many weights.
 pub(super) type Add = unsafe extern "C" fn(
     sums: *mut i32,
     start: *mut Column,
