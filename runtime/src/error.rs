@@ -26,6 +26,8 @@ pub enum RunError {
     },
     /// The profile takes counts and values were given, or the reverse.
     WrongValueKind,
+    /// The profile takes values, and this build reads counts only: its feature `floats` is off.
+    NoFloats,
     /// A gene index is not below the number of genes.
     GeneOutOfRange {
         /// Position in the sample.
@@ -66,6 +68,9 @@ impl fmt::Display for RunError {
                 write!(f, "list has {found} entries, {needed} are needed")
             }
             Self::WrongValueKind => write!(f, "the input profile takes another kind of values"),
+            Self::NoFloats => {
+                write!(f, "the input profile takes values; this build reads counts only")
+            }
             Self::GeneOutOfRange { position } => {
                 write!(f, "gene index at position {position} is not in the panel")
             }

@@ -225,7 +225,7 @@ impl<'m> FloatSession<'m> {
         for (place, &sum) in a.iter_mut().zip(activated) {
             *place = sum;
         }
-        activate(first.segments(), a);
+        activate(first, a);
         hidden_layers(&self.kernels, rest, activated.len(), a, b, parts.code);
         for (place, &sum) in parts.code.iter_mut().zip(carried) {
             *place += sum;

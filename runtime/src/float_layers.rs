@@ -1,6 +1,6 @@
 //! Layers of f32 and f16 models, by the kernel that their layout has.
 
-use cic_model::layer::{Epilogue, Layer, SegmentView, Weights};
+use cic_model::layer::{Epilogue, Layer, Weights};
 
 use crate::kernels::float::{BLOCK, Columns, FloatKernels, FloatSumRows, InputRows};
 
@@ -120,13 +120,13 @@ fn activated_layer(kernels: &FloatKernels, layer: &Layer<'_>, input: &[f32], to:
     let sums = to.get_mut(..layer.activated_dim()).unwrap_or(&mut []);
     sums.fill(0.0);
     add_sums(kernels, layer, 0, input, sums);
-    activate(layer.segments(), sums);
+    activate(layer, sums);
 }
 
-/// Puts activations in the place of their sums.
-pub(crate) fn activate(segments: &[SegmentView<'_>], sums: &mut [f32]) {
+/// Puts the activations of a layer in the place of their sums.
+pub(crate) fn activate(layer: &Layer<'_>, sums: &mut [f32]) {
     let mut places = sums.iter_mut();
-    for segment in segments {
+    for segment in layer.segments() {
         for place in places.by_ref().take(segment.len) {
             *place = segment.activation.apply(*place);
         }

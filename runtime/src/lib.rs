@@ -36,7 +36,9 @@
 extern crate std;
 
 mod error;
+#[cfg(feature = "floats")]
 mod float;
+#[cfg(feature = "floats")]
 mod float_layers;
 #[allow(unsafe_code)]
 pub mod kernels;
@@ -46,11 +48,13 @@ mod pages;
 mod presence;
 mod s8;
 mod sample;
+#[cfg(feature = "floats")]
 mod session;
 #[cfg(feature = "threads")]
 pub mod threads;
 
 pub use error::RunError;
+#[cfg(feature = "floats")]
 pub use float::FloatSession;
 pub use outcome::{Candidate, Depth, FloatNumbers, Numbers, Outcome, S8Numbers};
 #[cfg(feature = "pages")]
@@ -58,4 +62,5 @@ pub use pages::Pages;
 pub use presence::Presence;
 pub use s8::{S8Session, S8Tile, TileError};
 pub use sample::Sample;
+#[cfg(feature = "floats")]
 pub use session::Session;

@@ -11,6 +11,10 @@ use crate::kernels::{Extent, Kernels};
 use crate::outcome::Depth;
 use crate::presence::Presence;
 
+/// Whether samples of values are read. Where they are not, no session is made for a profile that takes them, and
+/// the optimiser leaves all of their code out.
+pub(crate) const HAS_FLOATS: bool = cfg!(feature = "floats");
+
 /// Counts or values of one cell over the genes of the panel.
 ///
 /// Sparse samples list panel indices, strictly increasing; genes that are present and not listed
@@ -145,7 +149,8 @@ impl<'a> Sample<'a> {
         profile: &Profile<'_>,
         extent: Extent,
     ) -> Result<Depth, RunError> {
-        if let Self::Values { values, .. } | Self::DenseValues { values, .. } = self
+        if HAS_FLOATS
+            && let Self::Values { values, .. } | Self::DenseValues { values, .. } = self
             && extent.largest_bits >= f32::INFINITY.to_bits()
         {
             // Something is negative or not finite; negative values are allowed in some kinds.
@@ -179,9 +184,10 @@ impl<'a> CheckedSample<'a> {
             Sample::Counts16 { counts, .. } | Sample::DenseCounts16 { counts, .. } => {
                 measure_counts16(counts)
             }
-            Sample::Values { values, .. } | Sample::DenseValues { values, .. } => {
+            Sample::Values { values, .. } | Sample::DenseValues { values, .. } if HAS_FLOATS => {
                 sample.depth_of(profile, kernels.measure_values(values))?
             }
+            Sample::Values { .. } | Sample::DenseValues { .. } => return Err(RunError::NoFloats),
         };
         let share_q30 = presence.map_or(ONE_Q30, |presence| presence.share_q30());
         Ok(Self { sample: *sample, profile, share_q30, depth })
@@ -215,6 +221,9 @@ impl<'a> CheckedSample<'a> {
     /// `target_sum / library` of a sample; 1 where the profile has no library. `None` where the
     /// library is zero or too large.
     pub(crate) fn factor(&self) -> Result<Option<f32>, RunError> {
+        if !HAS_FLOATS {
+            return Err(RunError::NoFloats);
+        }
         let (total, panel_sum): (Option<f64>, &dyn Fn() -> f64) = match &self.sample {
             Sample::Counts { total, .. }
             | Sample::DenseCounts { total, .. }
@@ -235,6 +244,7 @@ impl<'a> CheckedSample<'a> {
     }
 
     /// Gene and count of every count above zero, in order.
+    #[cfg(feature = "floats")]
     pub(crate) fn for_each_count(&self, mut visit: impl FnMut(u32, u32)) {
         match self.sample {
             Sample::Counts { genes, counts, .. } => {
@@ -262,6 +272,7 @@ impl<'a> CheckedSample<'a> {
     }
 
     /// Gene and value of every entry, in order.
+    #[cfg(feature = "floats")]
     pub(crate) fn for_each_value(&self, mut visit: impl FnMut(u32, f32)) {
         match self.sample {
             Sample::Values { genes, values, .. } => {

@@ -50,7 +50,6 @@ fn describe(model: &Model<'_>, n_bytes: usize, scratch: usize) -> Value {
         .map(|(stage, layer)| {
             let segments: Vec<Value> = layer
                 .segments()
-                .iter()
                 .map(|s| json!({"len": s.len, "activation": s.activation.name()}))
                 .collect();
             json!({
@@ -165,7 +164,6 @@ fn write_summary(
         for layer in model.stage(kind) {
             let parts: Vec<String> = layer
                 .segments()
-                .iter()
                 .map(|segment| match segment.activation {
                     cic_model::Activation::Identity => segment.len.to_string(),
                     activation => format!("{} {}", segment.len, activation.name()),

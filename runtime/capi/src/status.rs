@@ -89,6 +89,8 @@ pub enum Status {
     MissingTotal = 208,
     /// The file has fewer of the panel's genes than the model accepts.
     CoverageTooLow = 209,
+    /// The profile takes values, and this library was built for counts alone.
+    NoFloats = 210,
 
     /// A golden cell did not give the code and the logits that the model states.
     GoldenDiffers = 300,
@@ -108,7 +110,7 @@ pub extern "C" fn cic_status_text(status: i32) -> *const c_char {
 
 impl Status {
     /// Every status.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::Ok,
         Self::NullPointer,
         Self::Misaligned,
@@ -147,6 +149,7 @@ impl Status {
         Self::InvalidValue,
         Self::MissingTotal,
         Self::CoverageTooLow,
+        Self::NoFloats,
         Self::GoldenDiffers,
         Self::NoGoldenCells,
     ];
@@ -198,6 +201,7 @@ impl Status {
             Self::InvalidValue => c"a value is negative or not finite",
             Self::MissingTotal => c"the input profile needs the total over all measured genes",
             Self::CoverageTooLow => c"too few genes of the panel are present",
+            Self::NoFloats => c"the input profile takes values, the library only counts",
             Self::GoldenDiffers => c"a golden cell gave another result",
             Self::NoGoldenCells => c"the model has no golden cells",
         }
@@ -232,6 +236,7 @@ impl From<RunError> for Status {
     fn from(error: RunError) -> Self {
         match error {
             RunError::WrongDtype => Self::ModelNotInt8,
+            RunError::NoFloats => Self::NoFloats,
             RunError::NoSuchProfile => Self::OutOfRange,
             RunError::ScratchTooShort { .. } => Self::ScratchTooShort,
             RunError::LengthMismatch { .. } => Self::LengthMismatch,

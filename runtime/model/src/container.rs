@@ -320,14 +320,14 @@ impl<'a> SectionReader<'a> {
     }
 }
 
-/// Zero past the end: callers have checked the length.
 /// Whether no value is below the one before. `is_sorted` of a slice is the same but for a panic path, which
 /// stays in code that is optimised for size.
 pub(crate) fn is_ascending<T: PartialOrd>(values: &[T]) -> bool {
     values.windows(2).all(|pair| pair.first() <= pair.last())
 }
 
-fn read_u32(bytes: &[u8], at: usize) -> u32 {
+/// Zero past the end: callers have checked the length.
+pub(crate) fn read_u32(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u32::from_le_bytes(*word))
 }
 

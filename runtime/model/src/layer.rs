@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::container::{Container, SectionKind};
+use crate::container::{Container, SectionKind, read_u32};
 use crate::error::ModelError;
 use crate::quant::{LEVEL_MAX, MAX_INPUTS, Ratio, TABLE_LEN};
 use crate::vocabulary::{Activation, Dtype};
@@ -142,14 +142,16 @@ pub struct SegmentView<'a> {
     pub offset: f32,
 }
 
-/// View of one layer.
+/// View of one layer. Small, as a model holds many: what is not needed for every cell stays in the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Layer<'a> {
     in_dim: usize,
     activated_dim: usize,
     carry: usize,
-    n_segments: usize,
-    segments: [SegmentView<'a>; MAX_SEGMENTS],
+    /// Length and activation of each segment, in its record.
+    segments: &'a [[u32; 2]],
+    /// What the activations are in levels, a row for each segment; empty where they are not.
+    tables: &'a [[u8; TABLE_ROW]],
     layout: Layout,
     weights: Weights<'a>,
     epilogue: Epilogue<'a>,
@@ -159,12 +161,12 @@ impl<'a> Layer<'a> {
     pub(crate) fn parse(
         container: &Container<'a>,
         index: u32,
-        record: &[u32; RECORD_WORDS],
+        record: &'a [u32; RECORD_WORDS],
         dtype: Dtype,
     ) -> Result<Self, ModelError> {
         let bad = |field| ModelError::BadField { kind: SectionKind::Graph, field };
         let shape = ModelError::ShapeMismatch { layer: index };
-        let [in_dim, out_dim, n_segments, carry, block, panel, a, b, rest @ ..] = *record;
+        let &[in_dim, out_dim, n_segments, carry, block, panel, a, b, ref rest @ ..] = record;
         let (in_dim, out_dim) = (in_dim as usize, out_dim as usize);
         let (n_segments, carry) = (n_segments as usize, carry as usize);
         if n_segments == 0 || n_segments > MAX_SEGMENTS || in_dim == 0 {
@@ -177,16 +179,15 @@ impl<'a> Layer<'a> {
         if [a, b].iter().chain(unused).any(|&word| word != 0) {
             return Err(bad("reserved word: it is not zero"));
         }
-        let mut segments = [SegmentView::default(); MAX_SEGMENTS];
+        let (pairs, _) = rest.as_chunks::<2>();
+        let segments = pairs.get(..n_segments).ok_or(shape)?;
         let mut total = carry;
-        for (segment, words) in segments.iter_mut().zip(rest.chunks_exact(2)).take(n_segments) {
-            let [len, activation] = *words else { return Err(shape) };
-            segment.len = len as usize;
-            segment.activation = Activation::from_code(activation).ok_or(bad("activation"))?;
+        for &[len, activation] in segments {
+            Activation::from_code(activation).ok_or(bad("activation"))?;
             if len == 0 {
                 return Err(shape);
             }
-            total = total.checked_add(segment.len).ok_or(shape)?;
+            total = total.checked_add(len as usize).ok_or(shape)?;
         }
         if total != out_dim {
             return Err(shape);
@@ -206,11 +207,11 @@ impl<'a> Layer<'a> {
             return Err(ModelError::BadSectionLength { kind: SectionKind::Weights });
         }
         let epilogue = Epilogue::parse(container, index, out_dim, dtype)?;
-        if dtype == Dtype::S8 && container.section(SectionKind::Tables, index).is_some() {
-            parse_tables(container, index, &mut segments[..n_segments])?;
-        }
+        let has_tables =
+            dtype == Dtype::S8 && container.section(SectionKind::Tables, index).is_some();
+        let tables = if has_tables { parse_tables(container, index, n_segments)? } else { &[][..] };
         let activated_dim = out_dim - carry;
-        Ok(Self { in_dim, activated_dim, carry, n_segments, segments, layout, weights, epilogue })
+        Ok(Self { in_dim, activated_dim, carry, segments, tables, layout, weights, epilogue })
     }
 
     /// Number of inputs.
@@ -239,8 +240,14 @@ impl<'a> Layer<'a> {
 
     /// Activated outputs, in order.
     #[inline]
-    pub fn segments(&self) -> &[SegmentView<'a>] {
-        self.segments.get(..self.n_segments).unwrap_or(&[])
+    pub fn segments(&self) -> impl Iterator<Item = SegmentView<'a>> + use<'a> {
+        let tables = self.tables;
+        self.segments.iter().enumerate().map(move |(n, &[len, activation])| SegmentView {
+            len: len as usize,
+            // Known, as `parse` found.
+            activation: Activation::from_code(activation).unwrap_or(Activation::Identity),
+            ..tables.get(n).map_or(SegmentView::NONE, SegmentView::of_table)
+        })
     }
 
     /// How the weights lie.
@@ -273,9 +280,9 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// Whether every segment that feeds another layer has its table.
+    /// Whether every segment has its table.
     pub(crate) fn has_tables(&self) -> bool {
-        self.segments().iter().all(|segment| segment.table.len() == TABLE_LEN)
+        self.tables.len() == self.segments.len()
     }
 
     /// Whether every weight is in range (finite, or −127 ..= 127) and the padding is zero.
@@ -387,30 +394,36 @@ impl Weights<'_> {
     }
 }
 
-impl Default for SegmentView<'_> {
-    fn default() -> Self {
-        Self { len: 0, activation: Activation::Identity, table: &[], scale: 0.0, offset: 0.0 }
+impl<'a> SegmentView<'a> {
+    const NONE: Self =
+        Self { len: 0, activation: Activation::Identity, table: &[], scale: 0.0, offset: 0.0 };
+
+    #[inline]
+    fn of_table(row: &'a [u8; TABLE_ROW]) -> Self {
+        let [scale, offset] = [0, 4].map(|at| f32::from_bits(read_u32(row, at)));
+        Self { table: row.get(8..).unwrap_or(&[]), scale, offset, ..Self::NONE }
     }
 }
 
 /// Words of a layer's record in the graph section.
 pub(crate) const RECORD_WORDS: usize = 8 + 2 * MAX_SEGMENTS;
 
+/// Bytes of a segment in the section of tables: scale, offset, table.
+const TABLE_ROW: usize = 8 + TABLE_LEN;
+
 fn parse_tables<'a>(
     container: &Container<'a>,
     index: u32,
-    segments: &mut [SegmentView<'a>],
-) -> Result<(), ModelError> {
+    n_segments: usize,
+) -> Result<&'a [[u8; TABLE_ROW]], ModelError> {
     let mut reader = container.require(SectionKind::Tables, index)?;
-    for segment in segments {
-        segment.scale = reader.f32()?;
-        segment.offset = reader.f32()?;
-        segment.table = reader.array(TABLE_LEN)?;
-        if segment.table.iter().any(|&level| level > LEVEL_MAX) {
-            return Err(reader.bad("activation level"));
-        }
+    let (rows, _) = reader.bytes(n_segments * TABLE_ROW)?.as_chunks();
+    let levels = rows.iter().flat_map(|row| row.get(8..)).flatten();
+    if levels.into_iter().any(|&level| level > LEVEL_MAX) {
+        return Err(reader.bad("activation level"));
     }
-    reader.finish()
+    reader.finish()?;
+    Ok(rows)
 }
 
 #[cfg(test)]

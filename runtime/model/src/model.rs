@@ -321,8 +321,7 @@ impl<'a> Model<'a> {
                 return Err(bad(number));
             }
             if is_last {
-                let is_linear =
-                    layer.segments().iter().all(|s| s.activation == Activation::Identity);
+                let is_linear = layer.segments().all(|s| s.activation == Activation::Identity);
                 if layer.activated_dim() != out_dim || !is_linear {
                     return Err(bad(number));
                 }

@@ -452,7 +452,6 @@ fn dense_layer(layer: &Layer<'_>) -> DenseLayer {
     };
     let segments = layer
         .segments()
-        .iter()
         .map(|segment| Segment { len: segment.len, activation: segment.activation });
     let bias = match layer.epilogue() {
         Epilogue::Float { bias } => bias.to_vec(),
@@ -472,7 +471,7 @@ fn quant_layer(layer: &Layer<'_>) -> QuantLayer {
         Weights::S8(stored) => row_major(layer, |at| stored.get(at).copied().unwrap_or(0)),
         Weights::F32(_) | Weights::F16(_) => Vec::new(),
     };
-    let segments = layer.segments().iter().map(|segment| QuantSegment {
+    let segments = layer.segments().map(|segment| QuantSegment {
         len: segment.len,
         activation: segment.activation,
         table: segment.table.to_vec(),

@@ -22,6 +22,7 @@
 //! Those of f32 and f16 models are in [`float`].
 
 mod crossover;
+#[cfg(feature = "floats")]
 pub mod float;
 mod isa;
 mod operands;
@@ -66,6 +67,7 @@ use cic_model::profile::CountLevels;
 use cic_model::quant::softmax_q16;
 
 use crate::outcome::Depth;
+use crate::sample::HAS_FLOATS;
 
 /// The operators of one instruction set. It exists only for one that this processor has.
 #[derive(Clone, Copy)]
@@ -275,7 +277,7 @@ impl Kernels {
         next: &[f32],
         levels: &mut [u8],
     ) -> Extent {
-        if values.len() != levels.len() || rule.line().is_none() {
+        if HAS_FLOATS && (values.len() != levels.len() || rule.line().is_none()) {
             return reference::read_values(rule, values, next, levels);
         }
         // SAFETY: the instruction set is there, and the lengths were checked above.
@@ -349,10 +351,10 @@ static SCALAR: Table = Table {
     requantize_i16s: reference::requantize_i16s,
     requantize_i32s: reference::requantize_i32s,
     code_levels: reference::code_levels,
-    read_values: reference::read_values,
+    read_values: if HAS_FLOATS { reference::read_values } else { |_, _, _, _| Extent::default() },
     read_counts: reference::read_counts,
     softmax_q16,
     are_increasing: reference::are_increasing,
     measure_counts: reference::measure_counts,
-    measure_values: reference::measure_values,
+    measure_values: if HAS_FLOATS { reference::measure_values } else { |_| Extent::default() },
 };

@@ -9,7 +9,7 @@ use crate::error::RunError;
 use crate::kernels::{Isa, Kernels, LevelRows, Panels, SumRows};
 use crate::outcome::Depth;
 use crate::presence::Presence;
-use crate::sample::{CheckedSample, Sample};
+use crate::sample::{CheckedSample, HAS_FLOATS, Sample};
 
 use super::inputs::{self, Rule, Sums};
 use super::memory::{Memory, Shape, odd_lines, row, row_mut};
@@ -37,7 +37,7 @@ impl<'m> S8Session<'m> {
                 self.sum_listed(layer, samples, presence, memory);
             }
         }
-        if self.reads_once {
+        if self.reads_once() {
             for (n, (sample, verdict)) in samples.iter().zip(memory.verdicts.iter_mut()).enumerate()
             {
                 self.judge(sample, verdict).map_err(|error| TileError { sample: n, error })?;
@@ -58,7 +58,7 @@ impl<'m> S8Session<'m> {
         if let Some(presence) = presence {
             check_len(presence.correction.len(), self.correction_len())?;
         }
-        if self.reads_once {
+        if self.reads_once() {
             return sample.check_form(&self.profile, presence, &self.kernels);
         }
         let sample = CheckedSample::new_checked(sample, &self.profile, presence, &self.kernels)?;
@@ -66,6 +66,11 @@ impl<'m> S8Session<'m> {
         self.set_depth(verdict, sample.depth(), scaling.is_some());
         *verdict::scaling(verdict) = scaling.unwrap_or(0);
         Ok(())
+    }
+
+    /// Whether values are checked while their levels are looked up, and not before.
+    fn reads_once(&self) -> bool {
+        HAS_FLOATS && self.reads_once
     }
 
     /// Judges the depth of a sample whose values were read.
@@ -122,7 +127,7 @@ impl<'m> S8Session<'m> {
                 let mut to = Sums { layer, bias, sums, next };
                 let extent = inputs::add_products(&self.kernels, &cut, first, &mut rule, &mut to);
                 to.finish();
-                if self.reads_once {
+                if self.reads_once() {
                     verdict::add_extent(verdict, extent);
                 }
             }
@@ -190,7 +195,7 @@ impl<'m> S8Session<'m> {
             let cut = inputs::cut(sample, part.clone(), verdict::n_cut(verdict));
             let next = samples.get(n + 1).map_or(&[][..], |next| next.dense_values(&part));
             let extent = inputs::lay_out(&self.kernels, &cut, part.start, &mut rule, next, inputs);
-            if self.reads_once {
+            if self.reads_once() {
                 verdict::add_extent(verdict, extent);
             }
         }
@@ -198,7 +203,7 @@ impl<'m> S8Session<'m> {
 
     /// How the values of a sample become levels; `None` where it has no numbers.
     fn rule(&self, sample: &Sample<'_>, verdict: &mut Words) -> Option<Rule<'m>> {
-        if self.reads_once {
+        if self.reads_once() {
             return Some(Rule::of(sample, &self.profile, self.line, 1.0_f32.to_bits()));
         }
         let (.., has_numbers) = verdict::get(verdict);

@@ -7,7 +7,7 @@ use cic_model::profile::{CountLevels, GeneScale, Profile};
 
 use crate::error::RunError;
 use crate::kernels::{Extent, Kernels, Line, Listed, ValueLevels};
-use crate::sample::{CheckedSample, Sample};
+use crate::sample::{CheckedSample, HAS_FLOATS, Sample};
 
 /// Inputs that become levels, on the stack, before their products are added. Firmware has little
 /// stack and no registers to fill.
@@ -100,7 +100,7 @@ impl<'a> Rule<'a> {
         line: Option<Line>,
         scaling: u32,
     ) -> Self {
-        match sample.is_counts() {
+        match sample.is_counts() || !HAS_FLOATS {
             true => Self::Counts(CountLevels::new(profile, scaling)),
             false => Self::Values(ValueRule::new(profile, line, f32::from_bits(scaling))),
         }
@@ -203,7 +203,7 @@ pub(super) fn add_products(
                 add_block(kernels, block, levels, after(genes, n, sums.next), sums);
             }
         }
-        (Sample::Values { genes, values, .. }, Rule::Values(rule)) => {
+        (Sample::Values { genes, values, .. }, Rule::Values(rule)) if HAS_FLOATS => {
             for (n, (block, values)) in genes.chunks(BLOCK).zip(values.chunks(BLOCK)).enumerate() {
                 let levels = levels.get_mut(..block.len()).unwrap_or(&mut []);
                 extent = extent.and(rule.listed(kernels, block, values, levels));
@@ -231,7 +231,7 @@ pub(super) fn add_products(
                 add_range(kernels, first + n * BLOCK, levels, sums);
             }
         }
-        (Sample::DenseValues { values, .. }, Rule::Values(rule)) => {
+        (Sample::DenseValues { values, .. }, Rule::Values(rule)) if HAS_FLOATS => {
             for (n, values) in values.chunks(BLOCK).enumerate() {
                 let levels = levels.get_mut(..values.len()).unwrap_or(&mut []);
                 let first = first + n * BLOCK;
@@ -270,7 +270,7 @@ pub(super) fn lay_out(
             padding.fill(0);
             Extent::default()
         }
-        (Sample::DenseValues { values, .. }, Rule::Values(rule)) => {
+        (Sample::DenseValues { values, .. }, Rule::Values(rule)) if HAS_FLOATS => {
             let (inputs, padding) = inputs.split_at_mut_checked(values.len()).unwrap_or_default();
             padding.fill(0);
             rule.range(kernels, first, values, next, inputs)
@@ -293,7 +293,7 @@ pub(super) fn lay_out(
             }
             Extent::default()
         }
-        (Sample::Values { genes, values, .. }, Rule::Values(rule)) => {
+        (Sample::Values { genes, values, .. }, Rule::Values(rule)) if HAS_FLOATS => {
             inputs.fill(0);
             let mut levels = [0; BLOCK];
             let blocks = genes.chunks(BLOCK).zip(values.chunks(BLOCK));

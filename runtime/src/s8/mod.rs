@@ -13,13 +13,13 @@ use core::ops::Range;
 use cic_model::layer::{Epilogue, Layer, S8Epilogue};
 use cic_model::profile::{Library, Profile};
 use cic_model::rules::RejectReason;
-use cic_model::{Dtype, Model, StageKind};
+use cic_model::{Dtype, Model, StageKind, ValueKind};
 
 use crate::error::RunError;
 use crate::kernels::{Kernels, Line, Part, PartMut, Ratios, panel_of};
 use crate::outcome::{Depth, Outcome, S8Numbers};
 use crate::presence::{Presence, measure};
-use crate::sample::Sample;
+use crate::sample::{HAS_FLOATS, Sample};
 
 use first::part_len;
 use memory::{LINE, Memory, Shape, odd_lines, row, row_mut};
@@ -83,6 +83,9 @@ impl<'m> S8Session<'m> {
             return Err(RunError::WrongDtype);
         };
         let profile = *model.profiles().get(profile).ok_or(RunError::NoSuchProfile)?;
+        if !HAS_FLOATS && profile.kind() != ValueKind::Counts {
+            return Err(RunError::NoFloats);
+        }
         let layer = model.stage(StageKind::Encoder).first();
         // Kernels for rows and panels read levels that are laid out.
         let input_stride = match layer.map(Operand::stored) {
@@ -91,7 +94,7 @@ impl<'m> S8Session<'m> {
             _ => 0,
         };
         let shape = Shape::of(model, input_stride);
-        let line = Line::of(&profile);
+        let line = if HAS_FLOATS { Line::of(&profile) } else { None };
         let reads_once = line.is_some() && profile.library() == Library::None;
         Ok(Self {
             model,
