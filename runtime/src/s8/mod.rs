@@ -240,7 +240,8 @@ impl<'m> S8Session<'m> {
     where
         'm: 's,
     {
-        let mut memory = self.encode_tile(samples, presence, scratch)?;
+        let mut memory = self.divide(samples.len(), scratch)?;
+        self.encode_tile(samples, presence, &mut memory)?;
         self.call_tile(samples.len(), &mut memory);
         Ok(self.tile(memory))
     }
@@ -258,7 +259,11 @@ impl<'m> S8Session<'m> {
         'm: 's,
     {
         let samples = core::slice::from_ref(sample);
-        match self.encode_tile(samples, presence, scratch) {
+        let encoded = self.divide(1, scratch).and_then(|mut memory| {
+            self.encode_tile(samples, presence, &mut memory)?;
+            Ok(memory)
+        });
+        match encoded {
             Ok(memory) => {
                 let shape = Shape { n_leaves: 0, ..self.shape };
                 let tile = S8Tile { shape, logits: &[], probabilities: &[], ..self.tile(memory) };
@@ -305,23 +310,31 @@ impl<'m> S8Session<'m> {
         Ok(())
     }
 
+    /// The scratch, divided among so many samples.
+    #[inline]
+    fn divide<'s>(
+        &self,
+        n_samples: usize,
+        scratch: &'s mut [u32],
+    ) -> Result<Memory<'s>, TileError> {
+        let found = 4 * scratch.len();
+        Memory::divide(&self.shape, n_samples, scratch).ok_or_else(|| {
+            let needed = self.tile_scratch_len(n_samples);
+            TileError { sample: 0, error: RunError::ScratchTooShort { needed, found } }
+        })
+    }
+
     /// From samples to codes.
     #[inline]
-    fn encode_tile<'s>(
+    fn encode_tile(
         &self,
         samples: &[Sample<'_>],
         presence: Option<&Presence<'_>>,
-        scratch: &'s mut [u32],
-    ) -> Result<Memory<'s>, TileError> {
-        let n_rows = samples.len();
-        let found = 4 * scratch.len();
-        let mut memory = Memory::divide(&self.shape, n_rows, scratch).ok_or_else(|| {
-            let needed = self.tile_scratch_len(n_rows);
-            TileError { sample: 0, error: RunError::ScratchTooShort { needed, found } }
-        })?;
-        self.first_layer(samples, presence, &mut memory)?;
-        self.code_tile(n_rows, &mut memory);
-        Ok(memory)
+        memory: &mut Memory<'_>,
+    ) -> Result<(), TileError> {
+        self.first_layer(samples, presence, memory)?;
+        self.code_tile(samples.len(), memory);
+        Ok(())
     }
 
     fn tile<'s>(&self, memory: Memory<'s>) -> S8Tile<'s>

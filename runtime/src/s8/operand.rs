@@ -102,7 +102,8 @@ impl<'m> Chain<'m> {
     /// The first layer, taken off.
     // Inlined, as all that it calls: moved through memory in parts of another size than they were
     // written, its fields would have to wait for the stores.
-    #[inline(always)]
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn next(&mut self) -> Option<Step<'m>> {
         let (layer, rest) = self.layers.split_first()?;
         self.layers = rest;

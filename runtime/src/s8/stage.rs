@@ -192,6 +192,8 @@ pub(super) fn activate(
 }
 
 /// Sums of a stage's last layer, with what is carried.
+// A frame less on a small stack.
+#[cfg_attr(target_os = "none", inline(always))]
 fn last(
     kernels: &Kernels,
     step: &Step<'_>,
