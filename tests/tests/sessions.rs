@@ -2,14 +2,14 @@
 
 use cic_data::CsrMatrix;
 use cic_model::layer::Layout;
-use cic_model::profile::{Library, Scaling};
+use cic_model::profile::{CountLevels, Library, Scaling};
 use cic_model::quant::ONE_Q30;
 use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
 use cic_model::{Activation, AlignedBytes, Dtype, Model, Network, ValueKind};
 use cic_quant::{CalibrationSet, QuantizeOptions, quantize};
 use cic_runtime::kernels::{Isa, Kernels};
 use cic_runtime::{FloatSession, RunError, S8Session, Sample};
-use cic_tests::models::{Random, Shape, model, random_network};
+use cic_tests::models::{LAYOUTS, Random, Shape, model, random_network};
 use cic_tests::tolerance;
 use cic_trainer::forward;
 
@@ -273,6 +273,61 @@ fn int8_results_do_not_depend_on_the_layout_or_on_how_a_sample_is_given() {
         }
         assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{shape:?}");
     }
+}
+
+#[test]
+fn levels_give_the_numbers_of_the_counts_that_they_are_looked_up_from() {
+    for shape in shapes() {
+        let mut random = Random(17);
+        let network = random_network(&shape, &mut random);
+        let (bytes, cells) = int8(&shape, &network, &mut random);
+        let spec = ModelSpec::from_model(&Model::open_verified(&bytes).unwrap());
+        for (name, layouts) in LAYOUTS {
+            let bytes = AlignedBytes::new(&spec.to_bytes(layouts).unwrap());
+            let model = Model::open_verified(&bytes).unwrap();
+            let session = S8Session::new(&model, 0).unwrap();
+            let mut packed = vec![0; session.packed_len()];
+            let packed = session.with_packed(&mut packed).unwrap();
+            for session in [session, packed] {
+                let mut scratch = vec![0; session.scratch_len() / 4];
+                for counts in &cells {
+                    let library: u32 = counts.iter().sum();
+                    let mut rule = CountLevels::new(session.profile(), library);
+                    let level = |&count: &u32| if count == 0 { 0 } else { rule.level(count) };
+                    let mut levels: Vec<u8> = counts.iter().map(level).collect();
+                    levels.resize(shape.n_genes.next_multiple_of(4), 0);
+                    let sample = Sample::DenseCounts { counts, total: None };
+                    let outcome = session.run(&sample, None, &mut scratch).unwrap();
+                    let numbers = outcome.numbers.unwrap();
+                    let expected = (numbers.code.to_vec(), numbers.logits.to_vec());
+                    let found = session.run_levels(&levels, &mut scratch).unwrap();
+                    assert_eq!((found.code.to_vec(), found.logits.to_vec()), expected, "{name}");
+                    assert!(found.probabilities.is_empty());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn levels_that_are_none_are_refused() {
+    let shape = Shape { n_genes: 33, ..Shape::small() };
+    let mut random = Random(18);
+    let network = random_network(&shape, &mut random);
+    let (bytes, _) = int8(&shape, &network, &mut random);
+    let model = Model::open_verified(&bytes).unwrap();
+    let session = S8Session::new(&model, 0).unwrap();
+    let mut scratch = vec![0; session.scratch_len() / 4];
+    let mut run = |levels: &[u8]| session.run_levels(levels, &mut scratch).map(|_| ());
+    assert_eq!(run(&[127; 33]), Err(RunError::LengthMismatch { needed: 36, found: 33 }));
+    let mut levels = [0; 36];
+    assert_eq!(run(&levels), Ok(()));
+    levels[32] = 128;
+    assert_eq!(run(&levels), Err(RunError::InvalidValue { position: 32 }));
+    levels[32] = 127;
+    assert_eq!(run(&levels), Ok(()));
+    levels[33] = 1;
+    assert_eq!(run(&levels), Err(RunError::InvalidValue { position: 33 }));
 }
 
 #[test]

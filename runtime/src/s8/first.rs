@@ -30,7 +30,8 @@ impl<'m> S8Session<'m> {
             self.check(sample, presence, verdict)
                 .map_err(|error| TileError { sample: n, error })?;
         }
-        match self.first_operand(layer, samples) {
+        let n_listed = samples.iter().map(Sample::n_listed).sum();
+        match self.first_operand(layer, n_listed, samples.len()) {
             Operand::Panels(panels) => self.sum_panels(&panels, samples, presence, memory),
             Operand::Rows(weights) => self.sum_rows(weights, samples, presence, memory),
             Operand::GeneMajor | Operand::Other => {
@@ -211,24 +212,29 @@ impl<'m> S8Session<'m> {
         has_numbers.then(|| Rule::of(sample, &self.profile, self.line, scaling))
     }
 
-    /// How the first layer is summed for these samples: over listed inputs or over all.
-    fn first_operand(&self, layer: &Layer<'m>, samples: &[Sample<'_>]) -> Operand<'m> {
+    /// How the first layer is summed for so many samples, which list so many inputs in all: over listed inputs or
+    /// over all.
+    pub(super) fn first_operand(
+        &self,
+        layer: &Layer<'m>,
+        n_listed: usize,
+        n_samples: usize,
+    ) -> Operand<'m> {
         let stored = Operand::stored(layer);
         let Some(step) = self.chain(StageKind::Encoder).next() else { return stored };
         let Operand::Panels(panels) = step.operand else { return stored };
         if self.kernels.isa() == Isa::Scalar {
             return stored;
         }
-        let percent = self.kernels.dense_from_percent(&panels, samples.len());
-        let listed: usize = samples.iter().map(Sample::n_listed).sum();
-        match listed * 100 < percent * samples.len() * layer.in_dim() {
+        let percent = self.kernels.dense_from_percent(&panels, n_samples);
+        match n_listed * 100 < percent * n_samples * layer.in_dim() {
             true => stored,
             false => Operand::Panels(panels),
         }
     }
 
     /// Bias and correction of one cell.
-    fn start(&self, presence: Option<&Presence<'_>>, sums: &mut [i32]) {
+    pub(super) fn start(&self, presence: Option<&Presence<'_>>, sums: &mut [i32]) {
         for (sum, &bias) in sums.iter_mut().zip(self.first.bias) {
             *sum = bias;
         }

@@ -330,6 +330,13 @@ fn after<'a>(genes: &'a [u32], n: usize, next: &'a [u32]) -> &'a [u32] {
     rest.get(..BLOCK).unwrap_or(rest)
 }
 
+/// Adds the products of the levels of all inputs.
+pub(super) fn add_levels(kernels: &Kernels, levels: &[u8], sums: &mut Sums<'_>) {
+    for (n, levels) in levels.chunks(BLOCK).enumerate() {
+        add_range(kernels, n * BLOCK, levels, sums);
+    }
+}
+
 /// Adds the products of consecutive inputs from `first` on.
 fn add_range(kernels: &Kernels, first: usize, levels: &[u8], sums: &mut Sums<'_>) {
     let mut genes = [0; BLOCK];

@@ -3,6 +3,7 @@
 mod first;
 mod golden;
 mod inputs;
+mod levels;
 mod memory;
 mod operand;
 mod stage;
@@ -242,7 +243,8 @@ impl<'m> S8Session<'m> {
     {
         let mut memory = self.divide(samples.len(), scratch)?;
         self.encode_tile(samples, presence, &mut memory)?;
-        self.call_tile(samples.len(), &mut memory);
+        self.logits_tile(samples.len(), &mut memory);
+        self.decide_tile(samples.len(), &mut memory);
         Ok(self.tile(memory))
     }
 
@@ -406,9 +408,9 @@ impl<'m> S8Session<'m> {
         stage::pad(memory.code_levels, shape.code_stride, shape.code_dim);
     }
 
-    /// From the levels of the code to probabilities and what they decide.
+    /// From the levels of the code to logits.
     #[inline(never)]
-    fn call_tile(&self, n_rows: usize, memory: &mut Memory<'_>) {
+    fn logits_tile(&self, n_rows: usize, memory: &mut Memory<'_>) {
         let shape = self.shape;
         let inputs = Inputs {
             levels: memory.code_levels,
@@ -430,7 +432,12 @@ impl<'m> S8Session<'m> {
                 self.kernels.requantize_i32s(sums, ratios, &mut to.columns_mut(outputs));
             }
         });
-        let rules = self.model.rules();
+    }
+
+    /// From logits to probabilities and what they decide.
+    #[inline(never)]
+    fn decide_tile(&self, n_rows: usize, memory: &mut Memory<'_>) {
+        let (shape, rules) = (&self.shape, self.model.rules());
         for cell in 0..n_rows {
             let logits = row(memory.logits, cell, shape.n_leaves);
             let probabilities = row_mut(memory.probabilities, cell, shape.n_leaves);
@@ -460,7 +467,12 @@ impl<'s> S8Tile<'s> {
             return Outcome { depth, reject, numbers: None };
         };
         let (depth, reject, has_numbers) = verdict::get(verdict);
-        let numbers = S8Numbers {
+        Outcome { depth, reject, numbers: has_numbers.then(|| self.numbers(cell)) }
+    }
+
+    #[inline]
+    fn numbers(&self, cell: usize) -> S8Numbers<'s> {
+        S8Numbers {
             code: row(self.code, cell, self.shape.code_dim),
             code_levels: row(self.code_levels, cell, self.shape.code_stride)
                 .get(..self.shape.code_dim)
@@ -468,8 +480,7 @@ impl<'s> S8Tile<'s> {
             code_scales: self.code_scales,
             logits: row(self.logits, cell, self.shape.n_leaves),
             probabilities: row(self.probabilities, cell, self.shape.n_leaves),
-        };
-        Outcome { depth, reject, numbers: has_numbers.then_some(numbers) }
+        }
     }
 }
 
