@@ -7,6 +7,7 @@
 #![no_std]
 
 mod arch;
+pub mod bounds;
 pub mod console;
 pub mod count;
 pub mod flash;

@@ -11,7 +11,7 @@ pub struct RandomProfiles {
 impl RandomProfiles {
     /// From the first.
     pub fn new() -> Self {
-        Self { random: Random(2_463_534_242), number: 0 }
+        Self { random: Random::new(), number: 0 }
     }
 
     /// The next profile, in `memory` of two words for each gene.
@@ -116,11 +116,32 @@ fn sparse<'m>(genes: &'m [u32], counts: &'m [u32], len: usize) -> Sample<'m> {
     Sample::Counts { genes, counts, total: Some(counts.iter().sum()) }
 }
 
+/// Panel indices, as many as there are places, in increasing order.
+pub fn chosen(n_genes: usize, random: &mut Random, genes: &mut [u32]) {
+    let mut wanted = genes.len() as u32;
+    let mut places = genes.iter_mut();
+    for gene in 0..n_genes as u32 {
+        // Each gene with the share of the places that are left among the genes that are left.
+        if random.next() % (n_genes as u32 - gene) < wanted
+            && let Some(place) = places.next()
+        {
+            *place = gene;
+            wanted -= 1;
+        }
+    }
+}
+
 /// Marsaglia's xorshift with 32 bits of state.
-struct Random(u32);
+pub struct Random(u32);
 
 impl Random {
-    fn next(&mut self) -> u32 {
+    /// From the beginning.
+    pub fn new() -> Self {
+        Self(2_463_534_242)
+    }
+
+    /// The next number.
+    pub fn next(&mut self) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 17;
         self.0 ^= self.0 << 5;

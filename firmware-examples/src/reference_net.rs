@@ -1,4 +1,4 @@
-//! What `infer` prints: two cells of a known shape, whose instructions are compared between boards.
+//! What `infer` prints: cells of a known shape, whose instructions are compared between boards.
 
 use core::fmt::Write;
 
@@ -11,7 +11,7 @@ use crate::report::{Memory, Meter, ReportError, write_outcome};
 /// Genes above zero in the sparse cell: of 1,024, 93 % are zero.
 const N_LISTED: usize = 72;
 
-/// Runs a dense cell, every gene above zero, and a sparse one, each in a region of its own.
+/// Runs a dense cell, every gene above zero, a sparse one, and the network alone, each in a region of its own.
 ///
 /// # Errors
 /// See [`ReportError`].
@@ -34,6 +34,19 @@ pub fn run(
     };
     cell(0, "dense", &profiles::full(n_genes, sample))?;
     cell(1, "sparse", &profiles::even(n_genes, N_LISTED, sample))?;
-    writeln!(console, "scratch {scratch_len}")?;
+    // The network alone.
+    let words = sample.get_mut(..n_genes.div_ceil(4)).unwrap_or_default();
+    let levels: &mut [u8] = bytemuck::must_cast_slice_mut(words);
+    levels.fill(0);
+    for (level, gene) in levels.iter_mut().take(n_genes).zip(0_u32..) {
+        // Below 128.
+        *level = (gene * 29 % 128) as u8;
+    }
+    let numbers = meter.around("levels", || session.run_levels(levels, scratch))?;
+    write!(console, "levels logits")?;
+    for logit in numbers.logits {
+        write!(console, " {logit}")?;
+    }
+    writeln!(console, "\nscratch {scratch_len}")?;
     Ok(())
 }

@@ -29,6 +29,9 @@ pub struct Memory<'a> {
 pub trait Meter {
     /// Calls `work` once and returns its result. `name` is the region's.
     fn around<T>(&mut self, name: &str, work: impl FnOnce() -> T) -> T;
+
+    /// Counts one region of many, of which the program says afterwards how many there were.
+    fn among<T>(&mut self, work: impl FnOnce() -> T) -> T;
 }
 
 /// What came out.

@@ -23,14 +23,13 @@ const N_REASONS: usize = RejectReason::LibraryTooLarge as usize + 1;
 impl Tally {
     /// Nothing yet.
     pub fn new() -> Self {
-        let empty = || Digest(0xCBF2_9CE4_8422_2325);
         Self {
             cells: 0,
             dense: 0,
-            codes: empty(),
-            logits: empty(),
-            probabilities: empty(),
-            decisions: empty(),
+            codes: Digest::new(),
+            logits: Digest::new(),
+            probabilities: Digest::new(),
+            decisions: Digest::new(),
             reasons: [0; N_REASONS],
         }
     }
@@ -46,7 +45,7 @@ impl Tally {
         self.decisions.bytes(&reason.to_le_bytes());
         let Some(numbers) = outcome.numbers else { return };
         numbers.code.iter().for_each(|code| self.codes.bytes(&code.to_le_bytes()));
-        numbers.logits.iter().for_each(|logit| self.logits.bytes(&logit.to_le_bytes()));
+        self.logits.numbers(numbers.logits);
         numbers.probabilities.iter().for_each(|p| self.probabilities.bytes(&p.to_le_bytes()));
         if let Some(best) = numbers.best() {
             self.decisions.bytes(&best.leaf.to_le_bytes());
@@ -83,9 +82,19 @@ impl Tally {
 }
 
 /// FNV-1a with 64 bits.
-struct Digest(u64);
+pub struct Digest(pub u64);
 
 impl Digest {
+    /// Of nothing.
+    pub fn new() -> Self {
+        Self(0xCBF2_9CE4_8422_2325)
+    }
+
+    /// Adds numbers.
+    pub fn numbers(&mut self, numbers: &[i32]) {
+        numbers.iter().for_each(|number| self.bytes(&number.to_le_bytes()));
+    }
+
     fn bytes(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);

@@ -7,6 +7,8 @@
 //! - [`requantize`] takes an accumulator to an index, a code, a logit or another accumulator;
 //! - [`softmax_q16`] takes logits to probabilities without floating point.
 
+use core::hint::black_box;
+
 /// Largest activation level.
 pub const LEVEL_MAX: u8 = 127;
 
@@ -84,38 +86,67 @@ pub fn requantize(value: i64, ratio: Ratio) -> i64 {
 /// [`requantize`], clamped to `i32`.
 #[inline]
 pub fn requantize_i32(value: i32, ratio: Ratio) -> i32 {
-    requantize_clamped(value, ratio, i32::MIN, i32::MAX)
+    requantize_clamped(value.into(), ratio, i32::MIN, i32::MAX)
 }
 
 /// [`requantize`], clamped to `i16`: codes and reconstructions.
 #[inline]
 pub fn requantize_i16(value: i32, ratio: Ratio) -> i16 {
     // Clamped to the range, so nothing is cut off.
-    requantize_clamped(value, ratio, i16::MIN.into(), i16::MAX.into()) as i16
+    requantize_clamped(value.into(), ratio, i16::MIN.into(), i16::MAX.into()) as i16
 }
 
 /// The position in an activation table: [`requantize`], clamped to `−128 ..= 127`, plus 128.
 #[inline]
 pub fn table_index(value: i32, ratio: Ratio) -> u8 {
     // In 0..=255 after the clamp.
-    (requantize_clamped(value, ratio, -128, 127) + 128) as u8
+    (requantize_clamped(value.into(), ratio, -128, 127) + 128) as u8
 }
 
 #[inline]
-fn requantize_clamped(value: i32, ratio: Ratio, low: i32, high: i32) -> i32 {
+fn requantize_clamped(value: i64, ratio: Ratio, low: i32, high: i32) -> i32 {
     // Shifts of two words take small processors long.
     if cfg!(target_pointer_width = "32") && ratio.shift > 32 {
-        return requantize_upper(value, ratio).clamp(low, high);
+        return clamp(requantize_upper(value, ratio), low, high);
     }
-    // Clamped to the range, so nothing is cut off.
-    requantize(i64::from(value), ratio).clamp(low.into(), high.into()) as i32
+    clamp_wide(requantize(value, ratio), low, high)
+}
+
+/// Whether the processor (Cortex-M0, RISC-V) has neither conditional moves nor saturation, so that compilers clamp by
+/// branches, and a cell would take more or fewer instructions by what it holds.
+const LACKS_CONDITIONS: bool =
+    cfg!(any(target_arch = "riscv32", all(target_arch = "arm", not(target_has_atomic = "32"))));
+
+/// [`Ord::clamp`] for what [`requantize_upper`] gives, to the range of the type or to one of 16 bits.
+#[inline]
+fn clamp(value: i32, low: i32, high: i32) -> i32 {
+    if !LACKS_CONDITIONS || (low, high) == (i32::MIN, i32::MAX) {
+        return value.clamp(low, high);
+    }
+    // The compiler would find the maximum in this, and make a branch of it.
+    let positive = |x: i32| x & !black_box(x >> 31);
+    let value = low + positive(value - low);
+    high - positive(high - value)
+}
+
+/// The same for what [`requantize`] gives, at most 2⁶³ − 2³².
+#[inline]
+fn clamp_wide(value: i64, low: i32, high: i32) -> i32 {
+    let (low, high) = (i64::from(low), i64::from(high));
+    if !LACKS_CONDITIONS {
+        return value.clamp(low, high) as i32;
+    }
+    let positive = |x: i64| x & !black_box(x >> 63);
+    let value = low + positive(value.wrapping_sub(low));
+    // In the range of the bounds.
+    (high - positive(high - value)) as i32
 }
 
 /// [`requantize`] where the shift is above 32: the upper word of the product is all that counts, because the
 /// half that is added has no bits in the lower one, and what that has is less than one.
 #[inline]
-fn requantize_upper(value: i32, ratio: Ratio) -> i32 {
-    let upper = ((i64::from(value) * i64::from(ratio.multiplier)) >> 32) as i32;
+fn requantize_upper(value: i64, ratio: Ratio) -> i32 {
+    let upper = (value.wrapping_mul(i64::from(ratio.multiplier)) >> 32) as i32;
     let shift = (ratio.shift - 32) & 31;
     let half = (1_i32 << shift) >> 1;
     // At most 2³⁰ + 2²⁹.
@@ -126,7 +157,7 @@ fn requantize_upper(value: i32, ratio: Ratio) -> i32 {
 #[inline]
 pub fn code_level(code: i16, offset: i32, ratio: Ratio) -> u8 {
     // In 0..=127 after the clamp.
-    requantize(i64::from(code) + i64::from(offset), ratio).clamp(0, i64::from(LEVEL_MAX)) as u8
+    requantize_clamped(i64::from(code) + i64::from(offset), ratio, 0, LEVEL_MAX.into()) as u8
 }
 
 /// Softmax of Q16 logits into Q16 probabilities, by tables, the same on every processor.
@@ -257,7 +288,11 @@ mod tests {
             };
             let ratio = Ratio { multiplier, shift };
             let expected = requantize(value.into(), ratio);
-            assert_eq!(i64::from(requantize_upper(value, ratio)), expected, "{value} {ratio:?}");
+            assert_eq!(
+                i64::from(requantize_upper(value.into(), ratio)),
+                expected,
+                "{value} {ratio:?}"
+            );
         }
     }
 

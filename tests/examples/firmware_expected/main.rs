@@ -1,6 +1,8 @@
 //! The host's side of the firmware comparison: `firmware_expected PROGRAM MODEL FILE` writes an int8
 //! model to `FILE` and prints what an image of that program must print with it.
 
+#[path = "../../../firmware-examples/src/bounds.rs"]
+mod bounds;
 mod conversation;
 mod made_up;
 #[path = "../../../firmware-examples/src/profiles.rs"]
@@ -115,6 +117,10 @@ fn print_console(program: &str, bytes: &[u8], path: &Path) -> Result<(), Box<dyn
             console = format!("selftest {n} of {n} golden cells equal\n");
         }
         "stream_uart" => console = conversation::write(&model, path)?,
+        "bounds" => {
+            bounds::run(&model, memory, &mut Plain, &mut console)
+                .map_err(|error| error.to_string())?;
+        }
         "infer" => reference_net::run(&model, memory, &mut Plain, &mut console)
             .map_err(|error| error.to_string())?,
         "classify" => {
@@ -140,6 +146,10 @@ struct Plain;
 
 impl report::Meter for Plain {
     fn around<T>(&mut self, _name: &str, work: impl FnOnce() -> T) -> T {
+        work()
+    }
+
+    fn among<T>(&mut self, work: impl FnOnce() -> T) -> T {
         work()
     }
 }

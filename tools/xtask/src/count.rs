@@ -42,25 +42,51 @@ impl Counter {
     }
 }
 
+/// Regions that closed one after another, of one name.
+#[derive(Debug, PartialEq)]
+struct Regions<'a> {
+    name: &'a str,
+    n: usize,
+    /// Whether all must have the same count.
+    are_constant: bool,
+}
+
+impl<'a> Regions<'a> {
+    /// `# region NAME`, `# regions N bounded NAME` or `# regions N constant NAME`.
+    fn parse(line: &'a str) -> Option<Self> {
+        if let Some(name) = line.strip_prefix("# region ") {
+            return Some(Self { name, n: 1, are_constant: false });
+        }
+        let fields: Vec<&str> = line.strip_prefix("# regions ")?.split(' ').collect();
+        let [n, kind @ ("bounded" | "constant"), name] = fields[..] else { return None };
+        Some(Self { name, n: n.parse().ok()?, are_constant: kind == "constant" })
+    }
+}
+
 /// The counts of the longest region of each name. The plugin tells them in the order in which they close,
-/// and the console has a line `# region NAME` for each.
+/// and the console has a line for each, or for several of one name.
 pub fn regions(console: &str, plugin_output: &str) -> Result<BTreeMap<String, u64>> {
-    let names: Vec<_> = console.lines().filter_map(|line| line.strip_prefix("# region ")).collect();
+    let named: Vec<Regions> = console.lines().filter_map(Regions::parse).collect();
+    let n_named: usize = named.iter().map(|regions| regions.n).sum();
     let counts: Vec<_> = plugin_output
         .lines()
         .filter_map(|line| line.strip_prefix("insncount "))
         .filter_map(instructions)
         .collect();
-    ensure!(
-        names.len() == counts.len(),
-        "{} regions were counted and {} named",
-        counts.len(),
-        names.len()
-    );
+    ensure!(n_named == counts.len(), "{} regions were counted and {n_named} named", counts.len());
     let mut longest = BTreeMap::new();
-    for (name, count) in names.into_iter().zip(counts) {
-        let entry = longest.entry(name.to_owned()).or_insert(count);
-        *entry = count.max(*entry);
+    let mut counts = counts.into_iter();
+    for Regions { name, n, are_constant } in named {
+        let counts: Vec<u64> = counts.by_ref().take(n).collect();
+        let (Some(&least), Some(&most)) = (counts.iter().min(), counts.iter().max()) else {
+            continue;
+        };
+        if n > 1 {
+            println!("  {least} to {most} instructions in {n} regions {name}");
+        }
+        ensure!(!are_constant || least == most, "{name} takes from {least} to {most} instructions");
+        let entry = longest.entry(name.to_owned()).or_insert(most);
+        *entry = most.max(*entry);
     }
     Ok(longest)
 }
@@ -96,6 +122,16 @@ mod tests {
                       insncount instructions=12 loads=3 stores=4\n";
         let found: Vec<_> = regions(console, output).unwrap().into_iter().collect();
         assert_eq!(found, [("a".to_owned(), 12), ("b".to_owned(), 5)]);
+    }
+
+    #[test]
+    fn regions_that_must_be_constant_are() {
+        let output = "insncount instructions=9 loads=3 stores=4\n\
+                      insncount instructions=5 loads=3 stores=4\n";
+        let found = regions("# regions 2 bounded a\n", output).unwrap();
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [("a".to_owned(), 9)]);
+        let error = regions("# regions 2 constant a\n", output).unwrap_err();
+        assert_eq!(error.to_string(), "a takes from 5 to 9 instructions");
     }
 
     #[test]

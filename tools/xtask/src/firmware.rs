@@ -56,6 +56,8 @@ const IMAGES: &[Image] = &[
     Image { program: "hello", model: None },
     Image { program: "kernels", model: None },
     Image::with_model("bare", "tiny", Golden::HostOnly),
+    Image::with_model("bounds", "tiny", Golden::HostOnly),
+    Image::with_dense_model("bounds", "tiny"),
     Image::with_model("selftest", "net135k", Golden::HostOnly),
     Image::with_model("infer", "net135k", Golden::HostOnly),
     Image::with_dense_model("infer", "net135k"),
@@ -285,7 +287,7 @@ fn check(
         measured.insert("code".to_owned(), code);
     }
     let measurements = console.lines().filter_map(|line| line.strip_prefix("# "));
-    for line in measurements.filter(|line| !line.starts_with("region ")) {
+    for line in measurements.filter(|line| !line.starts_with("region")) {
         println!("  {line}");
     }
     if let Some(stack) = measurement(&console, "stack") {

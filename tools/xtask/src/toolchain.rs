@@ -121,6 +121,10 @@ pub fn cargo(board: &Board, directory: &Path, subcommand: &str) -> Result<Comman
     };
     let mut cargo = target.cargo(directory, subcommand);
     cargo.env("CIC_BOARD", &board.name);
+    if board.kernels.is_none() {
+        // Loops that are Rust, not assembly.
+        cargo.args(["--config", "profile.release.package.cic-runtime.opt-level=3"]);
+    }
     Ok(cargo)
 }
 
