@@ -3,7 +3,9 @@
 #![no_std]
 #![no_main]
 
-use cic_runtime::kernels::{Kernels, LevelRows, Listed, Panels, SumRows, reference, sum_stride};
+use cic_runtime::kernels::{
+    Kernels, LevelRows, Listed, Panels, Part, PartMut, Ratios, SumRows, reference, sum_stride,
+};
 use firmware_examples::{Ending, count::region, entry, exit, println};
 
 /// Most inputs and outputs of a layer.
@@ -45,8 +47,17 @@ fn main() -> ! {
         of_rows += u32::from(!bench.rows(&kernels));
     }
     println!("rows: {} layers, {} differ", LAYERS, of_rows);
+    let mut of_sums = 0;
+    for _ in 0..LAYERS {
+        of_sums += u32::from(!bench.sums(&kernels));
+    }
+    println!("sums: {} layers, {} differ", LAYERS, of_sums);
     bench.count(&kernels);
-    exit(if differing + of_lists + of_rows == 0 { Ending::Passed } else { Ending::Failed })
+    exit(if differing + of_lists + of_rows + of_sums == 0 {
+        Ending::Passed
+    } else {
+        Ending::Failed
+    })
 }
 
 struct Bench {
@@ -100,6 +111,41 @@ impl Bench {
         kernels.rows_s8(weights, &self.levels.0[..in_dim], &mut self.found[..out_dim]);
         reference::rows_s8(weights, &self.levels.0[..in_dim], &mut self.expected[..out_dim]);
         self.found[..out_dim] == self.expected[..out_dim]
+    }
+
+    /// Levels and codes of sums of all magnitudes, by ratios of all magnitudes or of those that a layer has.
+    fn sums(&mut self, kernels: &Kernels) -> bool {
+        let width = 1 + self.random.below(MOST_OUT);
+        let is_wild = self.random.below(2) == 0;
+        let (mut sums, mut multipliers) = ([0; MOST_OUT], [0; MOST_OUT]);
+        let (mut shifts, mut table) = ([0; MOST_OUT], [0; 256]);
+        for ((sum, multiplier), shift) in sums.iter_mut().zip(&mut multipliers).zip(&mut shifts) {
+            *sum = self.random.next().cast_signed() >> self.random.below(32);
+            *multiplier = (1 << 30 | self.random.next() >> 2).cast_signed();
+            *shift = if is_wild { self.random.below(63) } else { 33 + self.random.below(30) } as u8;
+        }
+        table.iter_mut().for_each(|level| *level = self.random.below(128) as u8);
+        let mut offsets = [0; MOST_OUT];
+        for offset in &mut offsets {
+            *offset = self.random.next().cast_signed() >> if is_wild { 0 } else { 14 };
+        }
+        let ratios = Ratios::new(&multipliers[..width], &shifts[..width]);
+        let requantised = |kernels: &Kernels| {
+            let mut codes = [0; MOST_OUT];
+            let mut levels = [[0; MOST_OUT]; 2];
+            let [of_sums, of_codes] = &mut levels;
+            let of_sums = &mut PartMut::new_checked(of_sums, MOST_OUT, width, 1)?;
+            let sums = Part::new_checked(&sums, MOST_OUT, width, 1)?;
+            kernels.activate_s8(&sums, &ratios, &table, of_sums);
+            let to_codes = &mut PartMut::new_checked(&mut codes, MOST_OUT, width, 1)?;
+            kernels.requantize_i16s(&sums, &ratios, to_codes);
+            let from_codes = Part::new_checked(&codes, MOST_OUT, width, 1)?;
+            let of_codes = &mut PartMut::new_checked(of_codes, MOST_OUT, width, 1)?;
+            kernels.code_levels(&from_codes, &offsets[..width], &ratios, of_codes);
+            Some((codes, levels))
+        };
+        let found = requantised(kernels);
+        found.is_some() && found == requantised(&Kernels::SCALAR)
     }
 
     /// A gene-major layer, some of its inputs.

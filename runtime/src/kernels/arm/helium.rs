@@ -22,8 +22,10 @@ use core::arch::naked_asm;
 
 use super::super::{Listed, SCALAR, Table};
 use super::columns::{self, Column};
+use super::helium_requantize::{activate_s8, code_levels, requantize_i16s};
 
-pub(crate) static TABLE: Table = Table { sparse_s8, rows_s8, ..SCALAR };
+pub(crate) static TABLE: Table =
+    Table { sparse_s8, rows_s8, activate_s8, requantize_i16s, code_levels, ..SCALAR };
 
 /// Rows that pass together.
 const ROWS: usize = 6;

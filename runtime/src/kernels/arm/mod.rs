@@ -5,5 +5,7 @@ mod columns;
 pub(super) mod dsp;
 #[cfg(feature = "helium")]
 pub(super) mod helium;
+#[cfg(feature = "helium")]
+mod helium_requantize;
 #[cfg(feature = "thumb")]
 pub(super) mod thumb;
