@@ -303,7 +303,7 @@ fn check(
             measured.insert(format!("instructions.{name}"), count);
         }
     }
-    budgets::check(&image.name(), &board.name, &measured)?;
+    budgets::check(&image.name(), &board.name, &measured, counter.is_some())?;
     Ok(measured)
 }
 
