@@ -32,7 +32,7 @@
 /*
  Words of a cic_model: more than this library needs, so that later ones of the same interface fit.
  */
-#define CIC_MODEL_WORDS 960
+#define CIC_MODEL_WORDS 576
 
 /*
  Words of a cic_presence.
@@ -200,6 +200,10 @@ enum cic_status
      The file has fewer of the panel's genes than the model accepts.
      */
     CIC_STATUS_COVERAGE_TOO_LOW = 209,
+    /*
+     The profile takes values, and this library was built for counts alone.
+     */
+    CIC_STATUS_NO_FLOATS = 210,
     /*
      A golden cell did not give the code and the logits that the model states.
      */
@@ -606,7 +610,7 @@ typedef struct cic_profile {
 /*
  Every status.
  */
-#define cic_status_ALL { cic_status_Ok, cic_status_NullPointer, cic_status_Misaligned, cic_status_TooLong, cic_status_BadStructSize, cic_status_UnsupportedField, cic_status_NotOpened, cic_status_UnknownSampleKind, cic_status_OutOfRange, cic_status_WrongPresence, cic_status_BadMask, cic_status_Other, cic_status_ModelTruncated, cic_status_ModelTrailingBytes, cic_status_ModelBadMagic, cic_status_ModelUnsupportedVersion, cic_status_ModelBadHeader, cic_status_ModelBadSectionTable, cic_status_ModelUnknownSection, cic_status_ModelBadPadding, cic_status_ModelMissingSection, cic_status_ModelBadSectionLength, cic_status_ModelBadField, cic_status_ModelMetadataDigestMismatch, cic_status_ModelDigestMismatch, cic_status_ModelAccumulatorOverflow, cic_status_ModelShapeMismatch, cic_status_ModelNotInt8, cic_status_ScratchTooShort, cic_status_LengthMismatch, cic_status_WrongValueKind, cic_status_GeneOutOfRange, cic_status_GenesNotIncreasing, cic_status_GeneNotPresent, cic_status_GeneNotListed, cic_status_InvalidValue, cic_status_MissingTotal, cic_status_CoverageTooLow, cic_status_GoldenDiffers, cic_status_NoGoldenCells, }
+#define cic_status_ALL { cic_status_Ok, cic_status_NullPointer, cic_status_Misaligned, cic_status_TooLong, cic_status_BadStructSize, cic_status_UnsupportedField, cic_status_NotOpened, cic_status_UnknownSampleKind, cic_status_OutOfRange, cic_status_WrongPresence, cic_status_BadMask, cic_status_Other, cic_status_ModelTruncated, cic_status_ModelTrailingBytes, cic_status_ModelBadMagic, cic_status_ModelUnsupportedVersion, cic_status_ModelBadHeader, cic_status_ModelBadSectionTable, cic_status_ModelUnknownSection, cic_status_ModelBadPadding, cic_status_ModelMissingSection, cic_status_ModelBadSectionLength, cic_status_ModelBadField, cic_status_ModelMetadataDigestMismatch, cic_status_ModelDigestMismatch, cic_status_ModelAccumulatorOverflow, cic_status_ModelShapeMismatch, cic_status_ModelNotInt8, cic_status_ScratchTooShort, cic_status_LengthMismatch, cic_status_WrongValueKind, cic_status_GeneOutOfRange, cic_status_GenesNotIncreasing, cic_status_GeneNotPresent, cic_status_GeneNotListed, cic_status_InvalidValue, cic_status_MissingTotal, cic_status_CoverageTooLow, cic_status_NoFloats, cic_status_GoldenDiffers, cic_status_NoGoldenCells, }
 
 #ifdef __cplusplus
 extern "C" {

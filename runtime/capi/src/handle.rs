@@ -51,7 +51,7 @@ pub(crate) struct OpenPresence {
 }
 
 /// Words of a cic_model: more than this library needs, so that later ones of the same interface fit.
-pub const CIC_MODEL_WORDS: usize = 960;
+pub const CIC_MODEL_WORDS: usize = 576;
 
 /// Words of a cic_presence.
 pub const CIC_PRESENCE_WORDS: usize = 22;

@@ -3,6 +3,7 @@
 
 #[path = "../../../firmware-examples/src/bounds.rs"]
 mod bounds;
+mod c_console;
 mod conversation;
 mod made_up;
 #[path = "../../../firmware-examples/src/profiles.rs"]
@@ -24,6 +25,7 @@ use cic_model::profile::Library;
 use cic_model::rules::RejectReason::{Empty, TooFewGenes, TooShallow};
 use cic_model::spec::{LayoutPlan, ModelSpec};
 use cic_model::{Activation, AlignedBytes, Dtype, Model, ValueKind};
+use cic_quant::{Language, emit};
 use cic_tests::models::LAYOUTS;
 use cic_tests::{fixture, real};
 use cic_trainer::FitControl;
@@ -112,6 +114,11 @@ fn print_console(program: &str, bytes: &[u8], path: &Path) -> Result<(), Box<dyn
     let mut console = String::new();
     match program {
         "bare" => {}
+        "c_classify" => {
+            let source = emit(Language::C, &bytes, &model, "model");
+            std::fs::write(path.with_extension("c"), source)?;
+            console = c_console::console(&model)?;
+        }
         "selftest" => {
             let n = model.golden().len();
             console = format!("selftest {n} of {n} golden cells equal\n");

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::toolchain::{self, Package};
 use crate::workspace;
 
-/// One board. The memory map in the same row is for the firmware's build script alone.
+/// One board.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Board {
     /// Name on the command line.
@@ -24,6 +24,10 @@ pub struct Board {
     pub machine: String,
     /// First address and bytes of its flash.
     pub flash: (u64, u64),
+    /// The same of its memory.
+    pub ram: (u64, u64),
+    /// Bytes of scratch that it has for a session.
+    pub scratch: u64,
     /// Names of the images that it has room for.
     pub images: Vec<String>,
 }
@@ -114,8 +118,13 @@ fn parse(table: &str) -> Result<Vec<Board>> {
                 emulator: emulator
                     .with_context(|| format!("line {}: no emulator {program}", index + 2))?,
                 machine: field("machine")?,
-                flash: flash(&field("flash_origin")?, &field("flash_length")?)
+                flash: memory(&field("flash_origin")?, &field("flash_length")?)
                     .with_context(|| format!("line {}: no flash", index + 2))?,
+                ram: memory(&field("ram_origin")?, &field("ram_length")?)
+                    .with_context(|| format!("line {}: no RAM", index + 2))?,
+                scratch: field("scratch")?
+                    .parse()
+                    .with_context(|| format!("line {}: no number of scratch", index + 2))?,
                 images: field("images")?.split(',').map(str::to_owned).collect(),
             })
         })
@@ -123,7 +132,7 @@ fn parse(table: &str) -> Result<Vec<Board>> {
 }
 
 /// `0x08000000` and `1024K`.
-fn flash(origin: &str, length: &str) -> Option<(u64, u64)> {
+fn memory(origin: &str, length: &str) -> Option<(u64, u64)> {
     let origin = u64::from_str_radix(origin.strip_prefix("0x")?, 16).ok()?;
     Some((origin, 1024 * length.strip_suffix('K')?.parse::<u64>().ok()?))
 }
@@ -132,14 +141,15 @@ fn flash(origin: &str, length: &str) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
 
-    const HEADER: &str =
-        "flash_origin\tflash_length\tcpu\tkernels\tname\ttarget\tmachine\temulator\timages\n";
+    const HEADER: &str = "flash_origin\tflash_length\tram_origin\tram_length\tscratch\tcpu\tkernels\tname\ttarget\tmachine\temulator\timages\n";
 
     #[test]
     fn reads_a_row_by_the_names_of_its_columns() {
-        let boards =
-            parse(&format!("{HEADER}0x10\t2K\tm4\tdsp\tb\tt\tq\tqemu-system-arm\ta,b\n")).unwrap();
-        assert_eq!(boards[0].flash, (16, 2048));
+        let boards = parse(&format!(
+            "{HEADER}0x10\t2K\t0x20\t1K\t64\tm4\tdsp\tb\tt\tq\tqemu-system-arm\ta,b\n"
+        ))
+        .unwrap();
+        assert_eq!((boards[0].flash, boards[0].ram), ((16, 2048), (32, 1024)));
         assert_eq!((&*boards[0].name, &*boards[0].cpu, &*boards[0].machine), ("b", "m4", "q"));
         assert_eq!(
             (boards[0].emulator, &boards[0].images[..]),
@@ -156,7 +166,8 @@ mod tests {
 
     #[test]
     fn names_an_emulator_that_it_does_not_know() {
-        let error = parse(&format!("{HEADER}0x10\t2K\tm4\t-\tb\tt\tq\tbochs\ta\n")).unwrap_err();
+        let error = parse(&format!("{HEADER}0x10\t2K\t0x20\t1K\t64\tm4\t-\tb\tt\tq\tbochs\ta\n"))
+            .unwrap_err();
         assert_eq!(error.to_string(), "line 2: no emulator bochs");
     }
 

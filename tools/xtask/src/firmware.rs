@@ -12,7 +12,7 @@ use crate::boards::{self, Board};
 use crate::budgets::{self, Figures};
 use crate::count::{self, Counter};
 use crate::serial_line::Line;
-use crate::{command, costs, toolchain, workspace};
+use crate::{c_image, command, costs, toolchain, workspace};
 
 /// Options of `cargo xtask firmware` and `cargo xtask count`.
 #[derive(clap::Args, Default)]
@@ -65,7 +65,12 @@ const IMAGES: &[Image] = &[
     Image::with_model("classify", "tiny", Golden::Committed),
     Image::with_model("classify", "pbmc3k", Golden::HostOnly),
     Image::with_model("stream_uart", "fixture", Golden::HostOnly),
+    Image::with_model(C_PROGRAM, "fixture", Golden::HostOnly),
+    Image::with_model(C_PROGRAM, "tiny", Golden::HostOnly),
 ];
+
+/// The program in C, whose source is in `firmware-examples/c`.
+const C_PROGRAM: &str = "c_classify";
 
 impl Image {
     const fn with_model(program: &'static str, name: &'static str, golden: Golden) -> Self {
@@ -142,6 +147,14 @@ impl Image {
 
     /// Builds the image for `board` and returns the path of the ELF file.
     fn build(&self, prepared: &Prepared, board: &Board) -> Result<PathBuf> {
+        let built = toolchain::target_dir(board)?.join(&board.target).join("release");
+        let image = built.join(format!("{}.elf", self.name()));
+        if self.program == C_PROGRAM {
+            let model = prepared.model.as_ref().context("the program in C has a model")?;
+            fs::create_dir_all(&built)?;
+            c_image::build(board, "classify", &model.with_extension("c"), &image)?;
+            return Ok(image);
+        }
         let mut cargo = toolchain::cargo(board, &workspace::firmware(), "build")?;
         cargo.args(["--bin", self.program]);
         if let Some(kernels) = &board.kernels {
@@ -159,9 +172,6 @@ impl Image {
             cargo.env("CIC_MODEL", model);
         }
         command::run(&mut cargo)?;
-
-        let built = toolchain::target_dir(board)?.join(&board.target).join("release");
-        let image = built.join(format!("{}.elf", self.name()));
         fs::copy(built.join(self.program), &image)?;
         Ok(image)
     }

@@ -4,6 +4,7 @@
 
 mod boards;
 mod budgets;
+mod c_image;
 mod ci;
 mod command;
 mod conformance;
@@ -16,6 +17,7 @@ mod firmware;
 mod header;
 mod instructions;
 mod kernel_count;
+mod library;
 mod no_std;
 mod pipeline;
 mod proofs;

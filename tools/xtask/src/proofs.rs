@@ -7,8 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::toolchain::{self, Target};
-use crate::{command, firmware, workspace};
+use crate::library::Library;
+use crate::{command, firmware, toolchain, workspace};
 
 /// Where the library has to run.
 struct Machine {
@@ -100,28 +100,10 @@ fn must_fail(machine: &Machine) -> Result<()> {
 }
 
 impl Machine {
-    /// The static library, with all optimisation that the linker's part allows.
+    /// The static library.
     fn library(&self, level: &str, flags: &[&str]) -> Result<PathBuf> {
-        let directory = workspace::target_dir()?.join("capi");
-        let target = Target {
-            triple: self.triple,
-            std: "core",
-            flags: String::new(),
-            directory: directory.clone(),
-        };
-        let mut cargo = target.cargo(&workspace::root(), "rustc");
-        for (key, value) in [
-            ("OPT_LEVEL", level),
-            ("LTO", "fat"),
-            ("CODEGEN_UNITS", "1"),
-            ("PANIC", "abort"),
-            ("DEBUG", "0"),
-        ] {
-            cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
-        }
-        cargo.args(["--package", "cic-capi", "--lib", "--crate-type", "staticlib", "--"]);
-        command::run(cargo.args(flags))?;
-        Ok(directory.join(self.triple).join("release/libcic_capi.a"))
+        let features = vec!["floats"];
+        Library { triple: self.triple, cpu: None, level, features, flags }.build()
     }
 
     /// A program of these functions and what they need.

@@ -17,11 +17,21 @@ pub struct Package {
     shows: &'static str,
 }
 
+impl Package {
+    /// The file that shows that it is installed: its program.
+    pub fn path(&self) -> &'static str {
+        self.shows
+    }
+}
+
 const RUSTC: Package = Package { name: "rustc-web", shows: "/usr/bin/rustc" };
 const CARGO: Package = Package { name: "cargo-web", shows: "/usr/bin/cargo" };
 const SOURCE: Package =
     Package { name: "rust-web-src", shows: "/usr/lib/rustlib/src/rust/library/Cargo.lock" };
 const LINKER: Package = Package { name: "lld", shows: "/usr/bin/ld.lld" };
+
+/// Builds C for bare metal: it has all of these processors.
+pub const CLANG: Package = Package { name: "clang-14", shows: "/usr/bin/clang-14" };
 
 /// Builds for bare metal.
 pub const FIRMWARE: &[Package] = &[RUSTC, CARGO, SOURCE, LINKER];
