@@ -1,9 +1,11 @@
 //! `cic demo`: the whole line on one data set, in memory.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cic_data::simulate::Simulation;
+use cic_data::{AnnDataOut, ObsTable, write_h5ad};
 use cic_model::profile::Library;
 use cic_model::spec::LayoutPlan;
 use cic_model::{Activation, AlignedBytes, Dtype, Model, ValueKind};
@@ -15,6 +17,7 @@ use crate::console::print_line;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, ValueArgs};
 use crate::evaluate::evaluate;
 use crate::failure::Failure;
+use crate::output;
 use crate::quantize::{calibration_rows, quantize_rows};
 use crate::train::{TrainPlan, parse_panel, part_sizes, train_model};
 
@@ -34,6 +37,10 @@ pub struct DemoArgs {
     /// The same seed gives the same bytes
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Keep the cells, as cells.h5ad, and the models, as f32.cic, f16.cic
+    /// and int8.cic, in this folder
+    #[arg(long, value_name = "FOLDER", verbatim_doc_comment)]
+    save: Option<PathBuf>,
 }
 
 /// Trains, quantises, types the test cells and prints a table.
@@ -42,6 +49,9 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         Some(path) => read(args, path.clone())?,
         None => simulate(args.seed),
     };
+    if let Some(folder) = &args.save {
+        save_cells(folder, &dataset, &annotations)?;
+    }
     if args.data.is_none() {
         print_line("simulated cells, not real ones: no data was given")?;
     }
@@ -92,6 +102,10 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
             Dtype::F32 => full.to_vec(),
             _ => quantize_rows(&model, &cells, &calibration, QuantizeOptions::new(dtype))?,
         };
+        if let Some(folder) = &args.save {
+            let path = folder.join(dtype.name()).with_extension("cic");
+            output::write(&path, |file| file.write_all(&bytes))?;
+        }
         let aligned = AlignedBytes::new(&bytes);
         let quantised = Model::open_verified(&aligned).map_err(Failure::internal)?;
         let scores = evaluate(&quantised, &cells, &parts.test, &names, &labels, "test")?;
@@ -123,6 +137,26 @@ fn read(args: &DemoArgs, path: PathBuf) -> Result<(Dataset, Annotations), Failur
     let annotations =
         Annotations::read(&dataset.matrix, &args.labels, &SplitArgs::default(), None)?;
     Ok((dataset, annotations))
+}
+
+/// Cells and their labels, as an AnnData file.
+fn save_cells(folder: &Path, dataset: &Dataset, annotations: &Annotations) -> Result<(), Failure> {
+    fs::create_dir_all(folder).map_err(|error| Failure::output(folder, error))?;
+    let path = folder.join("cells.h5ad");
+    let matrix = &dataset.matrix;
+    let mut obs = ObsTable::default();
+    if let Some(labels) = &annotations.labels {
+        obs.insert("cell_type", labels.clone());
+    }
+    let genes: Vec<String> = matrix.genes.iter().map(|gene| gene.id.clone()).collect();
+    let cells = AnnDataOut {
+        obs_names: &matrix.obs_names,
+        obs,
+        var_names: &genes,
+        x: Some(&matrix.values),
+        ..AnnDataOut::default()
+    };
+    write_h5ad(&path, &cells).map_err(|error| output::failed(&path, error))
 }
 
 fn simulate(seed: u64) -> (Dataset, Annotations) {

@@ -14,6 +14,7 @@ mod data;
 mod demo;
 mod deps;
 mod firmware;
+mod guides;
 mod header;
 mod instructions;
 mod kernel_count;
@@ -55,6 +56,7 @@ fn run(task: Task) -> Result<()> {
         Task::Count(args) => size::count(&args),
         Task::Size(args) => size::run(&args),
         Task::Costs => costs::run(),
+        Task::Guides => guides::run(),
         Task::KernelCount(args) => kernel_count::run(&args),
         Task::Data => data::run(),
     }
@@ -93,6 +95,8 @@ enum Task {
     Count(firmware::Args),
     /// Measure on the emulators what models of many shapes take, and write what `cic budget` calculates with.
     Costs,
+    /// Follow the guides of docs/ for firmware in Rust and C, each from an empty folder.
+    Guides,
     /// Print sizes and instruction counts of every board as the table that the documents have.
     Size(size::Args),
     /// Count the instructions of every operator of the runtime with callgrind, and compare them with
