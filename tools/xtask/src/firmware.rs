@@ -295,6 +295,7 @@ fn check(
         let code = text.saturating_sub(fs::metadata(model)?.len());
         println!("  text without the model {code}");
         measured.insert("code".to_owned(), code);
+        measured.insert("hash".to_owned(), function_len(elf, "compress256")?);
     }
     let measurements = console.lines().filter_map(|line| line.strip_prefix("# "));
     for line in measurements.filter(|line| !line.starts_with("region")) {
@@ -348,6 +349,15 @@ fn measurement(console: &str, name: &str) -> Option<u64> {
     console.lines().find_map(|line| {
         line.strip_prefix("# ")?.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok()
     })
+}
+
+/// Bytes of the function whose name contains this; 0 without one.
+fn function_len(elf: &Path, name: &str) -> Result<u64> {
+    let printed = command::capture(Command::new("nm").args(["-S", "--radix=d"]).arg(elf))?;
+    // Address, length, type, name.
+    let lines = printed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let lens = lines.filter(|line| line.len() == 4 && line[3].contains(name));
+    Ok(lens.filter_map(|line| line[1].parse::<u64>().ok()).sum())
 }
 
 /// Bytes of text, data and bss, as binutils' `size` counts them, without the section that riscv-rt
