@@ -37,7 +37,6 @@ fn run(deepest: &mut Deepest) -> Result<bool, ReportError> {
     // Matched in place: a model is kilobytes, and a copy of it would not fit the smallest board.
     match &open() {
         Ok(model) => {
-            model.container().verify()?;
             println!("# opening stack {}", paint.depth());
             report_of(model, deepest)
         }
@@ -45,13 +44,10 @@ fn run(deepest: &mut Deepest) -> Result<bool, ReportError> {
     }
 }
 
-/// `Model::open_verified` in two steps, here and in `run`, takes half the stack; it would also look for
-/// weights and sums that no writer of models leaves in a file with the right digest.
-///
 /// This and `report_of` are functions of their own, so that the memory of one is free for the other.
 #[inline(never)]
 fn open() -> Result<Model<'static>, ModelError> {
-    Model::open(MODEL)
+    Model::open_verified(MODEL)
 }
 
 #[inline(never)]

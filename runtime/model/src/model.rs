@@ -96,42 +96,19 @@ impl<'a> Model<'a> {
         let container = Container::new_checked(bytes)?;
         let info = Info::parse(&container)?;
         let is_quantised = info.dtype == Dtype::S8;
-        let genes = GenePanel::parse(&container, info.n_genes)?;
-        let mut layers = Vec::new();
-        let records: &[[u32; RECORD_WORDS]] = container.require(SectionKind::Graph, 0)?.rest()?;
-        if records.len() != info.n_layers() {
-            return Err(ModelError::BadSectionLength { kind: SectionKind::Graph });
-        }
-        for (index, record) in records.iter().enumerate() {
-            let layer = Layer::parse(&container, index as u32, record, info.dtype)?;
-            layers.push(layer).map_err(|_| info_error("number of layers"))?;
-        }
-        let mut profiles = Vec::new();
-        let mut first_epilogues = Vec::new();
-        let first_out_dim = layers.first().map_or(0, Layer::out_dim);
-        for index in 0..info.n_profiles as u32 {
-            let too_many = |_| info_error("number of profiles");
-            let profile = Profile::parse(&container, index, info.n_genes, is_quantised)?;
-            profiles.push(profile).map_err(too_many)?;
-            // Float models need one epilogue only: their inputs have no scale.
-            let section = if is_quantised { index << 16 } else { 0 };
-            let epilogue = Epilogue::parse(&container, section, first_out_dim, info.dtype)?;
-            first_epilogues.push(epilogue).map_err(|_| info_error("number of profiles"))?;
-        }
-        let has_decoder = info.n_decoder > 0;
-        let model = Self {
+        let mut model = Self {
             container,
             id: info.id,
             dtype: info.dtype,
             code_dim: info.code_dim,
             n_encoder: info.n_encoder,
             n_classifier: info.n_classifier,
-            genes,
-            profiles,
-            first_epilogues,
-            layers,
+            genes: GenePanel::parse(&container, info.n_genes)?,
+            profiles: Vec::new(),
+            first_epilogues: Vec::new(),
+            layers: Vec::new(),
             code: parse_code(&container, info.code_dim, is_quantised)?,
-            reconstruction_scales: if is_quantised && has_decoder {
+            reconstruction_scales: if is_quantised && info.n_decoder > 0 {
                 parse_reconstruction(&container, info.n_genes)?
             } else {
                 &[]
@@ -142,11 +119,45 @@ impl<'a> Model<'a> {
             rows: Rows::parse(&container)?,
             golden: Golden::parse(&container, info.n_genes, info.code_dim, info.n_leaves)?,
         };
+        // In their places: they are most of a model, and stacks are short.
+        model.add_layers(info.n_layers())?;
+        model.add_profiles(info.n_profiles)?;
         model.check_chains()?;
         if model.golden.profile() as usize >= model.profiles.len() {
             return Err(ModelError::BadField { kind: SectionKind::Golden, field: "profile" });
         }
         Ok(model)
+    }
+
+    #[inline(never)]
+    fn add_layers(&mut self, n_layers: usize) -> Result<(), ModelError> {
+        let records: &'a [[u32; RECORD_WORDS]] =
+            self.container.require(SectionKind::Graph, 0)?.rest()?;
+        if records.len() != n_layers {
+            return Err(ModelError::BadSectionLength { kind: SectionKind::Graph });
+        }
+        for (index, record) in records.iter().enumerate() {
+            let layer = Layer::parse(&self.container, index as u32, record, self.dtype)?;
+            self.layers.push(layer).map_err(|_| info_error("number of layers"))?;
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn add_profiles(&mut self, n_profiles: usize) -> Result<(), ModelError> {
+        let (container, n_genes) = (self.container, self.n_genes());
+        let is_quantised = self.dtype == Dtype::S8;
+        let first_out_dim = self.layers.first().map_or(0, Layer::out_dim);
+        for index in 0..n_profiles as u32 {
+            let too_many = |_| info_error("number of profiles");
+            let profile = Profile::parse(&container, index, n_genes, is_quantised)?;
+            self.profiles.push(profile).map_err(too_many)?;
+            // Float models need one epilogue only: their inputs have no scale.
+            let section = if is_quantised { index << 16 } else { 0 };
+            let epilogue = Epilogue::parse(&container, section, first_out_dim, self.dtype)?;
+            self.first_epilogues.push(epilogue).map_err(|_| info_error("number of profiles"))?;
+        }
+        Ok(())
     }
 
     /// [`Model::open`], then [`Model::verify`]. What this returns is the model that was written.
