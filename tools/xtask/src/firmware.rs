@@ -379,6 +379,12 @@ pub fn sizes(elf: &Path) -> Result<(u64, u64, u64)> {
     }
 }
 
+/// Bytes that are written at run time: unlike [`sizes`], without constants that hold addresses.
+pub fn state(elf: &Path) -> Result<u64> {
+    let sections = command::capture(Command::new("size").arg("-A").arg(elf))?;
+    Ok([".data", ".bss"].iter().filter_map(|name| section(&sections, name)).sum())
+}
+
 /// Bytes of a section in what `size -A` prints.
 fn section(sections: &str, name: &str) -> Option<u64> {
     let mut rows = sections.lines().map(|line| line.split_whitespace());

@@ -24,6 +24,10 @@ mod values512;
 use super::{Isa, Table};
 
 /// Whether this processor has an instruction set of this family.
+#[cfg_attr(
+    not(feature = "std"),
+    allow(clippy::nonminimal_bool, clippy::eq_op, reason = "each is a constant in such a build")
+)]
 pub(super) fn has(isa: Isa) -> bool {
     match isa {
         Isa::Sse41 => has!("sse4.1"),
