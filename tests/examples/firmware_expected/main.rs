@@ -79,7 +79,7 @@ fn pbmc3k() -> Result<Option<Vec<u8>>, Box<dyn Error>> {
         labels: &labels,
         groups: &[],
         assigned: &assigned,
-        panel: PanelSize::Genes(2_000),
+        panel: PanelSize::Genes(1_800),
         hidden: None,
         activation: Activation::Relu,
         code: 30,
