@@ -95,15 +95,17 @@ pub(super) fn run(
     work: &mut Work<'_>,
     put: impl Put,
 ) {
-    let Some(first) = chain.next() else { return };
+    // Matched in its place: a copy would double what it takes of a small stack.
+    let first = chain.next();
+    let Some(first) = &first else { return };
     if chain.len() == 0 {
-        return last(kernels, &first, inputs, &Carry::None, &mut work.sums, put);
+        return last(kernels, first, inputs, &Carry::None, &mut work.sums, put);
     }
     let [a, _] = &mut work.levels;
-    hidden(kernels, &first, inputs, &mut work.sums, a, work.level_stride);
+    hidden(kernels, first, inputs, &mut work.sums, a, work.level_stride);
     let carry = match first.layer.carry() {
         0 => Carry::None,
-        _ => Carry::Layer { step: &first, inputs },
+        _ => Carry::Layer { step: first, inputs },
     };
     rest(kernels, first.layer.activated_dim(), chain, &carry, inputs.n_rows, work, put);
 }
@@ -123,15 +125,17 @@ pub(super) fn rest(
     let (mut from, mut to) = (&mut **from, &mut **to);
     let mut width = in_dim;
     while chain.len() > 1 {
-        let Some(step) = chain.next() else { return };
+        let step = chain.next();
+        let Some(step) = &step else { return };
         let inputs = Inputs { levels: from, stride, width, n_rows };
-        hidden(kernels, &step, &inputs, &mut work.sums, to, stride);
+        hidden(kernels, step, &inputs, &mut work.sums, to, stride);
         width = step.layer.activated_dim();
         core::mem::swap(&mut from, &mut to);
     }
-    let Some(step) = chain.next() else { return };
+    let step = chain.next();
+    let Some(step) = &step else { return };
     let inputs = Inputs { levels: from, stride, width, n_rows };
-    last(kernels, &step, &inputs, carry, &mut work.sums, put);
+    last(kernels, step, &inputs, carry, &mut work.sums, put);
 }
 
 /// Levels of a layer's activated outputs.
