@@ -250,6 +250,13 @@ impl<'a> Layer<'a> {
         })
     }
 
+    /// Length and table of each segment: what an int8 layer needs for every cell.
+    #[inline]
+    pub fn segment_tables(&self) -> impl Iterator<Item = (usize, &'a [u8])> + use<'a> {
+        let pairs = self.segments.iter().zip(self.tables);
+        pairs.map(|(&[len, _], row)| (len as usize, row.get(TABLE_START..).unwrap_or(&[])))
+    }
+
     /// How the weights lie.
     #[inline]
     pub fn layout(&self) -> Layout {
@@ -401,7 +408,7 @@ impl<'a> SegmentView<'a> {
     #[inline]
     fn of_table(row: &'a [u8; TABLE_ROW]) -> Self {
         let [scale, offset] = [0, 4].map(|at| f32::from_bits(read_u32(row, at)));
-        Self { table: row.get(8..).unwrap_or(&[]), scale, offset, ..Self::NONE }
+        Self { table: row.get(TABLE_START..).unwrap_or(&[]), scale, offset, ..Self::NONE }
     }
 }
 
@@ -409,7 +416,10 @@ impl<'a> SegmentView<'a> {
 pub(crate) const RECORD_WORDS: usize = 8 + 2 * MAX_SEGMENTS;
 
 /// Bytes of a segment in the section of tables: scale, offset, table.
-const TABLE_ROW: usize = 8 + TABLE_LEN;
+const TABLE_ROW: usize = TABLE_START + TABLE_LEN;
+
+/// Where the table begins in its row.
+const TABLE_START: usize = 8;
 
 fn parse_tables<'a>(
     container: &Container<'a>,
@@ -418,7 +428,7 @@ fn parse_tables<'a>(
 ) -> Result<&'a [[u8; TABLE_ROW]], ModelError> {
     let mut reader = container.require(SectionKind::Tables, index)?;
     let (rows, _) = reader.bytes(n_segments * TABLE_ROW)?.as_chunks();
-    let levels = rows.iter().flat_map(|row| row.get(8..)).flatten();
+    let levels = rows.iter().flat_map(|row| row.get(TABLE_START..)).flatten();
     if levels.into_iter().any(|&level| level > LEVEL_MAX) {
         return Err(reader.bad("activation level"));
     }

@@ -182,16 +182,16 @@ pub(super) fn activate(
     levels: &mut PartMut<'_, u8>,
 ) {
     let mut end = 0;
-    for segment in step.layer.segments() {
+    for (len, table) in step.layer.segment_tables() {
         let begin = end;
-        end += segment.len;
+        end += len;
         let (from, to) = (begin.max(outputs.start), end.min(outputs.end));
         if from >= to {
             continue;
         }
         let ratios = Ratios::of(&step.epilogue, from, to - from);
         let sums = sums.columns(from - outputs.start..to - outputs.start);
-        kernels.activate_s8(&sums, &ratios, segment.table, &mut levels.columns_mut(from..to));
+        kernels.activate_s8(&sums, &ratios, table, &mut levels.columns_mut(from..to));
     }
 }
 
