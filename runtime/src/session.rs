@@ -13,6 +13,7 @@ use crate::sample::Sample;
 /// A session whose number format is known only at run time. Firmware that carries int8 models
 /// uses [`S8Session`] itself, so that no floating-point code is linked.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one for a model, and nothing here allocates")]
 pub enum Session<'m> {
     /// For int8 models.
     S8(S8Session<'m>),

@@ -2,8 +2,8 @@
 
 use core::ops::Range;
 
+use cic_model::Model;
 use cic_model::layer::Layer;
-use cic_model::{Model, StageKind};
 
 use crate::error::RunError;
 use crate::kernels::{Isa, Kernels, LevelRows, Panels, SumRows};
@@ -13,7 +13,7 @@ use crate::sample::{CheckedSample, HAS_FLOATS, Sample};
 
 use super::inputs::{self, Rule, Sums};
 use super::memory::{Memory, Shape, odd_lines, row, row_mut};
-use super::operand::Operand;
+use super::operand::{First, Operand};
 use super::verdict::{self, Words};
 use super::{S8Session, TileError, check_len};
 
@@ -25,13 +25,13 @@ impl<'m> S8Session<'m> {
         presence: Option<&Presence<'_>>,
         memory: &mut Memory<'_>,
     ) -> Result<(), TileError> {
-        let Some(layer) = self.model.stage(StageKind::Encoder).first() else { return Ok(()) };
+        let layer = self.first.step.layer;
         for (n, (sample, verdict)) in samples.iter().zip(memory.verdicts.iter_mut()).enumerate() {
             self.check(sample, presence, verdict)
                 .map_err(|error| TileError { sample: n, error })?;
         }
         let n_listed = samples.iter().map(Sample::n_listed).sum();
-        match self.first_operand(layer, n_listed, samples.len()) {
+        match self.first_operand(n_listed, samples.len()) {
             Operand::Panels(panels) => self.sum_panels(&panels, samples, presence, memory),
             Operand::Rows(weights) => self.sum_rows(weights, samples, presence, memory),
             Operand::GeneMajor | Operand::Other => {
@@ -123,7 +123,8 @@ impl<'m> S8Session<'m> {
                     self.start(presence, sums);
                     continue;
                 };
-                let bias = (first == 0 && presence.is_none()).then_some(self.first.bias);
+                let bias =
+                    (first == 0 && presence.is_none()).then_some(self.first.step.epilogue.bias);
                 let cut = inputs::cut(sample, part.clone(), verdict::n_cut(verdict));
                 let mut to = Sums { layer, bias, sums, next };
                 let extent = inputs::add_products(&self.kernels, &cut, first, &mut rule, &mut to);
@@ -214,20 +215,14 @@ impl<'m> S8Session<'m> {
 
     /// How the first layer is summed for so many samples, which list so many inputs in all: over listed inputs or
     /// over all.
-    pub(super) fn first_operand(
-        &self,
-        layer: &Layer<'m>,
-        n_listed: usize,
-        n_samples: usize,
-    ) -> Operand<'m> {
-        let stored = Operand::stored(layer);
-        let Some(step) = self.chain(StageKind::Encoder).next() else { return stored };
+    pub(super) fn first_operand(&self, n_listed: usize, n_samples: usize) -> Operand<'m> {
+        let First { step, stored, .. } = self.first;
         let Operand::Panels(panels) = step.operand else { return stored };
         if self.kernels.isa() == Isa::Scalar {
             return stored;
         }
         let percent = self.kernels.dense_from_percent(&panels, n_samples);
-        match n_listed * 100 < percent * n_samples * layer.in_dim() {
+        match n_listed * 100 < percent * n_samples * panels.in_dim() {
             true => stored,
             false => Operand::Panels(panels),
         }
@@ -235,7 +230,7 @@ impl<'m> S8Session<'m> {
 
     /// Bias and correction of one cell.
     pub(super) fn start(&self, presence: Option<&Presence<'_>>, sums: &mut [i32]) {
-        for (sum, &bias) in sums.iter_mut().zip(self.first.bias) {
+        for (sum, &bias) in sums.iter_mut().zip(self.first.step.epilogue.bias) {
             *sum = bias;
         }
         if let Some(presence) = presence {

@@ -1,7 +1,5 @@
 //! The network alone: from levels to logits.
 
-use cic_model::StageKind;
-
 use crate::error::RunError;
 use crate::kernels::{LevelRows, SumRows};
 
@@ -49,10 +47,10 @@ impl<'m> S8Session<'m> {
     /// Sums of the first layer, for one cell.
     #[inline(never)]
     fn sum_levels(&self, levels: &[u8], memory: &mut Memory<'_>) {
-        let Some(layer) = self.model.stage(StageKind::Encoder).first() else { return };
+        let layer = self.first.step.layer;
         let (width, stride) = (layer.in_dim(), self.shape.sum_stride);
         let sums = row_mut(memory.sums, 0, stride);
-        match self.first_operand(layer, width, 1) {
+        match self.first_operand(width, 1) {
             Operand::Panels(panels) => {
                 self.start(None, memory.bias);
                 let levels = LevelRows::new_checked(levels, levels.len(), width, 1);
@@ -68,7 +66,8 @@ impl<'m> S8Session<'m> {
             }
             Operand::GeneMajor | Operand::Other => {
                 let sums = sums.get_mut(..layer.out_dim()).unwrap_or(&mut []);
-                let mut to = Sums { layer, bias: Some(self.first.bias), sums, next: &[] };
+                let mut to =
+                    Sums { layer, bias: Some(self.first.step.epilogue.bias), sums, next: &[] };
                 inputs::add_levels(&self.kernels, levels.get(..width).unwrap_or(&[]), &mut to);
                 to.finish();
             }

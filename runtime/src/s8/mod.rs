@@ -11,7 +11,7 @@ mod verdict;
 
 use core::ops::Range;
 
-use cic_model::layer::{Epilogue, Layer, S8Epilogue};
+use cic_model::layer::{Epilogue, Layer};
 use cic_model::profile::{Library, Profile};
 use cic_model::rules::RejectReason;
 use cic_model::{Dtype, Model, StageKind, ValueKind};
@@ -24,7 +24,7 @@ use crate::sample::{HAS_FLOATS, Sample};
 
 use first::part_len;
 use memory::{LINE, Memory, Shape, odd_lines, row, row_mut};
-use operand::{Chain, Operand, Packed};
+use operand::{Chain, First, Operand, Packed};
 use stage::{Carry, Inputs, Sums, Work};
 use verdict::Words;
 
@@ -34,7 +34,7 @@ use verdict::Words;
 pub struct S8Session<'m> {
     model: &'m Model<'m>,
     profile: Profile<'m>,
-    first: S8Epilogue<'m>,
+    first: First<'m>,
     kernels: Kernels,
     line: Option<Line>,
     /// Whether values are checked while their levels are looked up, and not before: those that lie on a
@@ -80,18 +80,18 @@ impl<'m> S8Session<'m> {
         if model.dtype() != Dtype::S8 {
             return Err(RunError::WrongDtype);
         }
-        let Epilogue::S8(first) = model.first_epilogue(profile) else {
+        let Epilogue::S8(epilogue) = model.first_epilogue(profile) else {
             return Err(RunError::WrongDtype);
         };
+        let first = First::of(model, Packed::default(), epilogue).ok_or(RunError::WrongDtype)?;
         let profile = *model.profiles().get(profile).ok_or(RunError::NoSuchProfile)?;
         if !HAS_FLOATS && profile.kind() != ValueKind::Counts {
             return Err(RunError::NoFloats);
         }
-        let layer = model.stage(StageKind::Encoder).first();
         // Kernels for rows and panels read levels that are laid out.
-        let input_stride = match layer.map(Operand::stored) {
-            Some(Operand::Panels(_)) => part_len(model),
-            Some(Operand::Rows(_)) => model.n_genes().next_multiple_of(4),
+        let input_stride = match first.stored {
+            Operand::Panels(_) => part_len(model),
+            Operand::Rows(_) => model.n_genes().next_multiple_of(4),
             _ => 0,
         };
         let shape = Shape::of(model, input_stride);
@@ -167,7 +167,9 @@ impl<'m> S8Session<'m> {
         let has_panels = self.shape.has_panels || !packed.is_empty();
         let sum_stride = odd_lines(4 * self.shape.sum_stride) / 4;
         let shape = Shape { input_stride, sum_stride, chunk, has_panels, ..self.shape };
-        Ok(S8Session { packed, shape, ..self })
+        let epilogue = self.first.step.epilogue;
+        let first = First::of(self.model, packed, epilogue).ok_or(RunError::WrongDtype)?;
+        Ok(S8Session { first, packed, shape, ..self })
     }
 
     /// Entries of the `correction` of [`S8Session::presence`].
@@ -358,9 +360,7 @@ impl<'m> S8Session<'m> {
     #[inline(never)]
     fn code_tile(&self, n_rows: usize, memory: &mut Memory<'_>) {
         let shape = self.shape;
-        let mut chain = self.chain(StageKind::Encoder);
-        let Some(mut first) = chain.next() else { return };
-        first.epilogue = self.first;
+        let First { step: first, rest: chain, .. } = &self.first;
         let code = &mut *memory.code;
         let (code_dim, kernels) = (shape.code_dim, &self.kernels);
         let mut put = |outputs: Range<usize>, sums: &Part<'_, i32>, ratios: &Ratios<'_>| {
@@ -378,7 +378,7 @@ impl<'m> S8Session<'m> {
             let [a, b] = &mut memory.levels;
             let levels = PartMut::new_checked(a, shape.level_stride, activated, n_rows);
             if let (Some(sums), Some(mut levels)) = (sums, levels) {
-                stage::activate(&self.kernels, &first, 0..activated, &sums, &mut levels);
+                stage::activate(&self.kernels, first, 0..activated, &sums, &mut levels);
             }
             stage::pad(a, shape.level_stride, activated);
             let carry = match first.layer.carry() {
@@ -387,7 +387,7 @@ impl<'m> S8Session<'m> {
                     sums: memory.sums,
                     stride: shape.sum_stride,
                     first: activated,
-                    epilogue: self.first,
+                    epilogue: first.epilogue,
                 },
             };
             let mut work = Work {
@@ -395,7 +395,7 @@ impl<'m> S8Session<'m> {
                 level_stride: shape.level_stride,
                 sums: Sums::new(memory.bias, memory.chunk, memory.carried, self.shape.chunk),
             };
-            stage::rest(&self.kernels, activated, chain, &carry, n_rows, &mut work, put);
+            stage::rest(&self.kernels, activated, *chain, &carry, n_rows, &mut work, put);
         }
         let Some(scales) = self.model.code_scales() else { return };
         let (offsets, multipliers, shifts) = scales.level_parts();

@@ -86,8 +86,31 @@ impl<'p> Packed<'p> {
     }
 }
 
+/// The first layer of the encoder, which is asked for several times a cell.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct First<'m> {
+    /// With the epilogue of the session's profile.
+    pub(super) step: Step<'m>,
+    pub(super) stored: Operand<'m>,
+    /// The layers after it.
+    pub(super) rest: Chain<'m>,
+}
+
+impl<'m> First<'m> {
+    /// `None` where the encoder has no int8 layer.
+    pub(super) fn of(
+        model: &'m Model<'m>,
+        packed: Packed<'m>,
+        epilogue: S8Epilogue<'m>,
+    ) -> Option<Self> {
+        let mut rest = packed.chain(model, StageKind::Encoder);
+        let step = Step { epilogue, ..rest.next()? };
+        Some(Self { step, stored: Operand::stored(step.layer), rest })
+    }
+}
+
 /// Layers of a stage that are still to be run, and the packed weights from theirs on.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Chain<'m> {
     layers: &'m [Layer<'m>],
     packed: &'m [i8],
@@ -128,7 +151,7 @@ impl<'m> Chain<'m> {
 }
 
 /// A layer, its bias and ratios, and its weights as kernels read them.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Step<'m> {
     pub(super) layer: &'m Layer<'m>,
     pub(super) epilogue: S8Epilogue<'m>,
