@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod autoencoder;
+pub mod baselines;
 mod checkpoint;
 mod engine;
 mod error;

@@ -1,0 +1,57 @@
+//! What the paper compares its codes with (section "Reconstruction"): linear and kernel principal components, and
+//! non-negative factors, all of as many numbers as the code. Rows are profiles, row-major, in network input units.
+
+mod kernel_pca;
+mod nmf;
+
+use faer::{Mat, MatRef};
+
+use crate::{Expression, Pca, TrainError, TrainingData};
+
+pub use kernel_pca::{Kernel, KernelPca};
+pub use nmf::Nmf;
+
+/// Something that was fitted on training profiles and gives profiles back from few numbers.
+pub trait Reproducer {
+    /// The profiles, `[n × n_genes]`, from their own numbers.
+    fn reproduce(&self, profiles: MatRef<'_, f64>) -> Mat<f64>;
+}
+
+/// A matrix of rows that lie one after another.
+pub fn matrix(rows: &[f32], n_genes: usize) -> Mat<f64> {
+    let n_rows = rows.len().checked_div(n_genes).unwrap_or(0);
+    Mat::from_fn(n_rows, n_genes, |row, gene| f64::from(rows[row * n_genes + gene]))
+}
+
+/// Principal components of `rows`, `[n × n_genes]`.
+///
+/// # Errors
+/// Those of [`Pca::fit`].
+pub fn pca(
+    rows: &[f32],
+    n_genes: usize,
+    n_components: usize,
+    seed: u64,
+) -> Result<Pca, TrainError> {
+    let data =
+        TrainingData { expression: Expression::Dense(rows), n_genes, labels: None, n_classes: 0 };
+    let all: Vec<usize> = (0..rows.len().checked_div(n_genes).unwrap_or(0)).collect();
+    Pca::fit(&data, &all, n_components, seed)
+}
+
+impl Reproducer for Pca {
+    fn reproduce(&self, profiles: MatRef<'_, f64>) -> Mat<f64> {
+        let n_genes = self.mean.len();
+        let components =
+            Mat::from_fn(self.n_components(), n_genes, |k, gene| self.component(k)[gene]);
+        let centred = Mat::from_fn(profiles.nrows(), n_genes, |row, gene| {
+            profiles[(row, gene)] - self.mean[gene]
+        });
+        let scores = &centred * components.transpose();
+        let mut reproduced = &scores * &components;
+        for (gene, column) in reproduced.col_iter_mut().enumerate() {
+            column.iter_mut().for_each(|value| *value += self.mean[gene]);
+        }
+        reproduced
+    }
+}
