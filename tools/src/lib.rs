@@ -16,6 +16,7 @@ pub mod inspect;
 mod model_file;
 mod output;
 pub mod quantize;
+pub mod reproduce;
 mod results;
 mod same_scale;
 pub mod train;

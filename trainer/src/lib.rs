@@ -26,6 +26,7 @@ pub mod onnx;
 pub mod panel;
 pub mod parts;
 pub mod pipeline;
+pub mod reproduction;
 
 pub use autoencoder::Architecture;
 pub use engine::training_data::{Expression, TrainingData, UNLABELLED};

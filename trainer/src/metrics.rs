@@ -262,6 +262,13 @@ pub fn spearman(x: &[f32], y: &[f32]) -> f64 {
     correlation(x_ranks.into_iter().zip(y_ranks))
 }
 
+/// Ranks from 1; equal values get the mean of their ranks.
+pub fn ranks(values: &[f32]) -> Vec<f64> {
+    let mut ranks = Vec::new();
+    Ranker::default().rank_into(values, &mut ranks);
+    ranks
+}
+
 /// Ranks values with storage that is used again.
 #[derive(Clone, Debug, Default)]
 struct Ranker {

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use cic_tools::{
-    EXIT_CODES, budget, check, check_environment, demo, evaluate, exit_with, inspect, train,
-    type_cells,
+    EXIT_CODES, budget, check, check_environment, demo, evaluate, exit_with, inspect, reproduce,
+    train, type_cells,
 };
 use clap::{Parser, Subcommand};
 
@@ -24,6 +24,8 @@ enum Command {
     Type(type_cells::TypeArgs),
     /// Tell how good calls and reconstructions are on labelled data
     Eval(evaluate::EvalArgs),
+    /// Tell how well profiles come back from their codes, beside PCA, NMF and replicates
+    Reproduce(reproduce::ReproduceArgs),
     /// Tell what is in a model file
     Inspect(inspect::InspectArgs),
     /// Tell what an int8 model needs on microcontrollers
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Type(args) => type_cells::run(&args),
         Command::Eval(args) => evaluate::run(&args),
+        Command::Reproduce(args) => reproduce::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Budget(args) => budget::run(&args),
         Command::Check(args) => check::run(&args),

@@ -1,0 +1,516 @@
+//! `cic reproduce`: how well profiles that a model never saw come back from their codes, beside other methods with as
+//! many numbers, and beside how near other profiles are.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use cic_data::{AlignedMatrix, SplitPart};
+use cic_model::provenance::{Part, row_digest};
+use cic_model::{Model, StageKind};
+use cic_quant::{CellRunner, CodeCopy};
+use cic_runtime::Session;
+use cic_trainer::baselines::{self, Kernel, KernelPca, Nmf, Reproducer};
+use cic_trainer::metrics::{Reconstruction, ReconstructionScores};
+use cic_trainer::reproduction::{nearest_other, own_ranks};
+use clap::Args;
+use faer::Mat;
+use serde::Serialize;
+
+use crate::console::{print, print_json, tell};
+use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, TotalArgs};
+use crate::failure::Failure;
+use crate::model_file;
+use crate::results::network_input;
+
+/// Options of `cic reproduce`.
+#[derive(Args, Clone, Debug)]
+pub struct ReproduceArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    labels: LabelArgs,
+    #[command(flatten)]
+    split: SplitArgs,
+    /// The model, with its decoder
+    #[arg(long, short, value_name = "MODEL")]
+    model: PathBuf,
+    #[command(flatten)]
+    totals: TotalArgs,
+    /// Genes that count: those of largest variance over the training rows
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    genes: usize,
+    /// Column beside the labels that has the same text for technical
+    /// replicates of a sample
+    #[arg(long, value_name = "KEY", verbatim_doc_comment)]
+    replicates: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found, as printed with `--json`.
+#[derive(Serialize)]
+struct Report {
+    schema_version: u32,
+    model_id: String,
+    dtype: &'static str,
+    code_dim: usize,
+    n_train: usize,
+    n_test: usize,
+    n_genes: usize,
+    methods: Vec<Method>,
+    nearest_other: Nearness,
+    replicates: Option<Nearness>,
+    types: Vec<TypeReport>,
+    skipped: Vec<String>,
+}
+
+/// How well a method reproduces the test profiles.
+#[derive(Serialize)]
+struct Method {
+    name: String,
+    pearson: f64,
+    spearman: f64,
+    mse: f64,
+    r2: f64,
+    /// Share of reproductions that are nearer to their own profile than to any other, by Spearman's correlation.
+    nearest_by_spearman: f64,
+    /// The same by squared error.
+    nearest_by_error: f64,
+    /// Median rank of the own profile.
+    median_rank_by_spearman: f64,
+    median_rank_by_error: f64,
+}
+
+/// How near profiles are to one another.
+#[derive(Serialize)]
+struct Nearness {
+    n: usize,
+    median_spearman: f64,
+    median_mse: f64,
+}
+
+/// How well the model reproduces the profiles of one type.
+#[derive(Serialize)]
+struct TypeReport {
+    label: String,
+    n: usize,
+    pearson: f64,
+    spearman: f64,
+    mse: f64,
+    r2: f64,
+}
+
+/// Kernel components take time and memory of the square of the rows and more; beyond so many, as many of them, evenly.
+const MOST_KERNEL_ROWS: usize = 2_000;
+
+/// Reproduces, compares and prints.
+pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
+    let bytes = model_file::read(&args.model)?;
+    let model = model_file::open(&args.model, &bytes)?;
+    if model.stage(StageKind::Decoder).is_empty() {
+        return Err(Failure::Model(anyhow::anyhow!(
+            "{}: it has no decoder, so nothing can be reproduced; cic-quantize keeps it without \
+             --no-decoder",
+            args.model.display()
+        )));
+    }
+    let dataset = args.data.read()?;
+    let annotations =
+        Annotations::read(&dataset.matrix, &args.labels, &args.split, args.replicates.as_deref())?;
+    let mut cells = dataset.align(&model)?;
+    if let Some(totals) = args.totals.read(&model, dataset.matrix.names(), &dataset.matrix.obs)? {
+        cells.totals = totals;
+    }
+    let (train, test) = parts(&model, &dataset, annotations.split.as_deref())?;
+    let train = Profiles::read(&model, &cells, train);
+    let test = Profiles::read(&model, &cells, test);
+    if test.rows.len() < 2 || train.rows.len() < 2 {
+        return Err(Failure::input(format!(
+            "{}: {} training and {} test rows with values; at least two of each are compared",
+            args.data.data.display(),
+            train.rows.len(),
+            test.rows.len()
+        )));
+    }
+    let genes = train.most_variable(args.genes);
+    let study = Study { model: &model, cells: &cells, train: &train, test: &test, genes: &genes };
+    let replicates = match &args.replicates {
+        Some(key) => study.replicates(&annotations.groups, key),
+        None => None,
+    };
+    let report = study.report(replicates, &annotations)?;
+    match args.json {
+        true => print_json(&report),
+        false => print(|out| report.write(out)),
+    }
+}
+
+/// Rows for training and for testing: of the split, or else those that the model says it was trained on, and its
+/// own test rows.
+fn parts(
+    model: &Model<'_>,
+    dataset: &Dataset,
+    split: Option<&[Option<SplitPart>]>,
+) -> Result<(Vec<usize>, Vec<usize>), Failure> {
+    let rows = 0..dataset.matrix.n_obs();
+    if let Some(split) = split {
+        let of = |part| rows.clone().filter(|&row| split[row] == Some(part)).collect();
+        return Ok((of(SplitPart::Train), of(SplitPart::Test)));
+    }
+    let known = model.rows();
+    if known.is_empty() {
+        return Err(Failure::usage(
+            "the model does not carry its rows: say which are for training and which for testing \
+             with --split",
+        ));
+    }
+    let is_in = |row: usize, parts: &[Part]| {
+        let digest = row_digest(&dataset.matrix.obs_names[row]);
+        parts.iter().any(|&part| known.contains(part, &digest))
+    };
+    let train = [Part::Fit, Part::EarlyStop, Part::Calibrate];
+    Ok((
+        rows.clone().filter(|&row| is_in(row, &train)).collect(),
+        rows.filter(|&row| is_in(row, &[Part::Test])).collect(),
+    ))
+}
+
+/// Profiles as the network reads them.
+struct Profiles {
+    /// Rows of the file.
+    rows: Vec<usize>,
+    n_genes: usize,
+    /// `[n × n_genes]`
+    values: Vec<f32>,
+}
+
+impl Profiles {
+    /// Those of the rows that have any value.
+    fn read(model: &Model<'_>, cells: &AlignedMatrix, rows: Vec<usize>) -> Self {
+        let n_genes = model.n_genes();
+        let mut read = Self { rows: Vec::new(), n_genes, values: Vec::new() };
+        let mut input = vec![0.0; n_genes];
+        for row in rows {
+            if network_input(model, cells, row, &mut input) {
+                read.rows.push(row);
+                read.values.extend(&input);
+            }
+        }
+        read
+    }
+
+    fn row(&self, at: usize) -> &[f32] {
+        &self.values[at * self.n_genes..(at + 1) * self.n_genes]
+    }
+
+    fn mean(&self) -> Vec<f32> {
+        let mut sum = vec![0.0_f64; self.n_genes];
+        for row in self.values.chunks_exact(self.n_genes) {
+            sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+        }
+        sum.iter().map(|sum| (sum / self.rows.len() as f64) as f32).collect()
+    }
+
+    /// The genes of largest variance, in increasing order.
+    fn most_variable(&self, n: usize) -> Vec<usize> {
+        let mean = self.mean();
+        let mut variance = vec![0.0_f64; self.n_genes];
+        for row in self.values.chunks_exact(self.n_genes) {
+            for ((variance, &value), &mean) in variance.iter_mut().zip(row).zip(&mean) {
+                *variance += f64::from(value - mean).powi(2);
+            }
+        }
+        let mut genes: Vec<usize> = (0..self.n_genes).collect();
+        genes.sort_by(|&a, &b| variance[b].total_cmp(&variance[a]));
+        genes.truncate(n);
+        genes.sort_unstable();
+        genes
+    }
+
+    /// Every so many of the rows, at most `most`.
+    fn evenly(&self, most: usize) -> Mat<f64> {
+        let step = self.rows.len().div_ceil(most.max(1)).max(1);
+        let chosen: Vec<usize> = (0..self.rows.len()).step_by(step).collect();
+        Mat::from_fn(chosen.len(), self.n_genes, |at, gene| f64::from(self.row(chosen[at])[gene]))
+    }
+
+    fn matrix(&self) -> Mat<f64> {
+        baselines::matrix(&self.values, self.n_genes)
+    }
+}
+
+/// What is compared.
+struct Study<'a> {
+    model: &'a Model<'a>,
+    cells: &'a AlignedMatrix,
+    train: &'a Profiles,
+    test: &'a Profiles,
+    genes: &'a [usize],
+}
+
+impl Study<'_> {
+    fn report(
+        &self,
+        replicates: Option<Nearness>,
+        annotations: &Annotations,
+    ) -> Result<Report, Failure> {
+        let (model, k) = (self.model, self.model.code_dim());
+        let profiles = self.test.matrix();
+        let of_genes = |all: &Mat<f64>| {
+            Mat::from_fn(all.nrows(), self.genes.len(), |row, at| all[(row, self.genes[at])])
+        };
+        let scored = of_genes(&profiles);
+        let mean: Vec<f32> = self.train.mean();
+        let mean: Vec<f32> = self.genes.iter().map(|&gene| mean[gene]).collect();
+        let by_model = of_genes(&self.reproduce()?);
+
+        let mut methods = vec![method(
+            &format!("this model, {}", model.dtype().name()),
+            &scored,
+            &by_model,
+            &mean,
+        )];
+        let mut skipped = Vec::new();
+        let pca = baselines::pca(&self.train.values, self.train.n_genes, k, 1);
+        let pca = pca.map_err(Failure::internal)?;
+        let by_pca = of_genes(&pca.reproduce(profiles.as_ref()));
+        methods.push(method("PCA", &scored, &by_pca, &mean));
+        for kernel in Kernel::ALL {
+            let rows = self.train.evenly(MOST_KERNEL_ROWS);
+            if rows.nrows() < self.train.rows.len() {
+                let (n, all) = (rows.nrows(), self.train.rows.len());
+                skipped.push(format!("{}: fitted on {n} of {all} rows", kernel.name()));
+            }
+            let fitted = KernelPca::fit(rows, k, kernel).map_err(Failure::internal)?;
+            let reproduced = of_genes(&fitted.reproduce(profiles.as_ref()));
+            methods.push(method(kernel.name(), &scored, &reproduced, &mean));
+        }
+        match Nmf::fit(self.train.matrix().as_ref(), k, 1) {
+            Some(nmf) => {
+                let reproduced = of_genes(&nmf.reproduce(profiles.as_ref()));
+                methods.push(method("NMF", &scored, &reproduced, &mean));
+            }
+            None => skipped.push("NMF: there are negative values".into()),
+        }
+        let same = Mat::from_fn(scored.nrows(), scored.ncols(), |_, at| f64::from(mean[at]));
+        methods.push(method("training mean", &scored, &same, &mean));
+
+        let nearest = nearest_other(scored.as_ref());
+        Ok(Report {
+            schema_version: 1,
+            model_id: model.id().to_string(),
+            dtype: model.dtype().name(),
+            code_dim: k,
+            n_train: self.train.rows.len(),
+            n_test: self.test.rows.len(),
+            n_genes: self.genes.len(),
+            methods,
+            nearest_other: Nearness {
+                n: scored.nrows(),
+                median_spearman: median(nearest.spearman),
+                median_mse: median(nearest.error),
+            },
+            replicates,
+            types: self.types(&scored, &by_model, &mean, annotations),
+            skipped,
+        })
+    }
+
+    /// The test profiles as the model gives them back, `[n × n_genes]`.
+    fn reproduce(&self) -> Result<Mat<f64>, Failure> {
+        let session = Session::new(self.model, 0).map_err(Failure::internal)?;
+        let mut runner =
+            CellRunner::new(session, &self.cells.present).map_err(Failure::internal)?;
+        let n_genes = self.model.n_genes();
+        let mut reproduced = Mat::zeros(self.test.rows.len(), n_genes);
+        let mut one = vec![0.0; n_genes];
+        for (at, &row) in self.test.rows.iter().enumerate() {
+            let (genes, values) = self.cells.values.row(row);
+            let outcome =
+                runner.run(genes, values, self.cells.totals[row]).map_err(Failure::internal)?;
+            // A row with values has a code.
+            let Some(code) = outcome.numbers.as_ref().map(CodeCopy::new) else { continue };
+            runner.reconstruct(&code, &mut one).map_err(Failure::internal)?;
+            for (gene, &value) in one.iter().enumerate() {
+                reproduced[(at, gene)] = f64::from(value);
+            }
+        }
+        Ok(reproduced)
+    }
+
+    fn types(
+        &self,
+        profiles: &Mat<f64>,
+        reproduced: &Mat<f64>,
+        mean: &[f32],
+        annotations: &Annotations,
+    ) -> Vec<TypeReport> {
+        let mut by_label: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (at, &row) in self.test.rows.iter().enumerate() {
+            if let Some(label) = annotations.label(row) {
+                by_label.entry(label).or_default().push(at);
+            }
+        }
+        let types = by_label.into_iter().map(|(label, rows)| {
+            let scores = scores(profiles, reproduced, mean, &rows);
+            let ReconstructionScores { n_rows: n, r2, mse, pearson, spearman } = scores;
+            TypeReport { label, n, pearson, spearman, mse, r2 }
+        });
+        types.collect()
+    }
+
+    /// How near replicates among all rows of the file are to one another.
+    fn replicates(&self, names: &[Option<String>], key: &str) -> Option<Nearness> {
+        let all = (0..self.cells.values.n_rows()).collect();
+        let profiles = Profiles::read(self.model, self.cells, all);
+        let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (at, &row) in profiles.rows.iter().enumerate() {
+            if let Some(name) = names.get(row).cloned().flatten() {
+                groups.entry(name).or_default().push(at);
+            }
+        }
+        let values = |at: usize| -> Vec<f32> {
+            self.genes.iter().map(|&gene| profiles.row(at)[gene]).collect()
+        };
+        let (mut spearman, mut error) = (Vec::new(), Vec::new());
+        for group in groups.values() {
+            for (n, &a) in group.iter().enumerate() {
+                for &b in &group[n + 1..] {
+                    let (a, b) = (values(a), values(b));
+                    spearman.push(cic_trainer::metrics::spearman(&a, &b));
+                    let squares = a.iter().zip(&b).map(|(a, b)| f64::from(a - b).powi(2));
+                    error.push(squares.sum::<f64>() / a.len().max(1) as f64);
+                }
+            }
+        }
+        if spearman.is_empty() {
+            tell(format_args!("note: no two rows have the same text in the column {key:?}"));
+            return None;
+        }
+        let n = spearman.len();
+        let (median_spearman, median_mse) = (median(spearman), median(error));
+        Some(Nearness { n, median_spearman, median_mse })
+    }
+}
+
+fn scores(
+    profiles: &Mat<f64>,
+    reproduced: &Mat<f64>,
+    mean: &[f32],
+    rows: &[usize],
+) -> ReconstructionScores {
+    let mut scores = Reconstruction::new(mean.to_vec());
+    let row = |of: &Mat<f64>, at: usize| -> Vec<f32> {
+        of.row(at).iter().map(|&value| value as f32).collect()
+    };
+    for &at in rows {
+        scores.add(&row(profiles, at), &row(reproduced, at));
+    }
+    scores.scores()
+}
+
+fn method(name: &str, profiles: &Mat<f64>, reproduced: &Mat<f64>, mean: &[f32]) -> Method {
+    let all: Vec<usize> = (0..profiles.nrows()).collect();
+    let ReconstructionScores { r2, mse, pearson, spearman, .. } =
+        scores(profiles, reproduced, mean, &all);
+    let ranks = own_ranks(profiles.as_ref(), reproduced.as_ref());
+    let first = |ranks: &[usize]| {
+        ranks.iter().filter(|&&rank| rank == 1).count() as f64 / ranks.len().max(1) as f64
+    };
+    let middle = |ranks: &[usize]| median(ranks.iter().map(|&rank| rank as f64).collect());
+    Method {
+        name: name.into(),
+        pearson,
+        spearman,
+        mse,
+        r2,
+        nearest_by_spearman: first(&ranks.by_spearman),
+        nearest_by_error: first(&ranks.by_error),
+        median_rank_by_spearman: middle(&ranks.by_spearman),
+        median_rank_by_error: middle(&ranks.by_error),
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
+    match (values.get(low), values.get(high)) {
+        (Some(low), Some(high)) => (low + high) / 2.0,
+        _ => f64::NAN,
+    }
+}
+
+impl Report {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(
+            out,
+            "{} test profiles of {} genes, {} training rows, codes of {} numbers\n",
+            self.n_test, self.n_genes, self.n_train, self.code_dim
+        )?;
+        let names = self.methods.iter().map(|method| method.name.len());
+        let width = names.max().unwrap_or(0);
+        writeln!(
+            out,
+            "{:width$}  {:>7}  {:>8}  {:>8}  {:>8}  {:>15}  {:>15}",
+            "method", "Pearson", "Spearman", "MSE", "R2", "own by Spearman", "own by MSE"
+        )?;
+        for method in &self.methods {
+            let first = |share: f64, rank: f64| format!("{:.1} % ({rank})", 100.0 * share);
+            writeln!(
+                out,
+                "{:width$}  {:>7.4}  {:>8.4}  {:>8.5}  {:>8.4}  {:>15}  {:>15}",
+                method.name,
+                method.pearson,
+                method.spearman,
+                method.mse,
+                method.r2,
+                first(method.nearest_by_spearman, method.median_rank_by_spearman),
+                first(method.nearest_by_error, method.median_rank_by_error),
+            )?;
+        }
+        writeln!(
+            out,
+            "\nR2 is against the training mean. Own: share of reproductions that are nearer to their \
+             own profile than to\nany other test profile, and the median rank of the own one."
+        )?;
+        let near = |what: &str, near: &Nearness| {
+            format!(
+                "{what}: median Spearman {:.4}, median MSE {:.5}",
+                near.median_spearman, near.median_mse
+            )
+        };
+        writeln!(out, "\n{}", near("nearest other test profile", &self.nearest_other))?;
+        if let Some(replicates) = &self.replicates {
+            let what = format!("{} pairs of technical replicates", replicates.n);
+            writeln!(out, "{}", near(&what, replicates))?;
+        }
+        for note in &self.skipped {
+            writeln!(out, "note: {note}")?;
+        }
+        if self.types.is_empty() {
+            return Ok(());
+        }
+        let labels = self.types.iter().map(|one| one.label.chars().count());
+        let width = labels.max().unwrap_or(0).max(9);
+        writeln!(
+            out,
+            "\n{:width$}  {:>6}  {:>7}  {:>8}  {:>8}  {:>7}",
+            "this model", "n", "Pearson", "Spearman", "MSE", "R2"
+        )?;
+        for one in &self.types {
+            writeln!(
+                out,
+                "{:width$}  {:>6}  {:>7.4}  {:>8.4}  {:>8.5}  {:>7.4}",
+                cic_data::sanitise_for_terminal(&one.label),
+                one.n,
+                one.pearson,
+                one.spearman,
+                one.mse,
+                one.r2
+            )?;
+        }
+        Ok(())
+    }
+}
