@@ -7,10 +7,12 @@ use cic_model::genes::{GeneName, NOT_IN_PANEL};
 use cic_model::quant::ONE_Q16;
 use cic_model::{AlignedBytes, Model, StageKind};
 
-/// `device` is `TYPE@ADDRESS/TICKS`: type of the UART, its address, ticks of the clock in a second.
+/// `device` is `TYPE@ADDRESS/TICKS`: type of the UART, its address and what else its function `new` takes,
+/// ticks of the clock in a second. `TYPE@ADDRESS/TICKS/CLOCK` where that clock is not the processor's.
 pub fn source(device: &str) -> String {
     let (uart, rest) = device.split_once('@').expect("the board has a serial line");
-    let (address, ticks) = rest.split_once('/').expect("TYPE@ADDRESS/TICKS");
+    let (arguments, rest) = rest.split_once('/').expect("TYPE@ADDRESS/TICKS");
+    let (ticks, clock) = rest.split_once('/').unwrap_or((rest, "Clock"));
 
     for name in ["CIC_MODEL", "CIC_FEATURES"] {
         println!("cargo::rerun-if-env-changed={name}");
@@ -46,8 +48,12 @@ pub fn source(device: &str) -> String {
          pub static PANEL_GENES: [u16; {}] = {genes:?};\n\
          /// Which genes of the panel have a feature.\n\
          pub static PRESENT: [bool; {}] = {present:?};\n\
+         /// Words for the entries of a cell: two for each gene of the panel.\n\
+         pub const ENTRIES_LEN: usize = 2 * PRESENT.len();\n\
          /// Entries that the presence needs.\n\
          pub const CORRECTION_LEN: usize = {correction};\n\
+         /// What counts the time.\n\
+         pub type Clock = crate::{clock};\n\
          /// Ticks of the clock in a second.\n\
          pub const CLOCK_HZ: u32 = {ticks};\n\
          /// The board's serial line.\n\
@@ -56,7 +62,7 @@ pub fn source(device: &str) -> String {
          /// - It is called once.\n\
          pub unsafe fn open() -> crate::uart::{uart} {{\n    \
              // SAFETY: the address is that of this device on this board; the caller calls once.\n    \
-             unsafe {{ crate::uart::{uart}::new({address}) }}\n\
+             unsafe {{ crate::uart::{uart}::new({arguments}) }}\n\
          }}\n",
         genes.len(),
         present.len(),

@@ -12,8 +12,10 @@ pub mod console;
 pub mod count;
 pub mod flash;
 pub mod meter;
+mod nrf51_timer;
 pub mod profiles;
 pub mod reference_net;
+mod registers;
 pub mod report;
 #[cfg(feature = "stream")]
 pub mod serial;
@@ -24,6 +26,7 @@ pub mod uart;
 
 pub use arch::{Clock, entry};
 pub use console::{Ending, exit};
+pub use nrf51_timer::Nrf51Timer;
 
 use core::panic::PanicInfo;
 

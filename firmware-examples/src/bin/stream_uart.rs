@@ -5,12 +5,13 @@
 use cic_model::{Model, ModelError};
 use cic_runtime::{RunError, S8Session};
 use firmware_examples::{
-    Clock, Ending, entry, exit,
-    flash::{MODEL, SAMPLE_WORDS, SCRATCH_WORDS},
+    Ending, entry, exit,
+    flash::{MODEL, SCRATCH_WORDS},
     println,
-    serial::{self, CLOCK_HZ, CORRECTION_LEN, PANEL_GENES, PRESENT},
+    serial::{self, CLOCK_HZ, CORRECTION_LEN, Clock, ENTRIES_LEN, PANEL_GENES, PRESENT},
+    stack,
     stream::{
-        Decoder, MAX_FRAME,
+        DELIMITER, Decoder, MAX_FRAME,
         station::{Answer, Instrument, Station},
     },
     uart::Uart,
@@ -21,20 +22,27 @@ const TIMEOUT_MS: u32 = 200;
 
 #[entry]
 fn main() -> ! {
-    let ending = match &open() {
-        Ok(model) if serve(model).is_ok() => Ending::Passed,
-        _ => {
-            println!("the model was refused");
-            Ending::Failed
-        }
-    };
-    exit(ending)
+    let (served, used) = stack::measure(run);
+    println!("# stack {used}");
+    exit(if served { Ending::Passed } else { Ending::Failed })
 }
 
-/// See `classify` for why this and `serve` are functions of their own.
+/// Whether the model was whole and frames were answered.
+fn run() -> bool {
+    let served = match &open() {
+        Ok(model) => model.container().verify().is_ok() && serve(model).is_ok(),
+        Err(_) => false,
+    };
+    if !served {
+        println!("the model was refused");
+    }
+    served
+}
+
+/// See `classify` for why this and `serve` are functions of their own, and why the model is verified outside.
 #[inline(never)]
 fn open() -> Result<Model<'static>, ModelError> {
-    Model::open_verified(MODEL)
+    Model::open(MODEL)
 }
 
 /// Answers frames until the sender has no more cells.
@@ -47,12 +55,14 @@ fn serve(model: &Model<'_>) -> Result<(), RunError> {
         panel_genes: &PANEL_GENES,
         presence: session.presence(&PRESENT, &mut correction)?,
     };
-    let (scratch, entries) = (&mut [0; SCRATCH_WORDS], &mut [0; SAMPLE_WORDS]);
+    let (scratch, entries) = (&mut [0; SCRATCH_WORDS], &mut [0; ENTRIES_LEN]);
     let mut station = Station::new(session, instrument, scratch, entries);
     // SAFETY: the address is that of the table of boards, and this is the only call.
     let mut uart = unsafe { serial::open() };
     let mut decoder = Decoder::<MAX_FRAME>::new();
     let mut silence = Silence::new();
+    // What came before may be lost: the sender waits for this.
+    uart.write(DELIMITER);
     loop {
         let answer = match uart.read() {
             Some(byte) => {

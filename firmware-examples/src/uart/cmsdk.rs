@@ -1,10 +1,11 @@
-//! The APB UART of Arm's Cortex-M System Design Kit (DDI 0479, chapter 4.3), as on the MPS2 boards.
+//! The APB UART of Arm's Cortex-M System Design Kit (DDI 0479, chapter 4.3), as on the MPS2 and MPS3 boards.
 
 use super::Uart;
+use crate::registers::Registers;
 
 /// A UART at its base address.
 pub struct Cmsdk {
-    base: usize,
+    uart: Registers,
 }
 
 impl Cmsdk {
@@ -14,33 +15,23 @@ impl Cmsdk {
     /// - `base` is the address of such a UART.
     /// - Nothing else uses it.
     pub unsafe fn new(base: usize) -> Self {
-        let mut uart = Self { base };
+        // SAFETY: the caller vouches for the base; all offsets below are this device's.
+        let mut uart = unsafe { Registers::new(base) };
         uart.store(BAUD_DIVIDER, SMALLEST_DIVIDER);
         uart.store(CONTROL, ENABLE_SEND | ENABLE_RECEIVE);
-        uart
-    }
-
-    fn load(&self, register: usize) -> u32 {
-        // SAFETY: the caller of `new` vouches for the base; the registers are 32-bit words at
-        // multiples of 4 from it.
-        unsafe { ((self.base + register) as *const u32).read_volatile() }
-    }
-
-    fn store(&mut self, register: usize, value: u32) {
-        // SAFETY: as in `load`; these registers may be written at any time.
-        unsafe { ((self.base + register) as *mut u32).write_volatile(value) };
+        Self { uart }
     }
 }
 
 impl Uart for Cmsdk {
     fn read(&mut self) -> Option<u8> {
         // The register holds a byte.
-        (self.load(STATE) & RECEIVE_FULL != 0).then(|| self.load(DATA) as u8)
+        (self.uart.load(STATE) & RECEIVE_FULL != 0).then(|| self.uart.load(DATA) as u8)
     }
 
     fn write(&mut self, byte: u8) {
-        while self.load(STATE) & SEND_FULL != 0 {}
-        self.store(DATA, byte.into());
+        while self.uart.load(STATE) & SEND_FULL != 0 {}
+        self.uart.store(DATA, byte.into());
     }
 }
 

@@ -8,16 +8,20 @@ use std::path::Path;
 
 use cic_model::genes::{GeneName, NOT_IN_PANEL};
 use cic_model::{Model, StageKind};
-use cic_runtime::S8Session;
+use cic_runtime::{S8Session, Sample};
 use cic_tests::{fixture, models::Random};
 
+use crate::profiles::RandomProfiles;
 use crate::stream::frame::{self, Fault, Frame};
 use crate::stream::station::{self, Answer, Instrument, Station};
-use crate::stream::{Decoder, MAX_FRAME};
+use crate::stream::{DELIMITER, Decoder, MAX_FRAME};
+
+/// Profiles made from random numbers, besides the golden cells.
+const RANDOM_PROFILES: usize = 32;
 
 /// Writes the instrument's features and the conversation beside `model_path`, and returns the console.
 pub fn write(model: &Model<'_>, model_path: &Path) -> Result<String, Box<dyn Error>> {
-    let ids = features();
+    let ids = features(model);
     let table: String = ids.iter().map(|id| format!("{id}\n")).collect();
     fs::write(model_path.with_extension("features.tsv"), table)?;
 
@@ -49,13 +53,36 @@ pub fn write(model: &Model<'_>, model_path: &Path) -> Result<String, Box<dyn Err
     ))
 }
 
-/// The genes of the simulation in another order than the panel's; the instrument lacks one in 97.
-fn features() -> Vec<String> {
-    let genes = fixture::cells().matrix.genes;
-    let genes = genes.iter().enumerate().filter(|(number, _)| number % 97 != 5);
-    let mut ids: Vec<_> = genes.map(|(_, gene)| gene.id.clone()).collect();
+/// The panel and the genes of the simulation, in another order than the panel's; the instrument lacks one in 97.
+fn features(model: &Model<'_>) -> Vec<String> {
+    let genes = model.genes();
+    let panel: Vec<String> = (0..genes.len()).map(|gene| genes.id(gene).to_owned()).collect();
+    let simulated = fixture::cells().matrix.genes.into_iter().map(|gene| gene.id);
+    let others: Vec<String> = simulated.filter(|id| !panel.contains(id)).collect();
+    let genes = panel.into_iter().chain(others).enumerate();
+    let mut ids: Vec<_> = genes.filter(|(number, _)| number % 97 != 5).map(|(_, id)| id).collect();
     ids.reverse();
     ids
+}
+
+/// Genes of the panel and their counts: the golden cells, then random profiles.
+fn cells(model: &Model<'_>) -> Vec<Vec<(u32, u32)>> {
+    let zipped = |genes: &[u32], counts: &[u32]| -> Vec<(u32, u32)> {
+        genes.iter().copied().zip(counts.iter().copied()).collect()
+    };
+    let golden = model.golden();
+    let mut cells: Vec<_> = golden.cells().map(|cell| zipped(cell.genes, cell.values)).collect();
+    let (mut profiles, mut memory) = (RandomProfiles::new(), vec![0; 2 * model.n_genes()]);
+    for _ in 0..RANDOM_PROFILES {
+        cells.push(match profiles.next(model.n_genes(), &mut memory) {
+            Sample::Counts { genes, counts, .. } => zipped(genes, counts),
+            Sample::DenseCounts { counts, .. } => {
+                (0..).zip(counts.iter().copied()).filter(|&(_, count)| count > 0).collect()
+            }
+            _ => unreachable!("random profiles are counts"),
+        });
+    }
+    cells
 }
 
 /// The board's side, and what was said so far.
@@ -71,14 +98,15 @@ impl Line<'_> {
         let feature_of = |gene: u32| {
             panel_genes.iter().position(|&found| u32::from(found) == gene).map(|f| f as u16)
         };
-        let cells: Vec<Vec<(u16, u32)>> = model
-            .golden()
-            .cells()
+        let cells: Vec<Vec<(u16, u32)>> = cells(model)
+            .into_iter()
             .map(|cell| {
-                let entries = cell.genes.iter().zip(cell.values);
-                entries.filter_map(|(&gene, &count)| Some((feature_of(gene)?, count))).collect()
+                let entries = cell.into_iter();
+                entries.filter_map(|(gene, count)| Some((feature_of(gene)?, count))).collect()
             })
             .collect();
+        // The board's word that it listens.
+        writeln!(self.script, "expect {}", hex(&[DELIMITER]))?;
 
         let (mut sequence, mut good) = (0, 0);
         let mut next = |entries: &[(u16, u32)]| {

@@ -65,6 +65,7 @@ const IMAGES: &[Image] = &[
     Image::with_model("classify", "tiny", Golden::Committed),
     Image::with_model("classify", "pbmc3k", Golden::HostOnly),
     Image::with_model("stream_uart", "fixture", Golden::HostOnly),
+    Image::with_model("stream_uart", "tiny", Golden::HostOnly),
     Image::with_model(C_PROGRAM, "fixture", Golden::HostOnly),
     Image::with_model(C_PROGRAM, "tiny", Golden::HostOnly),
 ];

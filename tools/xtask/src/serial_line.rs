@@ -47,7 +47,7 @@ impl Line {
         let mut child = qemu.spawn().context("cannot start timeout")?;
         let played = self.connect(&mut child).and_then(|stream| self.play(stream));
         if played.is_err() {
-            let _ = child.kill();
+            end(&child);
         }
         let output = child.wait_with_output()?;
         let _ = fs::remove_file(&self.socket);
@@ -88,6 +88,12 @@ impl Line {
         }
         Ok(stream)
     }
+}
+
+/// Ends the emulator through `timeout`, which passes this signal on; killed itself, it would leave the emulator
+/// to run for ever, and this program to wait for the end of its console.
+fn end(timeout: &Child) {
+    let _ = Command::new("kill").arg(timeout.id().to_string()).status();
 }
 
 fn parse(text: &str) -> Result<Vec<Step>> {
