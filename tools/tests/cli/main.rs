@@ -6,6 +6,7 @@ mod file_faults;
 mod formats;
 mod model_faults;
 mod quantising;
+mod reproducing;
 mod results;
 mod sandbox;
 mod scales;
