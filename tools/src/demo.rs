@@ -66,6 +66,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let trained = train_model(TrainPlan {
         dataset: &dataset,
         annotations: &annotations,
+        keep: None,
         library: Library::Panel,
         panel: args.genes,
         hidden: None,

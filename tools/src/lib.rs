@@ -15,6 +15,7 @@ mod in_order;
 pub mod inspect;
 mod model_file;
 mod output;
+mod profiles;
 pub mod quantize;
 pub mod reproduce;
 mod results;
@@ -22,6 +23,7 @@ mod same_scale;
 pub mod train;
 pub mod type_cells;
 mod typing;
+pub mod unseen;
 
 pub use console::check_environment;
 pub use dataset::{DataArgs, LabelArgs, SplitArgs};

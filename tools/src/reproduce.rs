@@ -8,10 +8,8 @@ use std::path::PathBuf;
 use cic_data::{AlignedMatrix, SplitPart};
 use cic_model::provenance::{Part, row_digest};
 use cic_model::{Model, StageKind};
-use cic_quant::{CellRunner, CodeCopy};
-use cic_runtime::Session;
 use cic_trainer::baselines::{self, Kernel, KernelPca, Nmf, Reproducer};
-use cic_trainer::metrics::{Reconstruction, ReconstructionScores};
+use cic_trainer::metrics::ReconstructionScores;
 use cic_trainer::reproduction::{nearest_other, own_ranks};
 use clap::Args;
 use faer::Mat;
@@ -21,7 +19,7 @@ use crate::console::{print, print_json, tell};
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, TotalArgs};
 use crate::failure::Failure;
 use crate::model_file;
-use crate::results::network_input;
+use crate::profiles::{Profiles, run_model, scores};
 
 /// Options of `cic reproduce`.
 #[derive(Args, Clone, Debug)]
@@ -177,70 +175,6 @@ fn parts(
     ))
 }
 
-/// Profiles as the network reads them.
-struct Profiles {
-    /// Rows of the file.
-    rows: Vec<usize>,
-    n_genes: usize,
-    /// `[n × n_genes]`
-    values: Vec<f32>,
-}
-
-impl Profiles {
-    /// Those of the rows that have any value.
-    fn read(model: &Model<'_>, cells: &AlignedMatrix, rows: Vec<usize>) -> Self {
-        let n_genes = model.n_genes();
-        let mut read = Self { rows: Vec::new(), n_genes, values: Vec::new() };
-        let mut input = vec![0.0; n_genes];
-        for row in rows {
-            if network_input(model, cells, row, &mut input) {
-                read.rows.push(row);
-                read.values.extend(&input);
-            }
-        }
-        read
-    }
-
-    fn row(&self, at: usize) -> &[f32] {
-        &self.values[at * self.n_genes..(at + 1) * self.n_genes]
-    }
-
-    fn mean(&self) -> Vec<f32> {
-        let mut sum = vec![0.0_f64; self.n_genes];
-        for row in self.values.chunks_exact(self.n_genes) {
-            sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
-        }
-        sum.iter().map(|sum| (sum / self.rows.len() as f64) as f32).collect()
-    }
-
-    /// The genes of largest variance, in increasing order.
-    fn most_variable(&self, n: usize) -> Vec<usize> {
-        let mean = self.mean();
-        let mut variance = vec![0.0_f64; self.n_genes];
-        for row in self.values.chunks_exact(self.n_genes) {
-            for ((variance, &value), &mean) in variance.iter_mut().zip(row).zip(&mean) {
-                *variance += f64::from(value - mean).powi(2);
-            }
-        }
-        let mut genes: Vec<usize> = (0..self.n_genes).collect();
-        genes.sort_by(|&a, &b| variance[b].total_cmp(&variance[a]));
-        genes.truncate(n);
-        genes.sort_unstable();
-        genes
-    }
-
-    /// Every so many of the rows, at most `most`.
-    fn evenly(&self, most: usize) -> Mat<f64> {
-        let step = self.rows.len().div_ceil(most.max(1)).max(1);
-        let chosen: Vec<usize> = (0..self.rows.len()).step_by(step).collect();
-        Mat::from_fn(chosen.len(), self.n_genes, |at, gene| f64::from(self.row(chosen[at])[gene]))
-    }
-
-    fn matrix(&self) -> Mat<f64> {
-        baselines::matrix(&self.values, self.n_genes)
-    }
-}
-
 /// What is compared.
 struct Study<'a> {
     model: &'a Model<'a>,
@@ -264,7 +198,7 @@ impl Study<'_> {
         let scored = of_genes(&profiles);
         let mean: Vec<f32> = self.train.mean();
         let mean: Vec<f32> = self.genes.iter().map(|&gene| mean[gene]).collect();
-        let by_model = of_genes(&self.reproduce()?);
+        let by_model = of_genes(&run_model(model, self.cells, self.test)?.reproduced);
 
         let mut methods = vec![method(
             &format!("this model, {}", model.dtype().name()),
@@ -316,28 +250,6 @@ impl Study<'_> {
             types: self.types(&scored, &by_model, &mean, annotations),
             skipped,
         })
-    }
-
-    /// The test profiles as the model gives them back, `[n × n_genes]`.
-    fn reproduce(&self) -> Result<Mat<f64>, Failure> {
-        let session = Session::new(self.model, 0).map_err(Failure::internal)?;
-        let mut runner =
-            CellRunner::new(session, &self.cells.present).map_err(Failure::internal)?;
-        let n_genes = self.model.n_genes();
-        let mut reproduced = Mat::zeros(self.test.rows.len(), n_genes);
-        let mut one = vec![0.0; n_genes];
-        for (at, &row) in self.test.rows.iter().enumerate() {
-            let (genes, values) = self.cells.values.row(row);
-            let outcome =
-                runner.run(genes, values, self.cells.totals[row]).map_err(Failure::internal)?;
-            // A row with values has a code.
-            let Some(code) = outcome.numbers.as_ref().map(CodeCopy::new) else { continue };
-            runner.reconstruct(&code, &mut one).map_err(Failure::internal)?;
-            for (gene, &value) in one.iter().enumerate() {
-                reproduced[(at, gene)] = f64::from(value);
-            }
-        }
-        Ok(reproduced)
     }
 
     fn types(
@@ -393,22 +305,6 @@ impl Study<'_> {
         let (median_spearman, median_mse) = (median(spearman), median(error));
         Some(Nearness { n, median_spearman, median_mse })
     }
-}
-
-fn scores(
-    profiles: &Mat<f64>,
-    reproduced: &Mat<f64>,
-    mean: &[f32],
-    rows: &[usize],
-) -> ReconstructionScores {
-    let mut scores = Reconstruction::new(mean.to_vec());
-    let row = |of: &Mat<f64>, at: usize| -> Vec<f32> {
-        of.row(at).iter().map(|&value| value as f32).collect()
-    };
-    for &at in rows {
-        scores.add(&row(profiles, at), &row(reproduced, at));
-    }
-    scores.scores()
 }
 
 fn method(name: &str, profiles: &Mat<f64>, reproduced: &Mat<f64>, mean: &[f32]) -> Method {

@@ -105,6 +105,8 @@ pub struct TrainArgs {
 pub(crate) struct TrainPlan<'a> {
     pub(crate) dataset: &'a Dataset,
     pub(crate) annotations: &'a Annotations,
+    /// Whether each row takes part at all; `None` for all of them.
+    pub(crate) keep: Option<&'a [bool]>,
     pub(crate) library: Library,
     pub(crate) panel: PanelSize,
     pub(crate) hidden: Option<Vec<usize>>,
@@ -131,6 +133,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     let trained = train_model(TrainPlan {
         dataset: &dataset,
         annotations: &annotations,
+        keep: None,
         library: args.library,
         panel: args.genes,
         hidden: args.hidden.clone(),
@@ -177,7 +180,7 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
     let matrix = &plan.dataset.matrix;
     let n_rows = matrix.n_obs();
     let labels: Vec<Option<String>> = (0..n_rows).map(|row| plan.annotations.label(row)).collect();
-    let assigned: Vec<Assigned> = match &plan.annotations.split {
+    let mut assigned: Vec<Assigned> = match &plan.annotations.split {
         None => vec![Assigned::Open; n_rows],
         Some(split) => split
             .iter()
@@ -188,6 +191,11 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
             })
             .collect(),
     };
+    for (assigned, _) in
+        assigned.iter_mut().zip(plan.keep.unwrap_or(&[])).filter(|(_, keep)| !**keep)
+    {
+        *assigned = Assigned::Excluded;
+    }
     check_classes(&matrix.source.path, &labels, &assigned)?;
     if !plan.quiet {
         tell_exclusions(&labels, &assigned);
@@ -413,7 +421,7 @@ fn parse_library(text: &str) -> Result<Library, String> {
     }
 }
 
-fn parse_activation(text: &str) -> Result<Activation, String> {
+pub(crate) fn parse_activation(text: &str) -> Result<Activation, String> {
     Activation::from_name(text).ok_or_else(|| {
         let names: Vec<&str> = Activation::ALL.iter().map(|a| a.name()).collect();
         format!("expected one of {}", names.join(", "))

@@ -27,6 +27,7 @@ pub mod panel;
 pub mod parts;
 pub mod pipeline;
 pub mod reproduction;
+pub mod separation;
 
 pub use autoencoder::Architecture;
 pub use engine::training_data::{Expression, TrainingData, UNLABELLED};

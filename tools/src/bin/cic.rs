@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use cic_tools::{
     EXIT_CODES, budget, check, check_environment, demo, evaluate, exit_with, inspect, reproduce,
-    train, type_cells,
+    train, type_cells, unseen,
 };
 use clap::{Parser, Subcommand};
 
@@ -26,6 +26,8 @@ enum Command {
     Eval(evaluate::EvalArgs),
     /// Tell how well profiles come back from their codes, beside PCA, NMF and replicates
     Reproduce(reproduce::ReproduceArgs),
+    /// Leave each cell type out of training in turn, and tell what becomes of it
+    Unseen(unseen::UnseenArgs),
     /// Tell what is in a model file
     Inspect(inspect::InspectArgs),
     /// Tell what an int8 model needs on microcontrollers
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Type(args) => type_cells::run(&args),
         Command::Eval(args) => evaluate::run(&args),
         Command::Reproduce(args) => reproduce::run(&args),
+        Command::Unseen(args) => unseen::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Budget(args) => budget::run(&args),
         Command::Check(args) => check::run(&args),

@@ -4,6 +4,7 @@ mod cell_faults;
 mod evaluating;
 mod file_faults;
 mod formats;
+mod leaving_out;
 mod model_faults;
 mod quantising;
 mod reproducing;

@@ -1,0 +1,313 @@
+//! `cic unseen`: what becomes of cell types that a model was never trained on. Each type is left out in turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use cic_data::SplitPart;
+use cic_model::profile::Library;
+use cic_model::spec::LayoutPlan;
+use cic_model::{Activation, AlignedBytes, Model};
+use cic_trainer::Pca;
+use cic_trainer::baselines::{self, Reproducer};
+use cic_trainer::panel::PanelSize;
+use cic_trainer::separation::separation;
+use clap::Args;
+use faer::Mat;
+use serde::Serialize;
+
+use crate::console::{print, print_json, tell};
+use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
+use crate::failure::Failure;
+use crate::profiles::{Profiles, run_model, scores};
+use crate::train::{TrainPlan, parse_activation, parse_panel, train_model};
+
+/// Options of `cic unseen`.
+#[derive(Args, Clone, Debug)]
+pub struct UnseenArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    labels: LabelArgs,
+    #[command(flatten)]
+    split: SplitArgs,
+    /// Types to leave out in turn, separated by commas
+    /// [default: all]
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', verbatim_doc_comment)]
+    types: Vec<String>,
+    /// Genes of the panel, or all
+    #[arg(long, value_name = "N|all", default_value = "2000", value_parser = parse_panel)]
+    genes: PanelSize,
+    /// Activation of the hidden layers
+    #[arg(long, value_name = "NAME", default_value = "relu", value_parser = parse_activation)]
+    activation: Activation,
+    /// Dimensions of the cell identity code
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    code: usize,
+    /// Epochs at most [default: by the number of rows]
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// The same seed gives the same bytes
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Say nothing on standard error
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema_version: u32,
+    n_neighbours: usize,
+    types: Vec<Unseen>,
+}
+
+/// A type that was left out of training.
+#[derive(Serialize)]
+struct Unseen {
+    label: String,
+    /// Its rows, none of which was trained on.
+    n: usize,
+    /// Training rows without it.
+    n_train: usize,
+    model: Figures,
+    pca: Figures,
+    /// The type whose codes are nearest.
+    nearest: String,
+}
+
+/// Of the codes, or of as many principal components.
+#[derive(Clone, Copy, Serialize)]
+struct Figures {
+    /// Of the unseen type's profiles, against the mean training profile.
+    r2: f64,
+    /// Mean over its profiles.
+    spearman: f64,
+    /// The same of test profiles of types that were seen.
+    r2_seen: f64,
+    /// Among test profiles of all types.
+    silhouette: f64,
+    /// Share of the nearest neighbours of its profiles that are of the type; `null` for a single profile.
+    purity: f64,
+}
+
+/// Neighbours that are looked at.
+const N_NEIGHBOURS: usize = 15;
+
+/// Genes that count: of largest variance over the training rows.
+const N_GENES: usize = 1000;
+
+/// Leaves out, trains, compares and prints.
+pub fn run(args: &UnseenArgs) -> Result<(), Failure> {
+    if args.labels.labels.is_none() {
+        return Err(Failure::usage("--labels KEY is missing: it names the column with cell types"));
+    }
+    let dataset = args.data.read()?;
+    let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, None)?;
+    let labels: Vec<Option<String>> =
+        (0..dataset.matrix.n_obs()).map(|row| annotations.label(row)).collect();
+    let known: BTreeSet<&String> = labels.iter().flatten().collect();
+    if let Some(unknown) = args.types.iter().find(|name| !known.contains(name)) {
+        let known: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
+        return Err(Failure::usage(format!(
+            "--types {unknown}: no cell has this label; there are {}",
+            known.join(", ")
+        )));
+    }
+    if known.len() < 3 {
+        return Err(Failure::input(format!(
+            "{}: {} cell types; with one left out at least two have to be left",
+            args.data.data.display(),
+            known.len()
+        )));
+    }
+    let types: Vec<&String> = known
+        .into_iter()
+        .filter(|name| args.types.is_empty() || args.types.contains(name))
+        .collect();
+    let started = Instant::now();
+    let mut found = Vec::new();
+    for (n, &name) in types.iter().enumerate() {
+        found.push(leave_out(args, &dataset, &annotations, &labels, name)?);
+        if !args.quiet {
+            let left = started.elapsed().mul_f64((types.len() - n - 1) as f64 / (n + 1) as f64);
+            tell_progress(n + 1, types.len(), name, left);
+        }
+    }
+    let report = Report { schema_version: 1, n_neighbours: N_NEIGHBOURS, types: found };
+    match args.json {
+        true => print_json(&report),
+        false => print(|out| report.write(out)),
+    }
+}
+
+fn tell_progress(n: usize, all: usize, name: &str, left: Duration) {
+    tell(format_args!("{n} of {all}: without {name}; about {} s to go", left.as_secs()));
+}
+
+fn leave_out(
+    args: &UnseenArgs,
+    dataset: &Dataset,
+    annotations: &Annotations,
+    labels: &[Option<String>],
+    name: &str,
+) -> Result<Unseen, Failure> {
+    let is_left_out = |row: usize| labels[row].as_deref() == Some(name);
+    // Its rows are neither trained on nor chosen by; without a split the other test rows are the trainer's.
+    let mut without = annotations.clone();
+    let hidden: Vec<Option<String>> =
+        (0..labels.len()).map(|row| labels[row].clone().filter(|_| !is_left_out(row))).collect();
+    let keep: Vec<bool> = (0..labels.len()).map(|row| !is_left_out(row)).collect();
+    without.labels = Some(cic_data::Column::categorical(hidden.iter().map(Option::as_deref)));
+    let trained = train_model(TrainPlan {
+        dataset,
+        annotations: &without,
+        keep: Some(&keep),
+        library: Library::Panel,
+        panel: args.genes,
+        hidden: None,
+        activation: args.activation,
+        code: args.code,
+        epochs: args.epochs,
+        seed: args.seed,
+        threads: 0,
+        checkpoint: None,
+        quiet: true,
+    })?;
+    let bytes = trained.spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
+    let bytes = AlignedBytes::new(&bytes);
+    let model = Model::open_verified(&bytes).map_err(Failure::internal)?;
+    let cells = dataset.align(&model)?;
+
+    let parts = &trained.parts;
+    let train: Vec<usize> =
+        [&parts.fit, &parts.early_stop, &parts.calibrate].into_iter().flatten().copied().collect();
+    let unseen: Vec<usize> = (0..labels.len()).filter(|&row| is_left_out(row)).collect();
+    // As with the other types, the test rows of the split where it has some.
+    let is_test = |row: &usize| {
+        annotations.split.as_ref().is_some_and(|split| split[*row] == Some(SplitPart::Test))
+    };
+    let of_split: Vec<usize> = unseen.iter().copied().filter(is_test).collect();
+    let unseen = if of_split.is_empty() { unseen } else { of_split };
+    let seen = parts.test.iter().copied().filter(|&row| labels[row].is_some());
+    let all = Profiles::read(&model, &cells, seen.chain(unseen).collect());
+    let train = Profiles::read(&model, &cells, train);
+    if train.rows.len() < 2 || !all.rows.iter().any(|&row| is_left_out(row)) {
+        return Err(Failure::input(format!("{name}: no row with values")));
+    }
+
+    let names: BTreeMap<&str, usize> = {
+        let names: BTreeSet<&str> =
+            all.rows.iter().filter_map(|&row| labels[row].as_deref()).collect();
+        names.into_iter().zip(0..).collect()
+    };
+    let groups: Vec<usize> =
+        all.rows.iter().map(|&row| labels[row].as_deref().map_or(0, |name| names[name])).collect();
+    let comparison = Comparison {
+        profiles: all.matrix(),
+        genes: train.most_variable(N_GENES),
+        mean: train.mean(),
+        groups: &groups,
+        group: names[name],
+    };
+    let outputs = run_model(&model, &cells, &all)?;
+    let pca =
+        baselines::pca(&train.values, train.n_genes, args.code, 1).map_err(Failure::internal)?;
+    let by_pca = pca.reproduce(comparison.profiles.as_ref());
+    let (of_model, nearest) = comparison.figures(&outputs.codes, &outputs.reproduced);
+    let (of_pca, _) = comparison.figures(&scores_of(&pca, &comparison.profiles), &by_pca);
+    Ok(Unseen {
+        label: name.to_owned(),
+        n: groups.iter().filter(|&&group| group == names[name]).count(),
+        n_train: train.rows.len(),
+        model: of_model,
+        pca: of_pca,
+        nearest: nearest
+            .and_then(|nearest| names.iter().find(|(_, group)| **group == nearest))
+            .map_or(String::new(), |(name, _)| (*name).to_owned()),
+    })
+}
+
+fn scores_of(pca: &Pca, profiles: &Mat<f64>) -> Mat<f64> {
+    Mat::from_fn(profiles.nrows(), pca.n_components(), |row, k| {
+        let component = pca.component(k).iter().zip(&pca.mean).enumerate();
+        component.map(|(gene, (loading, mean))| (profiles[(row, gene)] - mean) * loading).sum()
+    })
+}
+
+/// The test profiles of all types, and those of one that was not seen.
+struct Comparison<'a> {
+    profiles: Mat<f64>,
+    genes: Vec<usize>,
+    mean: Vec<f32>,
+    groups: &'a [usize],
+    group: usize,
+}
+
+impl Comparison<'_> {
+    fn figures(&self, codes: &Mat<f64>, reproduced: &Mat<f64>) -> (Figures, Option<usize>) {
+        let of_genes = |all: &Mat<f64>| {
+            Mat::from_fn(all.nrows(), self.genes.len(), |row, at| all[(row, self.genes[at])])
+        };
+        let (profiles, reproduced) = (of_genes(&self.profiles), of_genes(reproduced));
+        let mean: Vec<f32> = self.genes.iter().map(|&gene| self.mean[gene]).collect();
+        let (unseen, seen): (Vec<usize>, Vec<usize>) =
+            (0..self.groups.len()).partition(|&at| self.groups[at] == self.group);
+        let of_unseen = scores(&profiles, &reproduced, &mean, &unseen);
+        let of_seen = scores(&profiles, &reproduced, &mean, &seen);
+        // Of a type with fewer cells, all of its own could be among them.
+        let n_neighbours = N_NEIGHBOURS.min(unseen.len().saturating_sub(1));
+        let lie = separation(codes.as_ref(), self.groups, self.group, n_neighbours);
+        let figures = Figures {
+            r2: of_unseen.r2,
+            spearman: of_unseen.spearman,
+            r2_seen: of_seen.r2,
+            silhouette: lie.silhouette,
+            purity: lie.purity,
+        };
+        (figures, lie.nearest)
+    }
+}
+
+impl Report {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let labels = self.types.iter().map(|one| one.label.chars().count());
+        let width = labels.max().unwrap_or(0).max(8);
+        writeln!(
+            out,
+            "{:width$}  {:>5}  {:>15}  {:>15}  {:>15}  {:>15}  {:>15}  nearest",
+            "left out", "n", "R2", "R2 of seen", "Spearman", "silhouette", "own neighbours"
+        )?;
+        writeln!(
+            out,
+            "{:width$}  {:>5}  {:>15}  {:>15}  {:>15}  {:>15}  {:>15}",
+            "", "", "codes    PCA", "codes    PCA", "codes    PCA", "codes    PCA", "codes    PCA"
+        )?;
+        for one in &self.types {
+            let pair =
+                |of: fn(&Figures) -> f64| format!("{:.3}  {:>6.3}", of(&one.model), of(&one.pca));
+            writeln!(
+                out,
+                "{:width$}  {:>5}  {:>15}  {:>15}  {:>15}  {:>15}  {:>15}  {}",
+                cic_data::sanitise_for_terminal(&one.label),
+                one.n,
+                pair(|figures| figures.r2),
+                pair(|figures| figures.r2_seen),
+                pair(|figures| figures.spearman),
+                pair(|figures| figures.silhouette),
+                pair(|figures| figures.purity),
+                cic_data::sanitise_for_terminal(&one.nearest),
+            )?;
+        }
+        writeln!(
+            out,
+            "\nEach type was left out of training in turn. R2 and Spearman are of its reproduced \
+             profiles; silhouette, and the\nshare of its own among {N_NEIGHBOURS} neighbours (or as many as it has others), of \
+             its codes among test cells of all types, beside as many\nprincipal components. \
+             Nearest: the type that was seen whose codes are nearest."
+        )
+    }
+}
