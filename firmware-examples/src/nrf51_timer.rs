@@ -11,8 +11,11 @@ pub struct Nrf51Timer {
 
 impl Nrf51Timer {
     /// Starts it.
-    pub fn start() -> Self {
-        // SAFETY: every nRF51 has the timer at this address, no other code here uses it, and all offsets
+    ///
+    /// # Safety
+    /// - The chip is an nRF51, and nothing else uses its TIMER0.
+    pub unsafe fn start() -> Self {
+        // SAFETY: every nRF51 has the timer at this address, nothing else uses it by the caller's promise, and all offsets
         // below are the timer's.
         let mut timer = unsafe { Registers::new(TIMER0) };
         timer.store(MODE, 0);

@@ -29,7 +29,10 @@ pub struct Clock {
 
 impl Clock {
     /// Starts it.
-    pub fn start() -> Self {
+    ///
+    /// # Safety
+    /// - Nothing else uses SysTick.
+    pub unsafe fn start() -> Self {
         // SAFETY: no other code here uses a peripheral of the processor.
         let mut timer = unsafe { cortex_m::Peripherals::steal() }.SYST;
         timer.set_clock_source(SystClkSource::Core);

@@ -31,7 +31,10 @@ pub struct Clock {
 
 impl Clock {
     /// Starts it: it always runs.
-    pub fn start() -> Self {
+    ///
+    /// # Safety
+    /// - The processor has the timer where QEMU's machine `virt` has it.
+    pub unsafe fn start() -> Self {
         Self { last: machine_time() }
     }
 

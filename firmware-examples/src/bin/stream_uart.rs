@@ -90,7 +90,8 @@ struct Silence {
 
 impl Silence {
     fn new() -> Self {
-        Self { clock: Clock::start(), ticks: 0 }
+        // SAFETY: the board's row names the clock that it has, and this is the only one.
+        Self { clock: unsafe { Clock::start() }, ticks: 0 }
     }
 
     fn end(&mut self) {
