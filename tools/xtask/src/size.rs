@@ -121,7 +121,10 @@ fn table(records: &[Record]) -> Result<String> {
             figure.map_or("-".to_owned(), grouped)
         });
         let figures: Vec<_> = figures.collect();
-        if !records.iter().any(|record| record.board == board.name) {
+        let is_measured = |record: &Record| {
+            record.board == board.name && COLUMNS.iter().any(|column| column.image == record.image)
+        };
+        if !records.iter().any(is_measured) {
             continue;
         }
         let cpu = &board.cpu;
