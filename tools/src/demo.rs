@@ -37,8 +37,8 @@ pub struct DemoArgs {
     /// The same seed gives the same bytes
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Keep the cells, as cells.h5ad, and the models, as f32.cic, f16.cic
-    /// and int8.cic, in this folder
+    /// Keep the cells (cells.h5ad) and the models (f32.cic,
+    /// f16.cic, int8.cic) in this folder
     #[arg(long, value_name = "FOLDER", verbatim_doc_comment)]
     save: Option<PathBuf>,
 }

@@ -35,11 +35,11 @@ pub struct ReproduceArgs {
     model: PathBuf,
     #[command(flatten)]
     totals: TotalArgs,
-    /// Genes that count: those of largest variance over the training rows
+    /// Genes that count, of largest variance
     #[arg(long, value_name = "N", default_value_t = 1000)]
     genes: usize,
-    /// Column beside the labels that has the same text for technical
-    /// replicates of a sample
+    /// Column beside the labels, with the same text for
+    /// technical replicates of a sample
     #[arg(long, value_name = "KEY", verbatim_doc_comment)]
     replicates: Option<String>,
     /// Print JSON

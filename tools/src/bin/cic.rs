@@ -24,9 +24,9 @@ enum Command {
     Type(type_cells::TypeArgs),
     /// Tell how good calls and reconstructions are on labelled data
     Eval(evaluate::EvalArgs),
-    /// Tell how well profiles come back from their codes, beside PCA, NMF and replicates
+    /// Tell how well profiles come back from codes, beside PCA and others
     Reproduce(reproduce::ReproduceArgs),
-    /// Leave each cell type out of training in turn, and tell what becomes of it
+    /// Leave each cell type out in turn, and tell what becomes of it
     Unseen(unseen::UnseenArgs),
     /// Tell what is in a model file
     Inspect(inspect::InspectArgs),
