@@ -35,7 +35,7 @@ pub struct ReproduceArgs {
     model: PathBuf,
     #[command(flatten)]
     totals: TotalArgs,
-    /// Genes that count, of largest variance
+    /// Most variable genes, which count
     #[arg(long, value_name = "N", default_value_t = 1000)]
     genes: usize,
     /// Column beside the labels, with the same text for
