@@ -38,7 +38,7 @@ fn run(deepest: &mut Deepest) -> Result<bool, ReportError> {
     match &open() {
         Ok(model) => {
             model.container().verify()?;
-            println!("# opening stack {}", paint.depth());
+            println!("# opening_stack {}", paint.depth());
             report_of(model, deepest)
         }
         Err(error) => Err(ReportError::Model(*error)),
