@@ -42,7 +42,7 @@ struct Budget {
     instructions: Option<[u64; 4]>,
 }
 
-/// Bytes of memory beside a session's scratch. Those of the stack are limits that CI holds the measuring image to.
+/// Bytes of memory beside a session's scratch. Those of the stack are limits that CI holds images to.
 #[derive(Clone, Copy)]
 struct Memory {
     /// What `Model::open` gives: the limit is exact.
@@ -115,12 +115,16 @@ impl Budget {
 
 impl Memory {
     fn of(core: Core) -> Self {
-        let measured = |figure| limit("measure", core.measured, figure);
+        // What is inlined into what, and so the depth, differs between programs.
+        let most = |figure| {
+            let images = IMAGES.map(|image| limit(image, core.board, figure));
+            images.into_iter().fold(limit("measure", core.measured, figure), u64::max)
+        };
         Self {
-            opened_model: measured("opened_model"),
-            typing: measured("stack"),
-            opening: measured("opening_stack"),
-            verifying: measured("verifying_stack"),
+            opened_model: limit("measure", core.measured, "opened_model"),
+            typing: most("stack"),
+            opening: most("opening_stack"),
+            verifying: most("verifying_stack"),
         }
     }
 
@@ -141,6 +145,15 @@ fn is_ready(model: &Model<'_>, core: Core) -> bool {
         is_gene_major || if core.name == "cortex-m55" { is_rows } else { is_fours }
     })
 }
+
+/// Images whose stack is limited.
+const IMAGES: [&str; 5] = [
+    "classify-fixture",
+    "classify-tiny",
+    "infer-net135k",
+    "infer-net135k-dense",
+    "selftest-net135k",
+];
 
 /// A limit of `firmware-examples/size.toml`; 0 where there is none.
 fn limit(image: &str, board: &str, figure: &str) -> u64 {
@@ -328,6 +341,13 @@ mod tests {
     fn boards_have_a_core_that_was_measured() {
         assert!(Board::all().count() >= 3);
         assert!(Board::all().all(|board| Core::from_name(board.core).is_some()));
+    }
+
+    #[test]
+    fn memory_holds_the_deeper_of_typing_and_opening() {
+        let memory = Memory { opened_model: 1000, typing: 200, opening: 300, verifying: 700 };
+        assert_eq!(memory.in_all(50, memory.opening), 1350);
+        assert_eq!(Memory { typing: 400, ..memory }.in_all(50, memory.opening), 1450);
     }
 
     #[test]

@@ -134,3 +134,20 @@ const ROWS: usize = 64;
 /// Bytes of the header that the digest of the metadata covers, and of a line of the section table.
 const HEADER_DIGESTED: usize = 32;
 const ENTRY_LEN: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_holds_55_bytes_and_their_length() {
+        assert_eq!([0, 55, 56, 119, 120].map(digest_blocks), [1, 1, 2, 2, 3]);
+    }
+
+    #[test]
+    fn names_are_compared_up_to_the_first_byte_that_differs() {
+        assert_eq!(n_compared(&["CD3D", "CD4"]), 3);
+        assert_eq!(n_compared(&["CD3", "CD3D"]), 3);
+        assert_eq!(n_compared(&["", "CD3"]), 0);
+    }
+}
