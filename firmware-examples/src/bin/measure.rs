@@ -79,7 +79,8 @@ fn type_cells(model: &Model<'_>) -> bool {
         *count = 64 + gene % 64;
     }
     let dense = Sample::DenseCounts { counts, total: None };
-    let is_dense_typed = deepest.around("dense", || session.run(&dense, None, &mut scratch).is_ok());
+    let is_dense_typed =
+        deepest.around("dense", || session.run(&dense, None, &mut scratch).is_ok());
     // One gene in 14, and counts of 1 to 3.
     let listed = &mut genes[..n_genes.div_ceil(14)];
     for (gene, n) in listed.iter_mut().zip(0..) {
@@ -90,7 +91,8 @@ fn type_cells(model: &Model<'_>) -> bool {
         *count = 1 + gene % 3;
     }
     let sparse = Sample::Counts { genes: listed, counts, total: None };
-    let is_sparse_typed = deepest.around("sparse", || session.run(&sparse, None, &mut scratch).is_ok());
+    let is_sparse_typed =
+        deepest.around("sparse", || session.run(&sparse, None, &mut scratch).is_ok());
     println!("# stack {}", deepest.0);
     is_dense_typed && is_sparse_typed
 }
