@@ -148,7 +148,7 @@ static cic_status run(void) {
 
     stack_paint();
     status = cic_open(model, model_len, &handle);
-    board_print("# opening stack ");
+    board_print("# verifying_stack ");
     print_number(stack_depth());
     board_print("\n");
     if (status != CIC_STATUS_OK) {

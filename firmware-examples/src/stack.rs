@@ -8,6 +8,9 @@ const PAINT: u32 = 0xA5A5_A5A5;
 /// read. Depths below it read as 0.
 const MARGIN: u32 = 64;
 
+/// No more than this is painted: boards have megabytes, which take the emulator long.
+const DEEPEST: u32 = 64 << 10;
+
 /// Runs `work` and returns its result with the bytes of stack that it used below the caller's
 /// frame, in steps of 4.
 #[inline(always)]
@@ -41,9 +44,9 @@ impl Paint {
 
 #[inline(never)]
 fn paint(top: u32) {
-    let mut address = lowest_stack_address();
+    let mut address = lowest(top);
     while address < top - MARGIN {
-        // SAFETY: `lowest_stack_address()..top - MARGIN` is the free part of the stack: link.x
+        // SAFETY: `lowest(top)..top - MARGIN` lies in the free part of the stack: link.x
         // reserves it for the stack alone, aligned to 4, and the stack pointer is above it by the
         // margin, which holds the frame of this function. No second stack lies there, as
         // `stack_pointer` says.
@@ -54,10 +57,15 @@ fn paint(top: u32) {
 
 #[inline(never)]
 fn deepest_touched(top: u32) -> u32 {
-    let mut address = lowest_stack_address();
+    let mut address = lowest(top);
     // SAFETY: as in `paint`; the words were written there, so they are initialised.
     while address < top - MARGIN && unsafe { (address as *const u32).read_volatile() } == PAINT {
         address += 4;
     }
     if address < top - MARGIN { address } else { top }
+}
+
+/// Where paint begins.
+fn lowest(top: u32) -> u32 {
+    lowest_stack_address().max(top.saturating_sub(DEEPEST))
 }

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use cic_model::{AlignedBytes, Model};
-use cic_tools::budget::{CORES, Task, amounts};
+use cic_tools::budget::{CORES, Core, Task, amounts};
 use nalgebra::{DMatrix, DVector};
 
 /// A counted task: the model's number, its work and its instructions.
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let measured = read(Path::new(folder))?;
     let mut table = String::from("core\ttask\twork\tinstructions\n");
     for core in CORES {
-        for group in ["open", "verify", "cell"] {
+        for group in ["opening", "cell"] {
             let rows = measured
                 .get(&(core.name.to_owned(), group))
                 .ok_or_else(|| format!("{} was not measured", core.name))?;
@@ -59,18 +59,18 @@ fn read(folder: &Path) -> Result<Tables, Box<dyn Error>> {
         };
         let bytes = AlignedBytes::new(&std::fs::read(folder.join(file))?);
         let model = Model::open_verified(&bytes)?;
-        let task = Task::ALL.into_iter().find(|task| task.name() == region);
-        let task = task.ok_or_else(|| format!("no task {region}"))?;
-        found.entry((core.to_owned(), task.group())).or_default().push(Measured {
+        let Some(task) = Task::ALL.into_iter().find(|task| task.name() == region) else { continue };
+        let core = Core::from_name(core).ok_or_else(|| format!("no core {core}"))?;
+        found.entry((core.name.to_owned(), task.group())).or_default().push(Measured {
             model: file.split('.').next().unwrap_or_default().to_owned(),
-            work: amounts(&model, task),
+            work: amounts(&model, task, &core),
             instructions: instructions.parse()?,
         });
     }
     Ok(found)
 }
 
-/// Costs with the least squares of relative differences.
+/// Costs with the least squares of relative differences. None is negative: nothing takes less for having more to do.
 fn fit<'a>(
     rows: impl Iterator<Item = &'a Measured> + Clone,
 ) -> Result<BTreeMap<&'static str, f64>, Box<dyn Error>> {
@@ -90,8 +90,41 @@ fn fit<'a>(
         column /= *length;
     }
     let ones = DVector::repeat(work.nrows(), 1.0);
-    let costs = work.svd(true, true).solve(&ones, 1e-9)?;
-    Ok(names.keys().enumerate().map(|(n, name)| (*name, costs[n] / lengths[n])).collect())
+    let costs = least_squares(&work, &ones);
+    let costs = names.keys().enumerate().map(|(n, name)| (*name, costs[n] / lengths[n]));
+    Ok(costs.filter(|(_, cost)| *cost > 0.0).collect())
+}
+
+/// The non-negative `x` with the least squares of `work · x − counts`: Lawson and Hanson, Solving Least Squares
+/// Problems, chapter 23.
+fn least_squares(work: &DMatrix<f64>, counts: &DVector<f64>) -> DVector<f64> {
+    let (square, right) = (work.tr_mul(work), work.tr_mul(counts));
+    let mut x = DVector::zeros(work.ncols());
+    let mut positive: Vec<usize> = Vec::new();
+    // More rounds than any table took: rounding could make it choose the same for ever.
+    for _ in 0..10 * work.ncols() {
+        let slope = &right - &square * &x;
+        let rest = (0..work.ncols()).filter(|n| !positive.contains(n) && slope[*n] > 1e-9);
+        let Some(steepest) = rest.max_by(|a, b| slope[*a].total_cmp(&slope[*b])) else { return x };
+        positive.push(steepest);
+        loop {
+            let part = square.select_columns(&positive).select_rows(&positive);
+            let Some(part) = part.cholesky() else { return x };
+            let found = part.solve(&right.select_rows(&positive));
+            // As far towards these as all stay positive.
+            let steps = positive.iter().zip(found.iter()).filter(|(_, found)| **found <= 0.0);
+            let step = steps.map(|(n, found)| x[*n] / (x[*n] - found)).fold(1.0, f64::min);
+            for (n, found) in positive.iter().zip(found.iter()) {
+                x[*n] += step * (found - x[*n]);
+            }
+            if step == 1.0 {
+                break;
+            }
+            positive.retain(|n| x[*n] > 1e-12);
+            x.iter_mut().filter(|x| **x <= 1e-12).for_each(|x| *x = 0.0);
+        }
+    }
+    x
 }
 
 /// How far the costs are off, relative to what was counted.

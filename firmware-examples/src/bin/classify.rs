@@ -37,7 +37,7 @@ fn run(deepest: &mut Deepest) -> Result<bool, ReportError> {
     // Matched in place: a model is kilobytes, and a copy of it would not fit the smallest board.
     match &open() {
         Ok(model) => {
-            println!("# opening stack {}", paint.depth());
+            println!("# verifying_stack {}", paint.depth());
             report_of(model, deepest)
         }
         Err(error) => Err(ReportError::Model(*error)),

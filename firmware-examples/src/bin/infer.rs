@@ -7,18 +7,23 @@ use cic_model::{Model, ModelError};
 use firmware_examples::{
     Ending,
     console::Console,
-    count::region,
+    count::{counted, say},
     entry, exit,
     flash::{MODEL, SAMPLE_WORDS, SCRATCH_WORDS},
     meter::Deepest,
     println, reference_net,
     report::{Memory, ReportError},
+    stack::Paint,
 };
 
 #[entry]
 fn main() -> ! {
     let mut deepest = Deepest(0);
-    let ending = match &region("open", open) {
+    let paint = Paint::spread();
+    let opened = counted(open);
+    println!("# opening_stack {}", paint.depth());
+    say("open");
+    let ending = match &opened {
         Ok(model) => run(model, &mut deepest),
         Err(_) => Ending::Failed,
     };

@@ -3,14 +3,17 @@
 #![no_std]
 #![no_main]
 
-use cic_model::Model;
+use cic_model::{Model, ModelError};
 use cic_runtime::{S8Session, Sample};
 use firmware_examples::{
     Ending,
-    count::region,
+    count::{counted, say},
     entry, exit,
     flash::{SAMPLE_WORDS, SCRATCH_WORDS, loaded},
+    meter::Deepest,
     println,
+    report::Meter,
+    stack::Paint,
 };
 
 #[entry]
@@ -23,15 +26,36 @@ fn main() -> ! {
     })
 }
 
+/// The stack of an opening is what lies below here, its result not among it.
 fn measure(bytes: &[u8]) -> bool {
-    let verified = region("verify", || Model::open_verified(bytes).is_ok());
-    match &region("open", || Model::open(bytes)) {
-        Ok(model) => verified && type_cells(model),
+    println!("# model_bytes {}", bytes.len());
+    println!("# opened_model {}", size_of::<Model<'_>>());
+    let paint = Paint::spread();
+    let is_whole = counted(|| open_verified(bytes)).is_ok();
+    println!("# verifying_stack {}", paint.depth());
+    say("verify");
+    let paint = Paint::spread();
+    let opened = counted(|| open(bytes));
+    println!("# opening_stack {}", paint.depth());
+    say("open");
+    match &opened {
+        Ok(model) => is_whole && type_cells(model),
         Err(error) => {
             println!("{error}");
             false
         }
     }
+}
+
+/// See `classify` for why these are functions of their own.
+#[inline(never)]
+fn open_verified(bytes: &[u8]) -> Result<Model<'_>, ModelError> {
+    Model::open_verified(bytes)
+}
+
+#[inline(never)]
+fn open(bytes: &[u8]) -> Result<Model<'_>, ModelError> {
+    Model::open(bytes)
 }
 
 #[inline(never)]
@@ -46,6 +70,8 @@ fn type_cells(model: &Model<'_>) -> bool {
         }
         _ => return false,
     };
+    println!("# scratch {}", session.scratch_len());
+    let mut deepest = Deepest(0);
     let (genes, counts) = memory.split_at_mut(SAMPLE_WORDS / 2);
     // The most that a cell can take: no gene is zero, and no count is one of the small ones that are remembered.
     let counts = &mut counts[..n_genes];
@@ -53,7 +79,8 @@ fn type_cells(model: &Model<'_>) -> bool {
         *count = 64 + gene % 64;
     }
     let dense = Sample::DenseCounts { counts, total: None };
-    let is_dense_typed = region("dense", || session.run(&dense, None, &mut scratch).is_ok());
+    let is_dense_typed =
+        deepest.around("dense", || session.run(&dense, None, &mut scratch).is_ok());
     // One gene in 14, and counts of 1 to 3.
     let listed = &mut genes[..n_genes.div_ceil(14)];
     for (gene, n) in listed.iter_mut().zip(0..) {
@@ -64,6 +91,8 @@ fn type_cells(model: &Model<'_>) -> bool {
         *count = 1 + gene % 3;
     }
     let sparse = Sample::Counts { genes: listed, counts, total: None };
-    let is_sparse_typed = region("sparse", || session.run(&sparse, None, &mut scratch).is_ok());
+    let is_sparse_typed =
+        deepest.around("sparse", || session.run(&sparse, None, &mut scratch).is_ok());
+    println!("# stack {}", deepest.0);
     is_dense_typed && is_sparse_typed
 }

@@ -7,15 +7,20 @@ use cic_model::{Model, ModelError};
 use cic_runtime::{RunError, S8Session};
 use firmware_examples::{
     Ending,
-    count::region,
+    count::{counted, say},
     entry, exit,
     flash::{MODEL, SCRATCH_WORDS},
     println,
+    stack::Paint,
 };
 
 #[entry]
 fn main() -> ! {
-    let ending = match &region("open_verified", open) {
+    let paint = Paint::spread();
+    let opened = counted(open);
+    println!("# verifying_stack {}", paint.depth());
+    say("open_verified");
+    let ending = match &opened {
         Ok(model) => match golden_cells(model) {
             Ok((equal, all)) => {
                 println!("selftest {equal} of {all} golden cells equal");

@@ -10,24 +10,43 @@ pub struct Core {
     /// The name of `--target`.
     pub name: &'static str,
     /// The emulated board whose limits in `firmware-examples/size.toml` hold for it.
-    pub(crate) board: &'static str,
+    pub(super) board: &'static str,
+    /// The one with room for every model, on which the costs were measured, and the stack.
+    pub(super) measured: &'static str,
     /// The layouts that its kernels read, as `cic-quantize --layout` calls them.
-    pub(crate) layouts: &'static str,
+    pub(super) layouts: &'static str,
+    /// Outputs that its kernels sum together where inputs are listed.
+    pub(super) outputs: usize,
+    /// Listed inputs that they take together.
+    pub(super) listed: usize,
+    /// Inputs that they take together where all are multiplied.
+    pub(super) inputs: usize,
+    /// Outputs that it requantises together.
+    pub(super) lanes: usize,
 }
-
-const FOURS: &str = "microcontroller or microcontroller-dense";
 
 /// All cores that were measured.
 pub const CORES: [Core; 6] = [
-    Core { name: "cortex-m0", board: "microbit", layouts: FOURS },
-    Core { name: "cortex-m4", board: "netduinoplus2", layouts: FOURS },
-    Core { name: "cortex-m7", board: "mps2-an500", layouts: FOURS },
-    Core { name: "cortex-m33", board: "mps2-an505", layouts: FOURS },
-    Core { name: "cortex-m55", board: "mps3-an547", layouts: "helium or helium-dense" },
-    Core { name: "generic-rv32", board: "virt-imac", layouts: FOURS },
+    Core { outputs: 4, inputs: 1024, ..Core::dsp("cortex-m0", "microbit", "mps2-an385") },
+    Core::dsp("cortex-m4", "netduinoplus2", "mps2-an386"),
+    Core::dsp("cortex-m7", "mps2-an500", "mps2-an500"),
+    Core::dsp("cortex-m33", "mps2-an505", "mps2-an505"),
+    Core {
+        layouts: "helium or helium-dense",
+        outputs: 16,
+        lanes: 4,
+        ..Core::dsp("cortex-m55", "mps3-an547", "mps3-an547")
+    },
+    Core { listed: 1, inputs: 1024, ..Core::dsp("generic-rv32", "virt-imac", "virt-imac") },
 ];
 
 impl Core {
+    /// One with the DSP extension, which others differ from.
+    const fn dsp(name: &'static str, board: &'static str, measured: &'static str) -> Self {
+        let layouts = "microcontroller or microcontroller-dense";
+        Self { name, board, measured, layouts, outputs: 8, listed: 2, inputs: 64, lanes: 1 }
+    }
+
     /// The core of a name.
     pub fn from_name(name: &str) -> Option<Self> {
         CORES.into_iter().find(|core| core.name == name)
@@ -40,7 +59,7 @@ impl Core {
             let row = rows().find(|row| is_it(row))?;
             row.get(3)?.parse::<f64>().ok()
         };
-        let sum = amounts(model, task).into_iter().map(|(work, amount)| {
+        let sum = amounts(model, task, self).into_iter().map(|(work, amount)| {
             // What no measured model had to do is not known to cost anything.
             amount * cost(work).unwrap_or(0.0)
         });

@@ -34,6 +34,7 @@ const STEPS: &[(&str, Work)] = &[
     ("parity with tract", Cargo(TRACT_PARITY)),
     ("documentation", Cargo(&["doc", "--workspace", "--no-deps"])),
     ("firmware", Xtask(&["count"])),
+    ("budgets against the emulator", Xtask(&["costs", "--check"])),
     ("guides from empty folders", Xtask(&["guides"])),
     ("demo on the simulation", Xtask(&["demo", "--simulation"])),
 ];

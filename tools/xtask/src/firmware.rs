@@ -302,8 +302,8 @@ fn check(
     for line in measurements.filter(|line| !line.starts_with("region")) {
         println!("  {line}");
     }
-    if let Some(stack) = measurement(&console, "stack") {
-        measured.insert("stack".to_owned(), stack);
+    for figure in ["stack", "opening_stack", "verifying_stack"] {
+        measured.extend(measurement(&console, figure).map(|bytes| (figure.to_owned(), bytes)));
     }
     let scratch = console.lines().find_map(|line| line.strip_prefix("scratch ")?.parse().ok());
     if let Some(scratch) = scratch {
@@ -346,7 +346,8 @@ fn compare(expected: &str, found: &str) -> Result<()> {
     Ok(())
 }
 
-fn measurement(console: &str, name: &str) -> Option<u64> {
+/// A figure on a line of its own that starts with `#`.
+pub fn measurement(console: &str, name: &str) -> Option<u64> {
     console.lines().find_map(|line| {
         line.strip_prefix("# ")?.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok()
     })

@@ -55,7 +55,7 @@ fn run(task: Task) -> Result<()> {
         Task::Firmware(args) => firmware::run(&args, None, |_| true).map(drop),
         Task::Count(args) => size::count(&args),
         Task::Size(args) => size::run(&args),
-        Task::Costs => costs::run(),
+        Task::Costs(args) => costs::run(&args),
         Task::Guides => guides::run(),
         Task::KernelCount(args) => kernel_count::run(&args),
         Task::Data => data::run(),
@@ -93,8 +93,9 @@ enum Task {
     Firmware(firmware::Args),
     /// The same, and count instructions, loads and stores between bench_start and bench_end.
     Count(firmware::Args),
-    /// Measure on the emulators what models of many shapes take, and write what `cic budget` calculates with.
-    Costs,
+    /// Measure on the emulators what models of many shapes take, and write what `cic budget` calculates with;
+    /// or compare what it says.
+    Costs(costs::Args),
     /// Follow the guides of docs/ for firmware in Rust and C, each from an empty folder.
     Guides,
     /// Print sizes and instruction counts of every board as the table that the documents have.
