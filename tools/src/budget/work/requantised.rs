@@ -16,17 +16,20 @@ pub(super) fn add(model: &Model<'_>, stages: [&[Layer<'_>]; 2], core: &Core, wor
             let (shifts, carried) = shifts.split_at(layer.activated_dim().min(shifts.len()));
             work.add("carried outputs", carried.len());
             work.add("chunks with a carry", carried.len().div_ceil(CHUNK));
-            short_shifts("short shifts of words", carried, 1, work);
+            short_shifts("short shifts of words", carried, work);
             let chunk = if n == 0 && number == 0 { layer.out_dim() } else { CHUNK };
             if number + 1 < layers.len() {
                 activations(layer, shifts, chunk, core, work);
             } else {
                 // Logits are words, for which no core has a loop of its own.
-                let (name, lanes) = match n {
-                    0 => ("short shifts of codes", core.lanes),
-                    _ => ("short shifts of words", 1),
-                };
-                shifts.chunks(chunk).for_each(|chunk| short_shifts(name, chunk, lanes, work));
+                if n > 0 {
+                    short_shifts("short shifts of words", shifts, work);
+                    continue;
+                }
+                for shifts in shifts.chunks(chunk) {
+                    short_shifts("short shifts of codes", shifts, work);
+                    again("codes requantised again", shifts, core, work);
+                }
             }
         }
     }
@@ -34,7 +37,8 @@ pub(super) fn add(model: &Model<'_>, stages: [&[Layer<'_>]; 2], core: &Core, wor
     let (.., shifts) = scales.level_parts();
     padding(shifts.len(), work);
     work.add("code dimensions", shifts.len().div_ceil(core.lanes));
-    short_shifts("short shifts of levels", shifts, core.lanes, work);
+    short_shifts("short shifts of levels", shifts, work);
+    again("levels requantised again", shifts, core, work);
 }
 
 /// Outputs that share an activation are requantised together, as far as they share a chunk.
@@ -48,21 +52,29 @@ fn activations(layer: &Layer<'_>, shifts: &[u8], chunk: usize, core: &Core, work
             work.add("segments of a chunk", 1);
             work.add("activations", (next - begin).div_ceil(core.lanes));
             let shifts = shifts.get(begin..next).unwrap_or(&[]);
-            short_shifts("short shifts of levels", shifts, core.lanes, work);
+            short_shifts("short shifts of levels", shifts, work);
+            again("activations requantised again", shifts, core, work);
             begin = next;
         }
     }
 }
 
-/// Sums that are shifted by a word or less take two words. Vectors have only one, so that all outputs among which
-/// there is such a shift are requantised again.
-fn short_shifts(name: &'static str, shifts: &[u8], lanes: usize, work: &mut Work) {
-    let n_short = shifts.iter().filter(|&&shift| shift <= 32).count();
-    work.add(name, n_short);
-    if lanes > 1 && n_short > 0 {
+/// Sums that are shifted by a word or less take two words.
+fn short_shifts(name: &'static str, shifts: &[u8], work: &mut Work) {
+    work.add(name, n_short(shifts));
+}
+
+/// Vectors have only one word, so that all outputs among which there is a short shift are requantised again, each kind by
+/// a loop of its own.
+fn again(name: &'static str, shifts: &[u8], core: &Core, work: &mut Work) {
+    if core.lanes > 1 && n_short(shifts) > 0 {
         work.add("chunks requantised again", 1);
-        work.add("outputs requantised again", shifts.len());
+        work.add(name, shifts.len());
     }
+}
+
+fn n_short(shifts: &[u8]) -> usize {
+    shifts.iter().filter(|&&shift| shift <= 32).count()
 }
 
 /// Levels are padded to whole words.
