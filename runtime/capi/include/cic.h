@@ -291,7 +291,7 @@ enum cic_reject
      */
     CIC_REJECT_LOW_CONFIDENCE = 4,
     /*
-     The sum of the counts does not fit 32 bits.
+     What its counts are divided by, their sum or the given total, is zero or does not fit 32 bits.
      */
     CIC_REJECT_LIBRARY_TOO_LARGE = 5,
 };
@@ -606,11 +606,6 @@ typedef struct cic_profile {
      */
     size_t name_len;
 } cic_profile;
-
-/*
- Every status.
- */
-#define cic_status_ALL { cic_status_Ok, cic_status_NullPointer, cic_status_Misaligned, cic_status_TooLong, cic_status_BadStructSize, cic_status_UnsupportedField, cic_status_NotOpened, cic_status_UnknownSampleKind, cic_status_OutOfRange, cic_status_WrongPresence, cic_status_BadMask, cic_status_Other, cic_status_ModelTruncated, cic_status_ModelTrailingBytes, cic_status_ModelBadMagic, cic_status_ModelUnsupportedVersion, cic_status_ModelBadHeader, cic_status_ModelBadSectionTable, cic_status_ModelUnknownSection, cic_status_ModelBadPadding, cic_status_ModelMissingSection, cic_status_ModelBadSectionLength, cic_status_ModelBadField, cic_status_ModelMetadataDigestMismatch, cic_status_ModelDigestMismatch, cic_status_ModelAccumulatorOverflow, cic_status_ModelShapeMismatch, cic_status_ModelNotInt8, cic_status_ScratchTooShort, cic_status_LengthMismatch, cic_status_WrongValueKind, cic_status_GeneOutOfRange, cic_status_GenesNotIncreasing, cic_status_GeneNotPresent, cic_status_GeneNotListed, cic_status_InvalidValue, cic_status_MissingTotal, cic_status_CoverageTooLow, cic_status_NoFloats, cic_status_GoldenDiffers, cic_status_NoGoldenCells, }
 
 #ifdef __cplusplus
 extern "C" {

@@ -72,7 +72,7 @@ pub enum Reject {
     TooFewGenes = 3,
     /// The best label is less probable than the model accepts.
     LowConfidence = 4,
-    /// The sum of the counts does not fit 32 bits.
+    /// What its counts are divided by, their sum or the given total, is zero or does not fit 32 bits.
     LibraryTooLarge = 5,
 }
 

@@ -110,6 +110,7 @@ pub extern "C" fn cic_status_text(status: i32) -> *const c_char {
 
 impl Status {
     /// Every status.
+    /// cbindgen:ignore
     pub const ALL: [Self; 41] = [
         Self::Ok,
         Self::NullPointer,

@@ -114,8 +114,66 @@ fn identifier(name: &str) -> String {
     if !word.starts_with(|c: char| c.is_ascii_alphabetic()) {
         word.insert_str(0, "model_");
     }
-    word.to_lowercase()
+    let word = word.to_lowercase();
+    if RESERVED.contains(&word.as_str()) { format!("model_{word}") } else { word }
 }
+
+/// Words that neither C nor C++ take as the name of a constant, and `main`.
+const RESERVED: [&str; 53] = [
+    "alignas",
+    "alignof",
+    "asm",
+    "auto",
+    "bool",
+    "break",
+    "case",
+    "catch",
+    "char",
+    "class",
+    "const",
+    "constexpr",
+    "continue",
+    "default",
+    "delete",
+    "do",
+    "double",
+    "else",
+    "enum",
+    "explicit",
+    "export",
+    "extern",
+    "false",
+    "float",
+    "for",
+    "friend",
+    "goto",
+    "if",
+    "inline",
+    "int",
+    "long",
+    "main",
+    "namespace",
+    "new",
+    "operator",
+    "private",
+    "protected",
+    "public",
+    "register",
+    "return",
+    "short",
+    "signed",
+    "sizeof",
+    "static",
+    "struct",
+    "switch",
+    "template",
+    "this",
+    "true",
+    "typedef",
+    "union",
+    "unsigned",
+    "while",
+];
 
 #[cfg(test)]
 mod tests {
@@ -126,6 +184,7 @@ mod tests {
         assert_eq!(identifier("PBMC-3k int8"), "pbmc_3k_int8");
         assert_eq!(identifier("3k"), "model_3k");
         assert_eq!(identifier(""), "model_");
+        assert_eq!(identifier("int"), "model_int");
         assert_eq!(identifier("Zellen\u{e4}"), "zellen_");
     }
 
