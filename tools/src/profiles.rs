@@ -75,6 +75,11 @@ impl Profiles {
     }
 }
 
+/// Some genes of profiles `[n × n_genes]`.
+pub(crate) fn genes_of(profiles: &Mat<f64>, genes: &[usize]) -> Mat<f64> {
+    Mat::from_fn(profiles.nrows(), genes.len(), |row, at| profiles[(row, genes[at])])
+}
+
 /// What a model makes of profiles.
 pub(crate) struct ModelOutputs {
     /// `[n × code_dim]`, in units of the code.

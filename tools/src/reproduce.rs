@@ -19,7 +19,7 @@ use crate::console::{print, print_json, tell};
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, TotalArgs};
 use crate::failure::Failure;
 use crate::model_file;
-use crate::profiles::{Profiles, run_model, scores};
+use crate::profiles::{Profiles, genes_of, run_model, scores};
 
 /// Options of `cic reproduce`.
 #[derive(Args, Clone, Debug)]
@@ -192,9 +192,7 @@ impl Study<'_> {
     ) -> Result<Report, Failure> {
         let (model, k) = (self.model, self.model.code_dim());
         let profiles = self.test.matrix();
-        let of_genes = |all: &Mat<f64>| {
-            Mat::from_fn(all.nrows(), self.genes.len(), |row, at| all[(row, self.genes[at])])
-        };
+        let of_genes = |all: &Mat<f64>| genes_of(all, self.genes);
         let scored = of_genes(&profiles);
         let mean: Vec<f32> = self.train.mean();
         let mean: Vec<f32> = self.genes.iter().map(|&gene| mean[gene]).collect();

@@ -8,7 +8,6 @@ use cic_data::SplitPart;
 use cic_model::profile::Library;
 use cic_model::spec::LayoutPlan;
 use cic_model::{Activation, AlignedBytes, Model};
-use cic_trainer::Pca;
 use cic_trainer::baselines::{self, Reproducer};
 use cic_trainer::panel::PanelSize;
 use cic_trainer::separation::separation;
@@ -19,7 +18,7 @@ use serde::Serialize;
 use crate::console::{print, print_json, tell};
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
-use crate::profiles::{Profiles, run_model, scores};
+use crate::profiles::{Profiles, genes_of, run_model, scores};
 use crate::train::{TrainPlan, parse_activation, parse_panel, train_model};
 
 /// Options of `cic unseen`.
@@ -156,15 +155,11 @@ fn leave_out(
     name: &str,
 ) -> Result<Unseen, Failure> {
     let is_left_out = |row: usize| labels[row].as_deref() == Some(name);
-    // Its rows are neither trained on nor chosen by; without a split the other test rows are the trainer's.
-    let mut without = annotations.clone();
-    let hidden: Vec<Option<String>> =
-        (0..labels.len()).map(|row| labels[row].clone().filter(|_| !is_left_out(row))).collect();
+    // Its rows are neither trained on nor chosen by.
     let keep: Vec<bool> = (0..labels.len()).map(|row| !is_left_out(row)).collect();
-    without.labels = Some(cic_data::Column::categorical(hidden.iter().map(Option::as_deref)));
     let trained = train_model(TrainPlan {
         dataset,
-        annotations: &without,
+        annotations,
         keep: Some(&keep),
         library: Library::Panel,
         panel: args.genes,
@@ -218,7 +213,8 @@ fn leave_out(
         baselines::pca(&train.values, train.n_genes, args.code, 1).map_err(Failure::internal)?;
     let by_pca = pca.reproduce(comparison.profiles.as_ref());
     let (of_model, nearest) = comparison.figures(&outputs.codes, &outputs.reproduced);
-    let (of_pca, _) = comparison.figures(&scores_of(&pca, &comparison.profiles), &by_pca);
+    let (of_pca, _) =
+        comparison.figures(&baselines::pca_scores(&pca, comparison.profiles.as_ref()), &by_pca);
     Ok(Unseen {
         label: name.to_owned(),
         n: groups.iter().filter(|&&group| group == names[name]).count(),
@@ -228,13 +224,6 @@ fn leave_out(
         nearest: nearest
             .and_then(|nearest| names.iter().find(|(_, group)| **group == nearest))
             .map_or(String::new(), |(name, _)| (*name).to_owned()),
-    })
-}
-
-fn scores_of(pca: &Pca, profiles: &Mat<f64>) -> Mat<f64> {
-    Mat::from_fn(profiles.nrows(), pca.n_components(), |row, k| {
-        let component = pca.component(k).iter().zip(&pca.mean).enumerate();
-        component.map(|(gene, (loading, mean))| (profiles[(row, gene)] - mean) * loading).sum()
     })
 }
 
@@ -249,10 +238,8 @@ struct Comparison<'a> {
 
 impl Comparison<'_> {
     fn figures(&self, codes: &Mat<f64>, reproduced: &Mat<f64>) -> (Figures, Option<usize>) {
-        let of_genes = |all: &Mat<f64>| {
-            Mat::from_fn(all.nrows(), self.genes.len(), |row, at| all[(row, self.genes[at])])
-        };
-        let (profiles, reproduced) = (of_genes(&self.profiles), of_genes(reproduced));
+        let profiles = genes_of(&self.profiles, &self.genes);
+        let reproduced = genes_of(reproduced, &self.genes);
         let mean: Vec<f32> = self.genes.iter().map(|&gene| self.mean[gene]).collect();
         let (unseen, seen): (Vec<usize>, Vec<usize>) =
             (0..self.groups.len()).partition(|&at| self.groups[at] == self.group);

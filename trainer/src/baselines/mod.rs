@@ -39,16 +39,21 @@ pub fn pca(
     Pca::fit(&data, &all, n_components, seed)
 }
 
+/// `[n × k]`: how far profiles lie along the components.
+pub fn pca_scores(pca: &Pca, profiles: MatRef<'_, f64>) -> Mat<f64> {
+    let centred = Mat::from_fn(profiles.nrows(), pca.mean.len(), |row, gene| {
+        profiles[(row, gene)] - pca.mean[gene]
+    });
+    &centred * components(pca).transpose()
+}
+
+fn components(pca: &Pca) -> Mat<f64> {
+    Mat::from_fn(pca.n_components(), pca.mean.len(), |k, gene| pca.component(k)[gene])
+}
+
 impl Reproducer for Pca {
     fn reproduce(&self, profiles: MatRef<'_, f64>) -> Mat<f64> {
-        let n_genes = self.mean.len();
-        let components =
-            Mat::from_fn(self.n_components(), n_genes, |k, gene| self.component(k)[gene]);
-        let centred = Mat::from_fn(profiles.nrows(), n_genes, |row, gene| {
-            profiles[(row, gene)] - self.mean[gene]
-        });
-        let scores = &centred * components.transpose();
-        let mut reproduced = &scores * &components;
+        let mut reproduced = &pca_scores(self, profiles) * &components(self);
         for (gene, column) in reproduced.col_iter_mut().enumerate() {
             column.iter_mut().for_each(|value| *value += self.mean[gene]);
         }

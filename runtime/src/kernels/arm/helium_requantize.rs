@@ -74,84 +74,75 @@ impl<T, U> Task<T, U> {
     }
 }
 
-/// Four numbers in q0, requantised; q1 is used, and q5 keeps its sign bits where all shifts were above 32.
-macro_rules! requantised {
-    () => {
-        ".macro requantised
-            vldrw.u32 q1, [r2], #16
-            vmulh.s32 q0, q0, q1
-            vldrb.u32 q1, [r3], #4
-            vmvn q1, q1
-            vadd.i32 q1, q1, r12
-            vand q5, q5, q1
-            vrshl.s32 q0, q0, q1
-        .endm"
+/// A loop over a task, four numbers at a time. `requantised` takes those in q0, uses q1, and keeps in the sign bits of q5
+/// whether all shifts were above 32. r4 leads to what is beside the numbers, r1 to these and r5 to the output; r6, q2, q3
+/// and q4 are the loop's own.
+macro_rules! requantising {
+    (before: $($before:literal)*; each: $($each:literal)*) => {
+        naked_asm!(
+            ".cpu cortex-m55",
+            ".macro requantised",
+            "    vldrw.u32 q1, [r2], #16",
+            "    vmulh.s32 q0, q0, q1",
+            // The shift to the left that is 32 less the shift: its complement and 33.
+            "    vldrb.u32 q1, [r3], #4",
+            "    vmvn q1, q1",
+            "    vadd.i32 q1, q1, r12",
+            "    vand q5, q5, q1",
+            "    vrshl.s32 q0, q0, q1",
+            ".endm",
+            "push {{r4-r6, lr}}",
+            "vpush {{d8-d11}}",
+            "ldrd r1, r2, [r0]",
+            "ldrd r3, r4, [r0, #8]",
+            "ldrd r5, lr, [r0, #16]",
+            "mov r12, #33",
+            "vmov.i8 q5, #255",
+            "mov r0, #0x80000000",
+            $($before,)*
+            "wlstp.32 lr, lr, 2f",
+            "1:",
+            $($each,)*
+            "letp lr, 1b",
+            "2:",
+            "vmaxv.s32 r0, q5",
+            "vpop {{d8-d11}}",
+            "pop {{r4-r6, pc}}",
+            ".purgem requantised",
+        )
     };
 }
 
 /// Levels of sums. Negative where every shift was above 32; else the levels are others.
 #[unsafe(naked)]
 unsafe extern "C" fn activate(task: &Task<i32, u8>) -> i32 {
-    naked_asm!(
-        ".cpu cortex-m55",
-        requantised!(),
-        "push {{r4-r6, lr}}",
-        "vpush {{d8-d11}}",
-        "ldrd r1, r2, [r0]",
-        "ldrd r3, r4, [r0, #8]",
-        "ldrd r5, lr, [r0, #16]",
-        // The shift to the left that is 32 less the shift: its complement and 33.
-        "mov r12, #33",
-        "mov r6, #128",
-        "vmov.i32 q3, #255",
-        "vmov.i32 q4, #0",
-        "vmov.i8 q5, #255",
-        "mov r0, #0x80000000",
-        "wlstp.32 lr, lr, 2f",
-        "1:",
-        "vldrw.u32 q0, [r1], #16",
-        "requantised",
-        "vadd.i32 q0, q0, r6",
-        "vmax.s32 q0, q0, q4",
-        "vmin.s32 q0, q0, q3",
-        "vldrb.u32 q1, [r4, q0]",
-        "vstrb.32 q1, [r5], #4",
-        "letp lr, 1b",
-        "2:",
-        "vmaxv.s32 r0, q5",
-        "vpop {{d8-d11}}",
-        "pop {{r4-r6, pc}}",
-        ".purgem requantised",
+    requantising!(
+        before:
+        "mov r6, #128"
+        "vmov.i32 q3, #255"
+        "vmov.i32 q4, #0";
+        each:
+        "vldrw.u32 q0, [r1], #16"
+        "requantised"
+        "vadd.i32 q0, q0, r6"
+        "vmax.s32 q0, q0, q4"
+        "vmin.s32 q0, q0, q3"
+        "vldrb.u32 q1, [r4, q0]"
+        "vstrb.32 q1, [r5], #4"
     )
 }
 
 /// Halfwords of sums. Negative where every shift was above 32; else they are others.
 #[unsafe(naked)]
 unsafe extern "C" fn requantize(task: &Task<i32, u8>) -> i32 {
-    naked_asm!(
-        ".cpu cortex-m55",
-        requantised!(),
-        "push {{r4-r6, lr}}",
-        "vpush {{d8-d11}}",
-        "ldrd r1, r2, [r0]",
-        "ldr r3, [r0, #8]",
-        "ldrd r5, lr, [r0, #16]",
-        "mov r12, #33",
-        "vmov.i8 q5, #255",
-        "mov r0, #0x80000000",
-        "wlstp.32 lr, lr, 2f",
-        "1:",
-        "vldrw.u32 q0, [r1], #16",
-        "requantised",
+    requantising!(
+        before:;
+        each:
+        "vldrw.u32 q0, [r1], #16"
+        "requantised"
         // The lower half of each word, at the most or the least that it can be.
-        "vqmovnb.s32 q0, q0",
-        "vstrh.32 q0, [r5], #8",
-        "letp lr, 1b",
-        "2:",
-        "vmaxv.s32 r0, q5",
-        "vpop {{d8-d11}}",
-        "pop {{r4-r6, pc}}",
-        ".purgem requantised",
+        "vqmovnb.s32 q0, q0"
+        "vstrh.32 q0, [r5], #8"
     )
 }
 
@@ -159,37 +150,21 @@ unsafe extern "C" fn requantize(task: &Task<i32, u8>) -> i32 {
 /// in 32 bits; else they are others.
 #[unsafe(naked)]
 unsafe extern "C" fn levels_of_codes(task: &Task<i16, i32>) -> i32 {
-    naked_asm!(
-        ".cpu cortex-m55",
-        requantised!(),
-        "push {{r4-r6, lr}}",
-        "vpush {{d8-d11}}",
-        "ldrd r1, r2, [r0]",
-        "ldrd r3, r4, [r0, #8]",
-        "ldrd r5, lr, [r0, #16]",
-        "mov r12, #33",
-        "vmov.i32 q3, #127",
-        "vmov.i32 q4, #0",
-        "vmov.i8 q5, #255",
-        "mov r0, #0x80000000",
-        "wlstp.32 lr, lr, 2f",
-        "1:",
-        "vldrh.s32 q0, [r1], #8",
-        "vldrw.u32 q1, [r4], #16",
-        "vadd.i32 q0, q0, q1",
+    requantising!(
+        before:
+        "vmov.i32 q3, #127"
+        "vmov.i32 q4, #0";
+        each:
+        "vldrh.s32 q0, [r1], #8"
+        "vldrw.u32 q1, [r4], #16"
+        "vadd.i32 q0, q0, q1"
         // The two upper bits of an offset below 2^30 are the same.
-        "vshl.i32 q2, q1, #1",
-        "veor q1, q1, q2",
-        "vbic q5, q5, q1",
-        "requantised",
-        "vmax.s32 q0, q0, q4",
-        "vmin.s32 q0, q0, q3",
-        "vstrb.32 q0, [r5], #4",
-        "letp lr, 1b",
-        "2:",
-        "vmaxv.s32 r0, q5",
-        "vpop {{d8-d11}}",
-        "pop {{r4-r6, pc}}",
-        ".purgem requantised",
+        "vshl.i32 q2, q1, #1"
+        "veor q1, q1, q2"
+        "vbic q5, q5, q1"
+        "requantised"
+        "vmax.s32 q0, q0, q4"
+        "vmin.s32 q0, q0, q3"
+        "vstrb.32 q0, [r5], #4"
     )
 }
