@@ -27,6 +27,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         activation: Activation::Relu,
         code: 30,
         epochs: None,
+        settings: &[],
+        trains_on_calibration: false,
         seed: 1,
     };
     let mut spec = train(&request, &mut FitControl::default())?.spec;

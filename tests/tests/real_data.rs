@@ -132,6 +132,8 @@ fn models_of_real_data_reach_their_floors_and_keep_them_when_quantised() {
             activation: Activation::Relu,
             code: 30,
             epochs: None,
+            settings: &[],
+            trains_on_calibration: false,
             seed: 1,
         };
         let trained = train(&request, &mut FitControl::default()).unwrap();

@@ -210,6 +210,7 @@ pub(crate) fn check_coverage(
 }
 
 /// Labels and split of a data set, joined to its rows.
+#[derive(Clone)]
 pub(crate) struct Annotations {
     /// One text per row, where there is one.
     pub(crate) labels: Option<Column>,

@@ -73,6 +73,8 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         activation: Activation::Relu,
         code: 30,
         epochs: None,
+        settings: &[],
+        trains_on_calibration: false,
         seed: args.seed,
         threads: 0,
         checkpoint: None,

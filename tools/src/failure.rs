@@ -152,7 +152,7 @@ impl From<TrainError> for Failure {
         match error {
             TrainError::Cancelled { .. } => Self::Interrupted(error.into()),
             TrainError::CheckpointIo { path, source } => Self::output(&path, source),
-            TrainError::Parameter { .. } => Self::Usage(error.into()),
+            TrainError::Parameter { .. } | TrainError::Setting { .. } => Self::Usage(error.into()),
             _ => Self::Input(error.into()),
         }
     }

@@ -6,6 +6,7 @@
 
 pub mod budget;
 pub mod check;
+pub mod compare;
 mod console;
 mod dataset;
 pub mod demo;

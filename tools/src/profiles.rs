@@ -86,6 +86,8 @@ pub(crate) struct ModelOutputs {
     pub(crate) codes: Mat<f64>,
     /// `[n × n_genes]`, in network input units.
     pub(crate) reproduced: Mat<f64>,
+    /// `[n]` leaf of highest probability, whatever the model's rules for refusals.
+    pub(crate) leaves: Vec<usize>,
 }
 
 /// Runs a model with a decoder on the cells of these profiles.
@@ -99,6 +101,7 @@ pub(crate) fn run_model(
     let (n, n_genes) = (profiles.rows.len(), model.n_genes());
     let mut codes = Mat::zeros(n, model.code_dim());
     let mut reproduced = Mat::zeros(n, n_genes);
+    let mut leaves = vec![0; n];
     let mut one = vec![0.0; n_genes];
     for (at, &row) in profiles.rows.iter().enumerate() {
         let (genes, values) = cells.values.row(row);
@@ -106,6 +109,7 @@ pub(crate) fn run_model(
         // A row with values has a code.
         let Some(numbers) = outcome.numbers.as_ref() else { continue };
         let code = CodeCopy::new(numbers);
+        leaves[at] = numbers.best().unwrap_or(0);
         for dim in 0..model.code_dim() {
             codes[(at, dim)] = f64::from(numbers.code(dim));
         }
@@ -114,7 +118,7 @@ pub(crate) fn run_model(
             reproduced[(at, gene)] = f64::from(value);
         }
     }
-    Ok(ModelOutputs { codes, reproduced })
+    Ok(ModelOutputs { codes, reproduced, leaves })
 }
 
 /// How well some rows are reproduced, against the mean training profile.

@@ -14,6 +14,7 @@ use cic_trainer::onnx::{OnnxDescription, export_onnx};
 use cic_trainer::panel::PanelSize;
 use cic_trainer::parts::{Assigned, Parts};
 use cic_trainer::pipeline::{Request, TrainedModel, train};
+use cic_trainer::settings::Setting;
 use cic_trainer::{CheckpointPolicy, EpochReport, FitControl, FitPass, TrainError};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -73,6 +74,10 @@ pub struct TrainArgs {
     /// Epochs at most [default: by the number of rows]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
+    /// Another parameter of training, by its name: see
+    /// cic sweep --help; may be given several times
+    #[arg(long = "set", value_name = "NAME=VALUE", verbatim_doc_comment)]
+    settings: Vec<Setting>,
     /// The same seed gives the same bytes
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -113,6 +118,9 @@ pub(crate) struct TrainPlan<'a> {
     pub(crate) activation: Activation,
     pub(crate) code: usize,
     pub(crate) epochs: Option<usize>,
+    pub(crate) settings: &'a [Setting],
+    /// For comparisons with methods that are fitted on all training rows.
+    pub(crate) trains_on_calibration: bool,
     pub(crate) seed: u64,
     pub(crate) threads: usize,
     pub(crate) checkpoint: Option<PathBuf>,
@@ -140,6 +148,8 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         activation: args.activation,
         code: args.code,
         epochs: args.epochs,
+        settings: &args.settings,
+        trains_on_calibration: false,
         seed: args.seed,
         threads: usize::from(args.threads),
         checkpoint: args.checkpoint.clone(),
@@ -224,6 +234,8 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
         activation: plan.activation,
         code: plan.code,
         epochs: plan.epochs,
+        settings: plan.settings,
+        trains_on_calibration: plan.trains_on_calibration,
         seed: plan.seed,
     };
     let trained = train(&request, &mut control);

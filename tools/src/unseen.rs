@@ -11,6 +11,7 @@ use cic_model::{Activation, AlignedBytes, Model};
 use cic_trainer::baselines::{self, Reproducer};
 use cic_trainer::panel::PanelSize;
 use cic_trainer::separation::separation;
+use cic_trainer::settings::Setting;
 use clap::Args;
 use faer::Mat;
 use serde::Serialize;
@@ -46,6 +47,10 @@ pub struct UnseenArgs {
     /// Epochs at most [default: by the number of rows]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
+    /// Another parameter of training, by its name: see
+    /// cic sweep --help; may be given several times
+    #[arg(long = "set", value_name = "NAME=VALUE", verbatim_doc_comment)]
+    settings: Vec<Setting>,
     /// The same seed gives the same bytes
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -167,6 +172,8 @@ fn leave_out(
         activation: args.activation,
         code: args.code,
         epochs: args.epochs,
+        settings: &args.settings,
+        trains_on_calibration: false,
         seed: args.seed,
         threads: 0,
         checkpoint: None,

@@ -77,6 +77,26 @@ pub enum TrainError {
         "principal components: the eigenvalues did not converge; train without the linear skip"
     )]
     Eigen,
+    /// A method to compare with could not be fitted.
+    #[error("{method} could not be fitted to {n_rows} rows of {n_features} features")]
+    Baseline {
+        /// Which.
+        method: &'static str,
+        /// Rows.
+        n_rows: usize,
+        /// Features of each.
+        n_features: usize,
+    },
+    /// A setting that does not exist, or not with this value.
+    #[error("{name}={value}: {expected}")]
+    Setting {
+        /// Its name.
+        name: String,
+        /// What it was to become.
+        value: String,
+        /// What it may be.
+        expected: String,
+    },
     /// The loss or a weight is no longer a finite number.
     #[error("training diverged in epoch {epoch}: the loss is not finite; lower the learning rate")]
     Diverged {

@@ -21,13 +21,16 @@ mod stage;
 mod temperature;
 mod train_params;
 
+pub mod linear_path;
 pub mod metrics;
 pub mod onnx;
 pub mod panel;
 pub mod parts;
 pub mod pipeline;
 pub mod reproduction;
+pub mod resplits;
 pub mod separation;
+pub mod settings;
 
 pub use autoencoder::Architecture;
 pub use engine::training_data::{Expression, TrainingData, UNLABELLED};

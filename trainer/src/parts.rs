@@ -335,7 +335,7 @@ const PART_DIVISOR: usize = 10;
 /// With fewer groups, whole groups would be too large a share.
 const MIN_GROUPS: usize = 4;
 /// Classes with fewer rows are not taken from while larger ones suffice.
-const TINY_CLASS: usize = 5;
+pub(crate) const TINY_CLASS: usize = 5;
 
 #[cfg(test)]
 mod tests {

@@ -20,6 +20,7 @@ use crate::forward::forward;
 use crate::golden::golden_cells;
 use crate::panel::{self, PanelChoice, PanelRequest, PanelSize};
 use crate::parts::{Assigned, PartRow, Parts, row_digest};
+use crate::settings::Setting;
 use crate::temperature::fit_temperature;
 use crate::{Architecture, Expression, TrainParams, TrainingData, UNLABELLED};
 
@@ -49,6 +50,11 @@ pub struct Request<'a> {
     pub code: usize,
     /// Epochs at most; a default for the size of the data when `None`.
     pub epochs: Option<usize>,
+    /// Other parameters of training than their defaults.
+    pub settings: &'a [Setting],
+    /// Whether the calibration rows are trained on too: for comparisons with methods that are fitted on all rows. The
+    /// model's confidence is then not calibrated.
+    pub trains_on_calibration: bool,
     /// Everything random follows from it.
     pub seed: u64,
 }
@@ -107,7 +113,11 @@ pub fn train(
             assigned: assigned[row],
         })
         .collect();
-    let parts = Parts::choose(&rows, request.seed);
+    let mut parts = Parts::choose(&rows, request.seed);
+    if request.trains_on_calibration {
+        parts.fit.append(&mut parts.calibrate);
+        parts.fit.sort_unstable();
+    }
     let panel = choose_panel(request, &parts, &labels, classes.len())?;
     let scaling = Scaling {
         kind: request.kind,
@@ -132,6 +142,9 @@ pub fn train(
     }
     if let Some(epochs) = request.epochs {
         params.max_epochs = epochs;
+    }
+    for setting in request.settings {
+        setting.apply(&mut params)?;
     }
     let data = TrainingData {
         expression: Expression::Csr {

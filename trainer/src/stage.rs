@@ -71,11 +71,13 @@ impl<'a> Stage<'a> {
             lost: if density <= 0.5 { Lost::Zero } else { Lost::Mean },
             noise: params.input_noise,
             mixup: params.mixup,
+            missing: params.gene_dropout,
         };
-        let batch = if density < SPARSE_BELOW && params.input_noise == 0.0 {
+        let fills_in = params.input_noise > 0.0 || params.gene_dropout > 0.0;
+        let batch = if density < SPARSE_BELOW && !fills_in {
             Batch::sparse(data.n_genes)
         } else {
-            let corrupted = params.input_dropout > 0.0 || params.input_noise > 0.0;
+            let corrupted = params.input_dropout > 0.0 || fills_in;
             Batch::dense(max_rows, data.n_genes, corrupted)
         };
         Ok(Self {

@@ -23,6 +23,9 @@ pub struct TrainParams {
     pub input_dropout: f32,
     /// Standard deviation of Gaussian input noise, in standard deviations of the gene.
     pub input_noise: f32,
+    /// Largest share of a row's genes that are missing, in [0, 1): each row loses a share drawn evenly up to it. Lost
+    /// genes are read as their mean, as those are that a file does not have.
+    pub gene_dropout: f32,
     /// Probability that a hidden unit is dropped, in [0, 1).
     pub hidden_dropout: f32,
     /// Standard deviation of Gaussian noise on the code, in standard deviations of each dimension:
@@ -132,6 +135,7 @@ impl TrainParams {
             weight_decay: if is_small { 1.0 } else { 0.01 },
             input_dropout: 0.2,
             input_noise: 0.0,
+            gene_dropout: 0.0,
             hidden_dropout: if is_small { 0.5 } else { 0.1 },
             code_noise: if is_small { 0.0 } else { 0.1 },
             mixup: 0.0,
@@ -155,13 +159,14 @@ impl TrainParams {
         self.architecture.check()?;
         let at_least_zero = "a finite number, 0 or more";
         let probability = "0 or more, below 1";
-        let floats: [(&'static str, f32, f32, &'static str); 14] = [
+        let floats: [(&'static str, f32, f32, &'static str); 15] = [
             ("lambda_recon", self.lambda_recon, f32::MAX, at_least_zero),
             ("lambda_class", self.lambda_class, f32::MAX, at_least_zero),
             ("label_smoothing", self.label_smoothing, BELOW_ONE, probability),
             ("weight_decay", self.weight_decay, f32::MAX, at_least_zero),
             ("input_dropout", self.input_dropout, BELOW_ONE, probability),
             ("input_noise", self.input_noise, f32::MAX, at_least_zero),
+            ("gene_dropout", self.gene_dropout, BELOW_ONE, probability),
             ("hidden_dropout", self.hidden_dropout, BELOW_ONE, probability),
             ("code_noise", self.code_noise, f32::MAX, at_least_zero),
             ("mixup", self.mixup, 0.5, "from 0 to 0.5"),

@@ -84,6 +84,8 @@ fn pbmc3k() -> Result<Option<Vec<u8>>, Box<dyn Error>> {
         activation: Activation::Relu,
         code: 30,
         epochs: None,
+        settings: &[],
+        trains_on_calibration: false,
         seed: 1,
     };
     let spec = train(&request, &mut FitControl::default())?.spec;

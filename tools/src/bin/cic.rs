@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use cic_tools::{
-    EXIT_CODES, budget, check, check_environment, demo, evaluate, exit_with, inspect, reproduce,
+    EXIT_CODES, budget, check, check_environment, compare, demo, evaluate, exit_with, inspect, reproduce,
     train, type_cells, unseen,
 };
 use clap::{Parser, Subcommand};
@@ -26,6 +26,8 @@ enum Command {
     Eval(evaluate::EvalArgs),
     /// Tell how well profiles come back from codes, beside PCA and others
     Reproduce(reproduce::ReproduceArgs),
+    /// Compare with linear methods over many divisions of the data
+    Compare(compare::CompareArgs),
     /// Leave each cell type out in turn, and tell what becomes of it
     Unseen(unseen::UnseenArgs),
     /// Tell what is in a model file
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Type(args) => type_cells::run(&args),
         Command::Eval(args) => evaluate::run(&args),
         Command::Reproduce(args) => reproduce::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Unseen(args) => unseen::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Budget(args) => budget::run(&args),

@@ -1,13 +1,21 @@
 //! What the paper compares its codes with (section "Reconstruction"): linear and kernel principal components, and
 //! non-negative factors, all of as many numbers as the code. Rows are profiles, row-major, in network input units.
 
+mod contender;
+mod discriminant;
+mod forest;
 mod kernel_pca;
+mod linear;
 mod nmf;
 
 use faer::{Mat, MatRef};
 
 use crate::{Expression, Pca, TrainError, TrainingData};
 
+pub use contender::{Contender, Labelled, Prepared, choose};
+pub use discriminant::shrinkage_lda;
+pub use forest::Forest;
+pub use linear::{LinearClassifier, LinearLoss};
 pub use kernel_pca::{Kernel, KernelPca};
 pub use nmf::Nmf;
 

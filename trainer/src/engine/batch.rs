@@ -38,6 +38,8 @@ pub(crate) struct Corruption {
     pub(crate) noise: f32,
     /// Largest share of a second row.
     pub(crate) mixup: f32,
+    /// Largest share of a row's genes that are missing, as from another panel: dense rows only.
+    pub(crate) missing: f32,
 }
 
 /// What a lost value becomes.
@@ -246,6 +248,12 @@ fn corrupt(
     if corruption.noise > 0.0 {
         let mut rng = moment.row(Purpose::InputNoise, row);
         z.iter_mut().for_each(|z| *z += corruption.noise * rng.normal());
+    }
+    if corruption.missing > 0.0 {
+        let mut rng = moment.row(Purpose::DropGenes, row);
+        let share = corruption.missing * rng.unit();
+        // A gene that a file does not have is read as its mean.
+        z.iter_mut().filter(|_| rng.unit() < share).for_each(|z| *z = 0.0);
     }
 }
 

@@ -70,7 +70,9 @@ impl Parameter {
     pub(crate) fn update(&mut self, update: &Update) {
         let rows_per_chunk = CHUNK.div_ceil(self.cols).max(1);
         let len = rows_per_chunk * self.cols;
-        let (cols, skip, decays) = (self.cols, self.skip, self.decays);
+        let (cols, skip) = (self.cols, self.skip);
+        let [plain, of_skip] =
+            [false, true].map(|is_skip| Rates::new(update, is_skip, self.decays));
         self.value
             .par_chunks_mut(len)
             .zip(self.gradient.par_chunks(len))
@@ -80,7 +82,7 @@ impl Parameter {
             .for_each(|(chunk, (((value, gradient), first), second))| {
                 let first_row = chunk * rows_per_chunk;
                 for_each_rate(first_row, value.len() / cols, cols, skip, |range, is_skip| {
-                    let rates = Rates::new(update, is_skip, decays);
+                    let rates = if is_skip { of_skip } else { plain };
                     rates.apply(
                         &mut value[range.clone()],
                         &gradient[range.clone()],

@@ -17,6 +17,7 @@ pub(crate) enum Purpose {
     Mixup,
     Subspace,
     Golden,
+    DropGenes,
 }
 
 /// xoshiro256++.

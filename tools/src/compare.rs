@@ -1,0 +1,513 @@
+//! `cic compare`: the classifier autoencoder beside linear methods, over many divisions of the data that all of them
+//! share.
+
+use std::io::{self, Write};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use cic_data::SplitPart;
+use cic_model::profile::Library;
+use cic_model::spec::{LayoutPlan, NetworkSpec};
+use cic_model::{Activation, AlignedBytes, Model};
+use cic_trainer::baselines::{
+    self, Contender, Forest, Labelled, LinearClassifier, LinearLoss, Prepared, Reproducer,
+    shrinkage_lda,
+};
+use cic_trainer::linear_path::LinearPath;
+use cic_trainer::metrics::Confusion;
+use cic_trainer::panel::PanelSize;
+use cic_trainer::parts::{Assigned, PartRow};
+use cic_trainer::resplits::{Paired, Resplit, folds, paired, resplits};
+use cic_trainer::settings::Setting;
+use clap::Args;
+use faer::Mat;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::console::{print, print_json, tell};
+use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
+use crate::failure::Failure;
+use crate::profiles::{Profiles, genes_of, run_model, scores};
+use crate::train::{TrainPlan, parse_panel, train_model};
+
+/// Options of `cic compare`.
+#[derive(Args, Clone, Debug)]
+pub struct CompareArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    labels: LabelArgs,
+    #[command(flatten)]
+    split: SplitArgs,
+    /// Column with donors, batches or studies, beside the
+    /// labels: no group is on both sides of a division
+    #[arg(long, value_name = "KEY", verbatim_doc_comment)]
+    groups: Option<String>,
+    /// Labels that are no cell types, separated by commas:
+    /// their rows take no part
+    #[arg(long, value_name = "LABELS", value_delimiter = ',', verbatim_doc_comment)]
+    without: Vec<String>,
+    /// Random divisions into training and test rows; a
+    /// split that is given is told beside them
+    #[arg(long, value_name = "N", default_value_t = 20, verbatim_doc_comment)]
+    resplits: usize,
+    /// Genes of the panel, or all
+    #[arg(long, value_name = "N|all", default_value = "2000", value_parser = parse_panel)]
+    genes: PanelSize,
+    /// Dimensions of the cell identity code, and
+    /// principal components
+    #[arg(long, value_name = "N", default_value_t = 30, verbatim_doc_comment)]
+    code: usize,
+    /// Another parameter of training, by its name: see
+    /// cic sweep --help; may be given several times
+    #[arg(long = "set", value_name = "NAME=VALUE", verbatim_doc_comment)]
+    settings: Vec<Setting>,
+    /// Divisions and models follow from it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Threads, 0 for one per processor
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(0..=256)
+    )]
+    threads: u16,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Say nothing on standard error
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// What was found, as printed with `--json`.
+#[derive(Serialize)]
+struct Report {
+    schema_version: u32,
+    data: String,
+    n_rows: usize,
+    n_classes: usize,
+    n_groups: usize,
+    n_train: f64,
+    n_test: f64,
+    /// Genes of largest training variance that reproduction is measured on.
+    n_genes: usize,
+    divisions: Vec<Division>,
+    /// The split that was given.
+    stored: Option<Division>,
+    comparisons: Vec<Comparison>,
+}
+
+/// One division.
+#[derive(Serialize, Clone)]
+struct Division {
+    n_train: usize,
+    n_test: usize,
+    n_genes: usize,
+    classified: Vec<Classified>,
+    /// The linear method that cross-validation on training rows chose; `classified[1]` is its.
+    chosen: String,
+    r2_model: f64,
+    /// Of its linear path alone; `null` without hidden layers on both sides of the code.
+    r2_linear_path: f64,
+    r2_pca: f64,
+}
+
+#[derive(Serialize, Clone)]
+struct Classified {
+    method: &'static str,
+    accuracy: f64,
+    macro_f1: f64,
+}
+
+/// Means over the divisions and their paired difference.
+#[derive(Serialize)]
+struct Comparison {
+    what: &'static str,
+    of: &'static str,
+    against: &'static str,
+    mean: f64,
+    mean_against: f64,
+    difference: f64,
+    /// Half of the 95 % interval over these divisions.
+    half_width: f64,
+    /// The same for new samples (Nadeau, Bengio 2003).
+    corrected_half_width: f64,
+}
+
+const MODEL: &str = "classifier autoencoder";
+const BEST_LINEAR: &str = "best linear";
+const INNER_FOLDS: usize = 3;
+/// Genes that count in reproduction: of largest variance over the training rows.
+const N_GENES: usize = 1000;
+
+/// Divides, trains, compares and prints.
+pub fn run(args: &CompareArgs) -> Result<(), Failure> {
+    if args.labels.labels.is_none() {
+        return Err(Failure::usage("--labels KEY is missing: it names the column with cell types"));
+    }
+    if args.resplits < 2 {
+        return Err(Failure::usage("--resplits: an interval needs at least 2"));
+    }
+    let dataset = args.data.read()?;
+    let groups = args.groups.as_deref();
+    let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, groups)?;
+    let study = Study::new(args, &dataset, &annotations)?;
+    let rows = study.part_rows();
+    let all = resplits(&rows, args.resplits, args.seed);
+    if let Some(empty) = all.iter().position(|one| one.test.is_empty() || one.train.len() < 10) {
+        return Err(Failure::input(format!(
+            "{}: division {} has {} training and {} test rows of known types; more rows or groups \
+             are needed",
+            args.data.data.display(),
+            empty + 1,
+            all[empty].train.len(),
+            all[empty].test.len()
+        )));
+    }
+    let divisions = study.run(&rows, &all)?;
+    let stored = study.stored(&rows)?;
+    let report = study.report(divisions, stored);
+    match args.json {
+        true => print_json(&report),
+        false => print(|out| report.write(out)),
+    }
+}
+
+struct Study<'a> {
+    args: &'a CompareArgs,
+    dataset: &'a Dataset,
+    annotations: &'a Annotations,
+    names: Vec<String>,
+    /// Class of each row that takes part.
+    classes: Vec<Option<usize>>,
+}
+
+impl<'a> Study<'a> {
+    fn new(
+        args: &'a CompareArgs,
+        dataset: &'a Dataset,
+        annotations: &'a Annotations,
+    ) -> Result<Self, Failure> {
+        let n = dataset.matrix.n_obs();
+        let has_values = |row: usize| !dataset.matrix.values.row(row).1.is_empty();
+        let label = |row: usize| {
+            let label = annotations.label(row).filter(|_| has_values(row));
+            label.filter(|label| !args.without.contains(label))
+        };
+        let labels: Vec<Option<String>> = (0..n).map(label).collect();
+        let mut names: Vec<String> = labels.iter().flatten().cloned().collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.len() < 2 {
+            return Err(Failure::input(format!(
+                "{}: at least two cell types are needed, see --labels",
+                args.data.data.display()
+            )));
+        }
+        let classes = labels
+            .iter()
+            .map(|label| label.as_ref().and_then(|label| names.binary_search(label).ok()))
+            .collect();
+        Ok(Self { args, dataset, annotations, names, classes })
+    }
+
+    fn part_rows(&self) -> Vec<PartRow<'_>> {
+        (0..self.classes.len())
+            .map(|row| PartRow {
+                id: &self.dataset.matrix.obs_names[row],
+                // There are at most as many classes as rows.
+                label: self.classes[row].map(|class| class as u32),
+                group: self.annotations.groups.get(row).and_then(|group| group.as_deref()),
+                assigned: Assigned::Open,
+            })
+            .collect()
+    }
+
+    /// Divisions side by side, one thread each.
+    fn run(&self, rows: &[PartRow<'_>], all: &[Resplit]) -> Result<Vec<Division>, Failure> {
+        let threads = usize::from(self.args.threads);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(Failure::internal)?;
+        let (started, done) = (Instant::now(), Mutex::new(0_usize));
+        pool.install(|| {
+            all.par_iter()
+                .map(|resplit| {
+                    let division = self.divide(rows, resplit)?;
+                    let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    *done += 1;
+                    if !self.args.quiet {
+                        let left = (all.len() - *done) as f64 / *done as f64;
+                        let left = started.elapsed().mul_f64(left).as_secs();
+                        tell(format_args!("{} of {} divisions; about {left} s to go", *done, all.len()));
+                    }
+                    Ok(division)
+                })
+                .collect()
+        })
+    }
+
+    /// The given split, as one more division.
+    fn stored(&self, rows: &[PartRow<'_>]) -> Result<Option<Division>, Failure> {
+        let Some(split) = &self.annotations.split else { return Ok(None) };
+        let of = |part| -> Vec<usize> {
+            (0..split.len())
+                .filter(|&row| split[row] == Some(part) && self.classes[row].is_some())
+                .collect()
+        };
+        let train = of(SplitPart::Train);
+        let known = |row: &usize| train.iter().any(|&other| self.classes[other] == self.classes[*row]);
+        let test: Vec<usize> = of(SplitPart::Test).into_iter().filter(known).collect();
+        if test.is_empty() || train.len() < 10 {
+            return Ok(None);
+        }
+        self.divide(rows, &Resplit { train, test }).map(Some)
+    }
+
+    fn divide(&self, rows: &[PartRow<'_>], resplit: &Resplit) -> Result<Division, Failure> {
+        let mut split = vec![None; rows.len()];
+        resplit.train.iter().for_each(|&row| split[row] = Some(SplitPart::Train));
+        resplit.test.iter().for_each(|&row| split[row] = Some(SplitPart::Test));
+        let annotations = Annotations { split: Some(split), ..self.annotations.clone() };
+        let args = self.args;
+        let trained = train_model(TrainPlan {
+            dataset: self.dataset,
+            annotations: &annotations,
+            keep: None,
+            library: Library::Panel,
+            panel: args.genes,
+            hidden: None,
+            activation: Activation::Relu,
+            code: args.code,
+            epochs: None,
+            settings: &args.settings,
+            trains_on_calibration: true,
+            seed: args.seed,
+            threads: 1,
+            checkpoint: None,
+            quiet: true,
+        })?;
+        let bytes = trained.spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
+        let bytes = AlignedBytes::new(&bytes);
+        let model = Model::open_verified(&bytes).map_err(Failure::internal)?;
+        let cells = self.dataset.align(&model)?;
+        let train = Profiles::read(&model, &cells, resplit.train.clone());
+        let test = Profiles::read(&model, &cells, resplit.test.clone());
+        let class = |row: &usize| self.classes[*row].unwrap_or(0);
+        let train_classes: Vec<usize> = train.rows.iter().map(class).collect();
+        let truth: Vec<usize> = test.rows.iter().map(class).collect();
+
+        let outputs = run_model(&model, &cells, &test)?;
+        let leaves: Vec<usize> = (0..model.labels().n_leaves())
+            .map(|leaf| {
+                let name = model.labels().leaf_name(leaf);
+                self.names.iter().position(|known| known == name).unwrap_or(0)
+            })
+            .collect();
+        let called: Vec<usize> = outputs.leaves.iter().map(|&leaf| leaves[leaf]).collect();
+        let n_classes = self.names.len();
+        let mut classified = vec![score(MODEL, &truth, &called, n_classes)];
+
+        let labelled = Labelled {
+            values: &train.values,
+            n_genes: train.n_genes,
+            classes: &train_classes,
+            n_classes,
+        };
+        let failed = Failure::internal;
+        let inner = folds(rows, &train.rows, INNER_FOLDS, args.seed);
+        let chosen = baselines::choose(labelled, &inner, args.code).map_err(failed)?;
+        let prepared = Prepared::new(labelled, args.code).map_err(failed)?;
+        let called = prepared.classify(chosen, &test.values).map_err(failed)?;
+        classified.push(score(BEST_LINEAR, &truth, &called, n_classes));
+        for (method, contender) in [
+            ("logistic regression", Contender::Logistic(0.1)),
+            ("linear SVM", Contender::Svm(0.01)),
+            ("shrinkage LDA", Contender::Lda),
+            ("PCA, logistic regression", Contender::PcaLogistic(1.0)),
+            ("PCA, 5 neighbours", Contender::PcaNeighbours(5)),
+        ] {
+            if let Ok(called) = prepared.classify(contender, &test.values) {
+                classified.push(score(method, &truth, &called, n_classes));
+            }
+        }
+        let train_codes = run_model(&model, &cells, &train)?.codes;
+        let (x, y) = (train_codes.as_ref(), outputs.codes.as_ref());
+        let forest = Forest::fit(x, &train_classes, args.seed).map_err(failed)?;
+        let called = forest.predict(y).map_err(failed)?;
+        classified.push(score("codes, random forest", &truth, &called, n_classes));
+        let svm = LinearClassifier::fit(x, &train_classes, n_classes, LinearLoss::SquaredHinge, 1.0);
+        classified.push(score("codes, linear SVM", &truth, &svm.map_err(failed)?.predict(y), n_classes));
+        if let Ok(lda) = shrinkage_lda(x, &train_classes, n_classes) {
+            classified.push(score("codes, shrinkage LDA", &truth, &lda.predict(y), n_classes));
+        }
+
+        let genes = train.most_variable(N_GENES);
+        let mean = train.mean();
+        let mean: Vec<f32> = genes.iter().map(|&gene| mean[gene]).collect();
+        let profiles = test.matrix();
+        let scored = genes_of(&profiles, &genes);
+        let everything: Vec<usize> = (0..truth.len()).collect();
+        let r2 = |reproduced: &Mat<f64>| {
+            scores(&scored, &genes_of(reproduced, &genes), &mean, &everything).r2
+        };
+        let pca = baselines::pca(&train.values, train.n_genes, args.code, 1).map_err(failed)?;
+        let linear_path = match &trained.spec.network {
+            NetworkSpec::F32(network) => LinearPath::of(network, train.matrix().as_ref()),
+            _ => None,
+        };
+        Ok(Division {
+            n_train: train.rows.len(),
+            n_test: test.rows.len(),
+            n_genes: genes.len(),
+            classified,
+            chosen: chosen.name(),
+            r2_model: r2(&outputs.reproduced),
+            r2_linear_path: linear_path
+                .map_or(f64::NAN, |path| r2(&path.reproduce(profiles.as_ref()))),
+            r2_pca: r2(&pca.reproduce(profiles.as_ref())),
+        })
+    }
+
+    fn report(&self, divisions: Vec<Division>, stored: Option<Division>) -> Report {
+        let mean = |of: &dyn Fn(&Division) -> f64| {
+            divisions.iter().map(of).sum::<f64>() / divisions.len() as f64
+        };
+        let (n_train, n_test) = (mean(&|one| one.n_train as f64), mean(&|one| one.n_test as f64));
+        type Value = fn(&Division) -> f64;
+        let pairs: [(&str, &str, &str, Value, Value); 4] = [
+            (
+                "accuracy",
+                MODEL,
+                BEST_LINEAR,
+                |one| one.classified[0].accuracy,
+                |one| one.classified[1].accuracy,
+            ),
+            (
+                "macro-F1",
+                MODEL,
+                BEST_LINEAR,
+                |one| one.classified[0].macro_f1,
+                |one| one.classified[1].macro_f1,
+            ),
+            ("R2", MODEL, "its linear path", |one| one.r2_model, |one| one.r2_linear_path),
+            ("R2", MODEL, "PCA", |one| one.r2_model, |one| one.r2_pca),
+        ];
+        let comparisons = pairs.map(|(what, of, against, a, b)| {
+            let values = |f: Value| -> Vec<f64> { divisions.iter().map(f).collect() };
+            let Paired { mean: difference, half_width, corrected_half_width } =
+                paired(&values(a), &values(b), n_test / n_train);
+            let (mean, mean_against) = (mean(&a), mean(&b));
+            Comparison {
+                what,
+                of,
+                against,
+                mean,
+                mean_against,
+                difference,
+                half_width,
+                corrected_half_width,
+            }
+        });
+        let rows = || (0..self.classes.len()).filter(|&row| self.classes[row].is_some());
+        let groups: std::collections::BTreeSet<Option<&String>> = rows()
+            .filter_map(|row| self.annotations.groups.get(row))
+            .map(Option::as_ref)
+            .collect();
+        Report {
+            schema_version: 1,
+            data: self.args.data.data.display().to_string(),
+            n_rows: rows().count(),
+            n_classes: self.names.len(),
+            n_groups: groups.len(),
+            n_train,
+            n_test,
+            n_genes: divisions.first().map_or(0, |one| one.n_genes),
+            divisions,
+            stored,
+            comparisons: comparisons.into(),
+        }
+    }
+}
+
+fn score(method: &'static str, truth: &[usize], called: &[usize], n_classes: usize) -> Classified {
+    let mut confusion = Confusion::new(n_classes);
+    truth.iter().zip(called).for_each(|(&truth, &called)| confusion.add(truth, Some(called)));
+    Classified { method, accuracy: confusion.accuracy(), macro_f1: confusion.macro_f1() }
+}
+
+impl Report {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let groups = if self.n_groups > 0 { format!(" in {} groups", self.n_groups) } else { String::new() };
+        writeln!(
+            out,
+            "{} rows of {} types{groups}; {} divisions of about {:.0} training and {:.0} test rows\n",
+            self.n_rows,
+            self.n_classes,
+            self.divisions.len(),
+            self.n_train,
+            self.n_test
+        )?;
+        let methods = self.divisions.iter().map(|one| &one.classified).max_by_key(|of| of.len());
+        writeln!(out, "{:28}  {:>8}  {:>8}  {:>16}", "mean over the divisions", "accuracy", "macro-F1", "the given split")?;
+        for Classified { method, .. } in methods.into_iter().flatten() {
+            let of = |division: &Division| -> Option<Classified> {
+                division.classified.iter().find(|one| one.method == *method).cloned()
+            };
+            let all: Vec<Classified> = self.divisions.iter().filter_map(of).collect();
+            let mean = |f: fn(&Classified) -> f64| all.iter().map(f).sum::<f64>() / all.len() as f64;
+            let stored = self.stored.as_ref().and_then(of).map_or(String::new(), |one| {
+                format!("{:.4}  {:.4}", one.accuracy, one.macro_f1)
+            });
+            let line = format!(
+                "{method:28}  {:>8.4}  {:>8.4}  {stored:>16}",
+                mean(|one| one.accuracy),
+                mean(|one| one.macro_f1)
+            );
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        let mut chosen: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+        self.divisions.iter().for_each(|one| *chosen.entry(&one.chosen).or_default() += 1);
+        let chosen: Vec<String> = chosen.iter().map(|(name, n)| format!("{name} ({n})")).collect();
+        writeln!(out, "\nbest linear by cross-validation on training rows: {}\n", chosen.join(", "))?;
+        writeln!(
+            out,
+            "{:9} {:>9}  {:28}  {:>10}  {:>16}  {:>16}",
+            "", "of model", "against", "difference", "95 % interval", "for new samples"
+        )?;
+        for one in &self.comparisons {
+            let interval = |half: f64| format!("{:+.4} {:+.4}", one.difference - half, one.difference + half);
+            writeln!(
+                out,
+                "{:9} {:>9.4}  {:28}  {:>+10.4}  {:>16}  {:>16}",
+                one.what,
+                one.mean,
+                format!("{} {:.4}", one.against, one.mean_against),
+                one.difference,
+                interval(one.half_width),
+                interval(one.corrected_half_width)
+            )?;
+        }
+        if let Some(stored) = &self.stored {
+            writeln!(
+                out,
+                "\nthe given split ({} and {} rows): R2 {:.4}, of its linear path {:.4}, of PCA {:.4}; best \
+                 linear: {}",
+                stored.n_train,
+                stored.n_test,
+                stored.r2_model,
+                stored.r2_linear_path,
+                stored.r2_pca,
+                stored.chosen
+            )?;
+        }
+        writeln!(
+            out,
+            "\nIntervals are of the paired difference over the divisions; those for new samples \
+             are wider because divisions share\nrows (Nadeau, Bengio 2003). R2 is against the \
+             training mean, of the {} genes of largest training variance.",
+            self.n_genes
+        )
+    }
+}
