@@ -10,6 +10,7 @@ mod console;
 mod dataset;
 pub mod demo;
 pub mod evaluate;
+pub mod explain;
 mod failure;
 mod in_order;
 pub mod inspect;

@@ -10,6 +10,8 @@ use cic_model::genes::{GeneName, GenePanel};
 pub struct PanelSet {
     /// Name in its collection.
     pub name: String,
+    /// What its collection says about it.
+    pub description: String,
     /// Different names of genes that it has in its collection.
     pub n_named: usize,
     /// Its genes in the panel, increasing.
@@ -70,8 +72,9 @@ impl PanelSets {
                 n if n < sizes.least => found.n_small += 1,
                 n if n > sizes.most => found.n_large += 1,
                 _ => {
-                    let (name, n_named) = (set.name.clone(), names.len());
-                    found.sets.push(PanelSet { name, n_named, genes });
+                    let (name, description) = (set.name.clone(), set.description.clone());
+                    let n_named = names.len();
+                    found.sets.push(PanelSet { name, description, n_named, genes });
                 }
             }
         }

@@ -21,11 +21,13 @@ pub struct GeneSets {
 pub struct GeneSet {
     /// Name, not empty.
     pub name: String,
+    /// What stands in the second field: a title, an address or nothing.
+    pub description: String,
     /// Names of genes as written: symbols or ids. They may repeat.
     pub genes: Vec<String>,
 }
 
-/// Reads a GMT file, compressed or not. Descriptions, empty lines and empty fields are passed over; a set may be empty.
+/// Reads a GMT file, compressed or not. Empty lines and empty fields are passed over; a set may be empty.
 ///
 /// # Errors
 /// Anything that cannot be read, a line of fewer than two fields, a set without a name or with the name of an
@@ -73,18 +75,18 @@ pub fn read_gene_sets(path: &Path) -> Result<GeneSets, DataError> {
 fn parse(line: &str) -> Result<GeneSet, String> {
     let mut fields = line.split('\t').map(str::trim);
     let name = fields.next().unwrap_or_default();
-    if fields.next().is_none() {
+    let Some(description) = fields.next() else {
         return Err(format!(
             "no tab; expected GMT: the name of a set, a description and its genes, separated by tabs, \
              found {:?}",
             line.chars().take(40).collect::<String>()
         ));
-    }
+    };
     if name.is_empty() {
         return Err("the set has no name; expected one before the first tab".into());
     }
     let genes = fields.filter(|gene| !gene.is_empty()).map(String::from).collect();
-    Ok(GeneSet { name: name.into(), genes })
+    Ok(GeneSet { name: name.into(), description: description.into(), genes })
 }
 
 /// The largest collections have a tenth of it.
@@ -109,11 +111,12 @@ mod tests {
         b"\xef\xbb\xbfB CELLS\thttp://x\tMS4A1\tCD79A\t\tMS4A1\r\n\nNONE\tnothing\nT\t\tCD3E\n";
 
     #[test]
-    fn sets_are_lines_and_descriptions_are_passed_over() {
+    fn sets_are_lines_of_a_name_a_description_and_genes() {
         let sets = read(TEXT).unwrap();
         let names: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
         assert_eq!(names, ["B CELLS", "NONE", "T"]);
         assert_eq!(sets[0].genes, ["MS4A1", "CD79A", "MS4A1"]);
+        assert_eq!((sets[1].description.as_str(), sets[2].description.as_str()), ("nothing", ""));
         assert!(sets[1].genes.is_empty());
         assert_eq!(sets[2].genes, ["CD3E"]);
     }
