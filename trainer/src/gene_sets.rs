@@ -42,13 +42,6 @@ pub struct PanelSets {
     pub n_matched: usize,
 }
 
-/// Genes of at least 5 sets say something, and those of 500 still something of their own.
-impl Default for SetSizes {
-    fn default() -> Self {
-        Self { least: 5, most: 500 }
-    }
-}
-
 impl PanelSets {
     /// Finds the genes of a collection in a panel, by symbol or by Ensembl id, as genes of expression files are found.
     /// Two names of one gene count once.

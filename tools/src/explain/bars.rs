@@ -52,7 +52,7 @@ fn draw(svg: &mut String, panel: &Panel, left: f64, top: f64) {
     let (low, high) = (values().fold(0.0, f64::min), values().fold(0.0, f64::max));
     // Numbers stand outside of the bars, on both sides if need be.
     let room = WIDTH - NAMES - NUMBER - if low < 0.0 { NUMBER } else { 0.0 };
-    let unit = room / (high - low).max(f64::MIN_POSITIVE);
+    let unit = if high > low { room / (high - low) } else { 0.0 };
     let zero = left + NAMES + if low < 0.0 { NUMBER } else { 0.0 } - low * unit;
     let first = top + HEAD;
     for (at, bar) in panel.bars.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! `cic explain`.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -165,4 +166,48 @@ fn what_is_not_there_is_refused_by_name() {
         folder.write("bad.gmt", text);
         folder.refuses(&format!("{EXPLAIN} --gmt bad.gmt"), 3, &["bad.gmt", words]);
     }
+}
+
+/// Markers that textbooks name, of calls whose cells are few and many.
+const MARKERS: [(&str, &[&str]); 6] = [
+    ("B", &["MS4A1", "CD79A"]),
+    ("CD14+ Mono", &["LYZ", "S100A8"]),
+    ("NK", &["GNLY", "NKG7"]),
+    ("FCGR3A+ Mono", &["FCGR3A"]),
+    ("DC", &["FCER1A"]),
+    ("Platelet", &["PPBP", "PF4"]),
+];
+
+#[test]
+fn genes_that_decide_calls_of_blood_cells_are_the_markers_of_their_types() {
+    let root = match std::env::var_os("CIC_DATA") {
+        Some(root) => PathBuf::from(root),
+        None => PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")),
+    };
+    let (data, sets) = (root.join("pbmc3k/pbmc3k.h5ad"), root.join("gene-sets/hallmark_v7.0.gmt"));
+    if !data.is_file() || !sets.is_file() {
+        return println!("SKIPPED: explanations of blood cells: no pbmc3k or gene-sets (CIC_DATA)");
+    }
+    let folder = Sandbox::new();
+    let run = |args: &str, more: &[&PathBuf]| {
+        Run::of(folder.command(args).args(more).output().unwrap()).ok()
+    };
+    let split = root.join("pbmc3k/split.tsv");
+    run("train --labels cell_type -q -o n.cic --split", &[&split, &data]);
+    let report = run("explain -m n.cic --labels cell_type --json --gmt", &[&sets, &data]).json();
+    for (name, markers) in MARKERS {
+        let types = report["types"].as_array().unwrap();
+        let genes = names(&types.iter().find(|one| one["type"] == name).unwrap()["genes"]);
+        for &marker in markers {
+            assert!(genes.iter().any(|gene| gene == marker), "{marker} of {name}: {genes:?}");
+        }
+    }
+    assert!(report["worst_completeness_error"].as_f64().unwrap() < 0.01);
+    // Stress of the cells' preparation is what a hallmark stands for, apart from types.
+    let tests = report["dimensions"].as_array().unwrap().iter();
+    let mut tests = tests.flat_map(|one| one["over_represented"].as_array().unwrap());
+    assert!(tests.any(|test| {
+        test["set"] == "HALLMARK_TNFA_SIGNALING_VIA_NFKB"
+            && test["q_value"].as_f64().unwrap() < 1e-3
+    }));
 }
