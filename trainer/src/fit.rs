@@ -77,6 +77,8 @@ pub struct Trained {
     pub epochs_run: usize,
     /// The best epoch on the early-stop rows, where there were any; of the network before a refit.
     pub early: Option<Evaluation>,
+    /// Weights and biases of encoder and classifier, what a device stores.
+    pub n_deployed_weights: usize,
     /// Whether the weights come from a refit on fit and early-stop rows.
     pub refitted: bool,
 }
@@ -235,6 +237,7 @@ impl<'a, 'c, 'f> Run<'a, 'c, 'f> {
             best_epoch: self.best.epoch,
             epochs_run: self.epochs_run,
             early,
+            n_deployed_weights: self.params.architecture.n_deployed_weights(),
             refitted: self.pass == FitPass::Refit,
         })
     }

@@ -2,6 +2,7 @@
 
 mod cell_faults;
 mod evaluating;
+mod explaining;
 mod file_faults;
 mod formats;
 mod leaving_out;
