@@ -93,7 +93,7 @@ Parameters (--try, --set):
   weight_decay, input_dropout, input_noise, gene_dropout, hidden_dropout, code_noise, mixup
   optimizer (adam, sgd), learning_rate, schedule (constant, cosine), warm_up_epochs, clip_norm (or none)
   skip_rate, skip_frozen_epochs, batch_size, max_epochs, watch (loss, accuracy, macro_f1)
-  patience (or none), refit";
+  patience (or none), refit, refit_decoder";
 
 /// Where a sweep starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -114,7 +114,7 @@ impl Preset {
             Self::Paper => of("hidden=2000 head_hidden=none activation=log_sigmoid linear_skip=false \
                  batch_norm=false optimizer=sgd learning_rate=0.03 schedule=cosine batch_size=16 \
                  max_epochs=200 lambda_class=1 label_smoothing=0 weight_decay=0 input_dropout=0 \
-                 hidden_dropout=0 code_noise=0"),
+                 hidden_dropout=0 code_noise=0 refit_decoder=false"),
         }
     }
 

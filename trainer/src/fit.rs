@@ -224,6 +224,9 @@ impl<'a, 'c, 'f> Run<'a, 'c, 'f> {
                 self.epoch(self.best.epoch)?;
             }
         }
+        if self.params.refit_decoder && self.params.lambda_recon > 0.0 {
+            self.stage.refit_decoder();
+        }
         let moments = self.stage.code_moments();
         let network = freeze(&self.stage.network, &self.stage.standardiser, &moments);
         let layers = network.encoder.iter().chain(&network.classifier).chain(&network.decoder);

@@ -11,6 +11,7 @@
 mod autoencoder;
 pub mod baselines;
 mod checkpoint;
+mod decoder_ridge;
 mod engine;
 mod error;
 mod fit;

@@ -36,7 +36,7 @@ impl core::fmt::Display for Setting {
 
 impl Setting {
     /// What can be set. Widths of layers are written `128,64`, or `none`.
-    pub const NAMES: [&str; 30] = [
+    pub const NAMES: [&str; 31] = [
         "hidden",
         "decoder_hidden",
         "head_hidden",
@@ -67,6 +67,7 @@ impl Setting {
         "watch",
         "patience",
         "refit",
+        "refit_decoder",
     ];
 
     /// Applies the setting. Ranges are checked by [`fit`](crate::fit()).
@@ -138,6 +139,7 @@ impl Setting {
                     _ => Some(EarlyStopping { watch, patience: self.number()? }),
                 };
             }
+            "refit_decoder" => params.refit_decoder = self.number()?,
             "refit" => params.refit = self.number()?,
             _ => return Err(self.wrong("no such setting")),
         }

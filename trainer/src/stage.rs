@@ -16,15 +16,15 @@ use crate::train_params::{ClassWeights, Optimizer, TrainParams};
 pub(crate) struct Stage<'a> {
     params: &'a TrainParams,
     data: &'a TrainingData<'a>,
-    rows: Vec<usize>,
+    pub(crate) rows: Vec<usize>,
     pub(crate) standardiser: Standardiser,
     classes: ClassTargets,
     corruption: Corruption,
     objective: Objective,
     pub(crate) network: Autoencoder,
-    batch: Batch,
+    pub(crate) batch: Batch,
     n_batches: usize,
-    max_rows: usize,
+    pub(crate) max_rows: usize,
     /// Complete epochs.
     pub(crate) epoch: usize,
     /// Complete steps.

@@ -56,6 +56,8 @@ pub struct TrainParams {
     /// After early stopping, train again on all rows, those for early stopping included, for as
     /// many epochs as were best.
     pub refit: bool,
+    /// Whether the last decoder layer is fitted anew at the end, in closed form on undisturbed rows.
+    pub refit_decoder: bool,
     /// Everything random follows from it.
     pub seed: u64,
 }
@@ -150,6 +152,7 @@ impl TrainParams {
             max_epochs: (60_000 / n_rows.max(1)).clamp(40, 200),
             early_stopping: Some(EarlyStopping { watch: Watch::Loss, patience: 20 }),
             refit: n_rows < 20_000,
+            refit_decoder: true,
             seed: 1,
             architecture,
         }
