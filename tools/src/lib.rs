@@ -16,6 +16,7 @@ mod in_order;
 pub mod inspect;
 mod model_file;
 mod output;
+pub mod plots;
 mod profiles;
 pub mod quantize;
 pub mod reproduce;
