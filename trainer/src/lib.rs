@@ -21,8 +21,11 @@ mod stage;
 mod temperature;
 mod train_params;
 
+pub mod interval;
 pub mod linear_path;
 pub mod metrics;
+pub mod neighbour_map;
+pub mod noise;
 pub mod onnx;
 pub mod panel;
 pub mod parts;
