@@ -19,6 +19,7 @@ mod output;
 pub mod plots;
 mod profiles;
 pub mod quantize;
+pub mod report;
 pub mod reproduce;
 mod results;
 mod same_scale;

@@ -86,16 +86,18 @@ impl Setting {
             "head_hidden" => architecture.head_hidden = self.widths()?,
             "code" => architecture.code = self.number()?,
             "activation" => {
-                architecture.activation =
-                    Activation::from_name(&self.value).ok_or_else(|| self.wrong("an activation"))?;
+                architecture.activation = Activation::from_name(&self.value)
+                    .ok_or_else(|| self.wrong("an activation"))?;
             }
             "batch_norm" => architecture.batch_norm = self.number()?,
             "linear_skip" => architecture.linear_skip = self.number()?,
             "lambda_recon" => params.lambda_recon = self.number()?,
             "lambda_class" => params.lambda_class = self.number()?,
             "class_weights" => {
-                params.class_weights = self
-                    .one_of(&[("none", ClassWeights::None), ("balanced", ClassWeights::Balanced)])?;
+                params.class_weights = self.one_of(&[
+                    ("none", ClassWeights::None),
+                    ("balanced", ClassWeights::Balanced),
+                ])?;
             }
             "label_smoothing" => params.label_smoothing = self.number()?,
             "weight_decay" => params.weight_decay = self.number()?,
@@ -118,8 +120,7 @@ impl Setting {
             "skip_rate" => params.skip_rate = self.number()?,
             "skip_frozen_epochs" => params.skip_frozen_epochs = self.number()?,
             "clip_norm" => {
-                params.clip_norm =
-                    if self.value == "none" { None } else { Some(self.number()?) };
+                params.clip_norm = if self.value == "none" { None } else { Some(self.number()?) };
             }
             "batch_size" => params.batch_size = self.number()?,
             "max_epochs" => params.max_epochs = self.number()?,
@@ -145,7 +146,9 @@ impl Setting {
     }
 
     fn number<T: FromStr>(&self) -> Result<T, TrainError> {
-        self.value.parse().map_err(|_| self.wrong("a number, or true or false where it is a choice"))
+        self.value
+            .parse()
+            .map_err(|_| self.wrong("a number, or true or false where it is a choice"))
     }
 
     fn widths(&self) -> Result<Vec<usize>, TrainError> {

@@ -2,7 +2,7 @@
 
 use super::Axis;
 use super::axis::Span;
-use super::canvas::{Anchor, Canvas, MARGIN, Rectangle, shorten, text_width};
+use super::canvas::{Anchor, Canvas, Colour, MARGIN, Rectangle, shorten, text_width};
 
 /// Bars from zero, one below another.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +48,7 @@ impl Bars {
             canvas.text((left - 10.0, y + 17.0), Anchor::End, "", name);
             let end = x.place(bar.value);
             if let Some(end) = end {
-                canvas.group(bar.category, &bar.name, |canvas| {
+                canvas.group(Colour::Of(bar.category), &bar.name, |canvas| {
                     canvas.rectangle(Rectangle {
                         at: (zero.min(end), y + 5.0),
                         size: ((end - zero).abs(), 16.0),

@@ -10,6 +10,16 @@ pub(super) struct Canvas {
     text: String,
 }
 
+/// A colour of the palette, or that of what others are compared with.
+#[derive(Clone, Copy)]
+pub(super) enum Colour {
+    Of(usize),
+    Grey,
+}
+
+/// How far a figure may shrink on a narrow page until its text is too small to read.
+const READABLE: f64 = 0.8;
+
 /// Where a text is anchored, left to right.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Anchor {
@@ -18,8 +28,8 @@ pub(super) enum Anchor {
     End,
 }
 
-/// Room around a figure.
-pub(super) const MARGIN: f64 = 12.0;
+/// Room at the edges of a figure. A page has its own margins, and a file gets some.
+pub(super) const MARGIN: f64 = 2.0;
 
 impl Canvas {
     /// Nothing drawn yet. The height is known at the end.
@@ -94,24 +104,30 @@ impl Canvas {
         }
     }
 
-    /// What `draw` draws has the colour of a category, and its name where the reader points.
-    pub(super) fn group(&mut self, category: usize, name: &str, draw: impl FnOnce(&mut Self)) {
-        let (colour, name) = (category % N_COLOURS, escape(name));
-        self.push(format_args!("<g class=\"s{colour}\"><title>{name}</title>"));
+    /// What `draw` draws has this colour, and the name where the reader points.
+    pub(super) fn group(&mut self, colour: Colour, name: &str, draw: impl FnOnce(&mut Self)) {
+        let name = escape(name);
+        match colour {
+            Colour::Of(category) => {
+                let class = category % N_COLOURS;
+                self.push(format_args!("<g class=\"s{class}\"><title>{name}</title>"));
+            }
+            Colour::Grey => self.push(format_args!("<g class=\"muted\"><title>{name}</title>")),
+        }
         draw(self);
         self.push(format_args!("</g>"));
     }
 
     /// The names of series in their colours, broken into lines; the height below the last.
-    pub(super) fn legend(&mut self, names: &[&str], (left, top): (f64, f64)) -> f64 {
+    pub(super) fn legend(&mut self, names: &[(Colour, &str)], (left, top): (f64, f64)) -> f64 {
         let (mut x, mut y) = (left, top);
-        for (category, name) in names.iter().enumerate() {
+        for (colour, name) in names {
             let name = shorten(name, 40);
             let width = 20.0 + text_width(&name) + 16.0;
             if x > left && x + width > self.width - MARGIN {
                 (x, y) = (left, y + 20.0);
             }
-            self.group(category, &name, |canvas| {
+            self.group(*colour, &name, |canvas| {
                 canvas.rectangle(Rectangle {
                     at: (x, y + 3.0),
                     size: (14.0, 8.0),
@@ -128,9 +144,10 @@ impl Canvas {
     /// The figure. Its title is what it is called where it is not seen.
     pub(super) fn finish(self, height: f64, title: &str) -> String {
         let (width, height, title) = (c(self.width), c(height), escape(title));
+        let least = c(self.width * READABLE);
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"cic-plot\" role=\"img\" width=\"{width}\" \
-             height=\"{height}\" viewBox=\"0 0 {width} {height}\"><title>{title}</title>{}</svg>",
+             height=\"{height}\" style=\"min-width:{least}px\" viewBox=\"0 0 {width} {height}\"><title>{title}</title>{}</svg>",
             self.text
         )
     }
@@ -238,5 +255,5 @@ pub fn number(value: f64) -> String {
 
 /// A share as per cent with one decimal.
 pub fn percent(share: f64) -> String {
-    if share.is_finite() { format!("{:.1} %", 100.0 * share) } else { "–".into() }
+    if share.is_finite() { format!("{:.1}\u{a0}%", 100.0 * share) } else { "–".into() }
 }

@@ -1,7 +1,7 @@
 //! Estimates with their intervals, one row each, some methods side by side.
 
 use super::axis::Span;
-use super::canvas::{Anchor, Canvas, MARGIN, coordinate, shorten, text_width};
+use super::canvas::{Anchor, Canvas, Colour, MARGIN, coordinate, shorten, text_width};
 use super::{Axis, Estimate};
 
 /// Rows of estimates.
@@ -34,7 +34,9 @@ impl Forest {
         let left = longest + MARGIN + 14.0;
         let mut canvas = Canvas::new((left + 360.0).max(640.0));
         canvas.text((MARGIN, 22.0), Anchor::Start, "title", &self.title);
-        let groups: Vec<&str> = self.groups.iter().map(String::as_str).collect();
+        let groups: Vec<(Colour, &str)> = (self.groups.iter().enumerate())
+            .map(|(at, name)| (Colour::Of(at), name.as_str()))
+            .collect();
         let top = match groups.len() {
             0 | 1 => 40.0,
             _ => canvas.legend(&groups, (MARGIN, 36.0)) + 4.0,
@@ -58,7 +60,7 @@ impl Forest {
                 let Some(estimate) = estimate else { continue };
                 let y = first + spacing * group as f64;
                 let of = self.groups.get(group).map_or("", String::as_str);
-                canvas.group(group, of, |canvas| estimate.draw(canvas, &x, y));
+                canvas.group(Colour::Of(group), of, |canvas| estimate.draw(canvas, &x, y));
             }
         }
         canvas.line((left, top), (left, bottom), "axis");

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Axis;
 use super::axis::Span;
-use super::canvas::{Anchor, Canvas, MARGIN, coordinate};
+use super::canvas::{Anchor, Canvas, Colour, MARGIN, coordinate};
 
 /// Lines over one axis.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +59,9 @@ pub enum Stroke {
     /// Points, joined.
     #[default]
     Solid,
-    /// Dashes without points: what is compared with.
+    /// A wide pale line under the others, for one that another lies on.
+    Wide,
+    /// Grey dashes without points: what is compared with.
     Dashed,
     /// Points alone.
     None,
@@ -77,7 +79,9 @@ impl LineChart {
     pub fn svg(&self) -> String {
         let mut canvas = Canvas::new(640.0);
         canvas.text((MARGIN, 22.0), Anchor::Start, "title", &self.title);
-        let names: Vec<&str> = self.series.iter().map(|series| series.name.as_str()).collect();
+        let names: Vec<(Colour, &str)> = (self.series.iter().enumerate())
+            .map(|(category, series)| (series.colour(category), series.name.as_str()))
+            .collect();
         let top = canvas.legend(&names, (MARGIN, 36.0)) + 6.0;
         let (left, right) = (68.0, canvas.width() - 20.0);
         let bottom = top + 280.0;
@@ -92,13 +96,18 @@ impl LineChart {
         x.draw_below(&mut canvas, &self.x.label, top, bottom);
         canvas.line((left, bottom), (right, bottom), "axis");
         for (category, series) in self.series.iter().enumerate() {
-            canvas.group(category, &series.name, |canvas| series.draw(canvas, &x, &y));
+            let colour = series.colour(category);
+            canvas.group(colour, &series.name, |canvas| series.draw(canvas, &x, &y));
         }
         canvas.finish(bottom + 50.0, &self.title)
     }
 }
 
 impl Series {
+    fn colour(&self, category: usize) -> Colour {
+        if self.stroke == Stroke::Dashed { Colour::Grey } else { Colour::Of(category) }
+    }
+
     fn draw(&self, canvas: &mut Canvas, x: &Span, y: &Span) {
         let placed = |point: &Point| Some((x.place(point.x)?, y.place(point.y)?));
         let intervals: Vec<(f64, f64, f64)> = (self.points.iter())
@@ -130,6 +139,7 @@ impl Series {
         match self.stroke {
             _ if line.is_empty() => return,
             Stroke::Solid => canvas.path(&line, "line"),
+            Stroke::Wide => return canvas.path(&line, "line wide"),
             Stroke::Dashed => return canvas.path(&line, "line dashed"),
             Stroke::None => {}
         }

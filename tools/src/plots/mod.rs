@@ -51,6 +51,7 @@ pub const STYLE: &str = "\
 .cic-plot .grid{stroke:currentColor;color:#e3e7ec;stroke-width:1}\
 .cic-plot .axis{stroke:currentColor;color:#9aa4b1;stroke-width:1;fill:none}\
 .cic-plot .line{fill:none;stroke:currentColor;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}\
+.cic-plot .wide{stroke-width:8;stroke-opacity:.4}\
 .cic-plot .dashed{stroke-dasharray:5 5;stroke-width:1.5}\
 .cic-plot .whisker{fill:none;stroke:currentColor;stroke-width:1.5}\
 .cic-plot .fill{fill:currentColor}\
@@ -80,7 +81,7 @@ pub const STYLE: &str = "\
 pub fn standalone(figure: &str) -> String {
     let Some(end) = figure.find('>') else { return figure.to_owned() };
     let (head, rest) = figure.split_at(end + 1);
-    let background = "svg.cic-plot{background:#fff}@media screen and (prefers-color-scheme:dark){svg.cic-plot\
+    let background = "svg.cic-plot{background:#fff;padding:16px}@media screen and (prefers-color-scheme:dark){svg.cic-plot\
                       {background:#15191f}}";
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{head}<style>{STYLE}{background}</style>{rest}\n"

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::axis::Span;
-use super::canvas::{Anchor, Canvas, MARGIN, shorten, text_width};
+use super::canvas::{Anchor, Canvas, Colour, MARGIN, shorten, text_width};
 use super::{Axis, N_COLOURS};
 
 /// Points by category. A category is one path, so that thousands of points stay small.
@@ -62,13 +62,17 @@ impl Scatter {
                 .filter_map(|point| Some((x.place(point.0)?, y.place(point.1)?)));
             let path = shape.path(placed);
             if !path.is_empty() {
-                canvas.group(at, &category.name, |canvas| canvas.path(&path, shape.class()));
+                canvas.group(Colour::Of(at), &category.name, |canvas| {
+                    canvas.path(&path, shape.class())
+                });
             }
         }
         for (at, category) in self.categories.iter().enumerate() {
             let y = top + 6.0 + 21.0 * at as f64;
             let mark = Shape::of(at).path([(legend_left + 6.0, y)].into_iter());
-            canvas.group(at, &category.name, |canvas| canvas.path(&mark, Shape::of(at).class()));
+            canvas.group(Colour::Of(at), &category.name, |canvas| {
+                canvas.path(&mark, Shape::of(at).class())
+            });
             canvas.text((legend_left + 20.0, y + 4.0), Anchor::Start, "", &legend_text(category));
         }
         let legend_bottom = top + 21.0 * self.categories.len() as f64;

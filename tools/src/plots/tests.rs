@@ -141,7 +141,9 @@ fn ticks_are_round_and_few() {
         let start = chart[..end].rfind("<text x=\"").unwrap() + 9;
         chart[start..].split('"').next().unwrap().parse().unwrap()
     };
-    assert!(place("100.0 %") < place("50.0 %") && place("50.0 %") < place("10.0 %"));
+    assert!(
+        place("100.0\u{a0}%") < place("50.0\u{a0}%") && place("50.0\u{a0}%") < place("10.0\u{a0}%")
+    );
 }
 
 #[test]
@@ -152,7 +154,7 @@ fn numbers_are_written_alike() {
         texts,
         ["0", "0.123", "1", "12.3", "123", "12,346", "−0.500", "−1,234", "2.0e−5", "–"]
     );
-    assert_eq!(percent(0.9057), "90.6 %");
+    assert_eq!(percent(0.9057), "90.6\u{a0}%");
 }
 
 #[test]
