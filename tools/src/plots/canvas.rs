@@ -18,7 +18,7 @@ pub(super) enum Colour {
 }
 
 /// How far a figure may shrink on a narrow page until its text is too small to read.
-const READABLE: f64 = 0.8;
+const READABLE: f64 = 0.72;
 
 /// Where a text is anchored, left to right.
 #[derive(Clone, Copy, PartialEq)]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::axis::Span;
-use super::canvas::{Anchor, Canvas, Colour, MARGIN, shorten, text_width};
+use super::canvas::{Anchor, Canvas, Colour, MARGIN, number, shorten, text_width};
 use super::{Axis, N_COLOURS};
 
 /// Points by category. A category is one path, so that thousands of points stay small.
@@ -89,7 +89,7 @@ impl Scatter {
 }
 
 fn legend_text(category: &Category) -> String {
-    format!("{} ({})", shorten(&category.name, 34), category.points.len())
+    format!("{} ({})", shorten(&category.name, 34), number(category.points.len() as f64))
 }
 
 impl Shape {

@@ -196,7 +196,7 @@ pub(super) fn calibration(findings: &Findings) -> Section {
         name: "this model".into(),
         points: points.collect(),
         spread: Spread::Bars,
-        stroke: Stroke::Solid,
+        stroke: Stroke::None,
     };
     let perfect = Series {
         name: "perfectly calibrated".into(),
@@ -226,6 +226,7 @@ pub(super) fn calibration(findings: &Findings) -> Section {
             text(interval(right)),
         ]
     });
+    let head = ["confidence", "cells", "mean confidence", "share right", "95 % interval"];
     let ece = findings.assessment.evaluation.ece.unwrap_or(f64::NAN);
     let few = filled().filter(|bin| bin.count < FEW as u64).count();
     let body = html! {
@@ -236,7 +237,7 @@ pub(super) fn calibration(findings: &Findings) -> Section {
             "Expected calibration error (ECE): " strong { (readable(ece, &decimal(ece, 3))) } ", the mean distance from the \
              dashed line over all cells. Bars are 95 % intervals."
         }))
-        (details("Numbers of the diagram", table(&["confidence", "cells", "mean confidence", "share right", "95 % interval"], rows.collect())))
+        (details("Numbers of the diagram", table(&head, rows.collect())))
         @if few > 0 {
             (beware(html! {
                 (few) " of the " (filled().count()) " bins hold fewer than " (FEW) " cells: their dots may stray far by \

@@ -1,7 +1,9 @@
 //! Sections about the codes: where cells lie, how profiles come back, types that were left out, what dimensions mean.
 
+use cic_model::ValueKind;
 use maud::{Markup, html};
 
+use super::calls::fifths;
 use super::findings::{Findings, N_NEIGHBOURS, Reproduction, Sources};
 use super::words::{Section, absent, beware, count, decimal, details, figure, table, text};
 use crate::plots::{Axis, Bar, Bars, Category, Estimate, Forest, ForestRow, Scatter, percent};
@@ -138,9 +140,12 @@ fn reproduced(sources: &Sources<'_>, reproduction: &Reproduction) -> Markup {
         }
         (separation(reproduction))
         (beware(html! {
-            "Single-cell counts are mostly chance: even the true profile could not reproduce the counts of one cell, so \
-             R² stays far below 1 for every method. Principal components are the best that a linear method can do for \
-             R², and labels found by clustering them favour them in the table of types."
+            @if sources.dataset.kind == ValueKind::Counts {
+                "Single-cell counts are mostly chance: even the true profile could not reproduce the counts of one \
+                 cell, so R² stays far below 1 for every method. "
+            }
+            "Principal components are the best that a linear method can do for R² on the rows it was fitted to, and \
+             labels found by clustering them favour them in the table of types."
         }))
     }
 }
@@ -195,10 +200,23 @@ pub(super) fn unseen(sources: &Sources<'_>, findings: &Findings) -> Section {
         });
         rows.collect::<Vec<_>>()
     };
-    let forest = |title: &str, axis: &str, rows| {
+    let forest = |title: &str, axis, of| {
         let groups = vec!["codes".into(), "principal components".into()];
-        Forest { title: title.into(), axis: Axis::new(axis), groups, rows }.svg()
+        Forest { title: title.into(), axis, groups, rows: pair(of) }.svg()
     };
+    let r2 = forest(
+        "Reproduction of types left out",
+        Axis::new("R² against the mean training profile"),
+        |figures| figures.r2,
+    );
+    let purity = forest(
+        "Do cells of a type left out keep together?",
+        Axis {
+            ticks: fifths(),
+            ..Axis::between("share of nearest neighbours that are of the type", 0.0, 1.0)
+        },
+        |figures| figures.purity,
+    );
     let rows = report.types.iter().map(|one| {
         vec![
             text(&one.label),
@@ -226,11 +244,11 @@ pub(super) fn unseen(sources: &Sources<'_>, findings: &Findings) -> Section {
     let body = html! {
         p { "For each type a new model was trained without any of its cells, and then shown them. A code that describes \
              cells in general still reproduces the unknown type, and keeps it apart from the known ones." }
-        (figure(forest("Reproduction of types left out", "R² against the mean training profile", pair(|f| f.r2)), html! {
+        (figure(r2, html! {
             "To the right is better. In brackets the number of cells."
         }))
-        (figure(forest("Do cells of a type left out keep together?", "share of nearest neighbours that are of the type", pair(|f| f.purity)), html! {
-            "At 1, the unknown type forms a group of its own; near 0, it is mixed with known ones."
+        (figure(purity, html! {
+            "At 100 %, the unknown type forms a group of its own; near 0 %, it is mixed with known ones."
         }))
         (details("All figures", table(&head, rows.collect())))
         (beware(html! {
@@ -277,10 +295,18 @@ pub(super) fn pathways(sources: &Sources<'_>, findings: &Findings) -> Section {
     let body = html! {
         p { "Each number of the code rises and falls with some genes. Here are, for each dimension, the type in which it \
              is highest, the genes that rise most with it, and gene sets that are more often among its genes than chance \
-             would have it (q below .05, corrected for all sets and dimensions)." }
+             would have it (q below .05, corrected for all sets and dimensions)."
+            @if explained.n_cells > 0 {
+                " Unlike the rest of the page, this is of all " (count(explained.n_cells)) " cells that "
+                code { "cic explain" } " was shown."
+            }
+        }
         (table(&["dimension", "highest in", "rising genes", "gene sets"], rows.collect()))
         @if is_other {
-            (beware(html! { "These are the dimensions of model " code { (explained.model_id.chars().take(12).collect::<String>()) } ", not of the one on this page." }))
+            (beware(html! {
+                "These are the dimensions of model "
+                code { (explained.model_id.chars().take(12).collect::<String>()) } ", not of the one on this page."
+            }))
         }
         (beware(html! {
             "A dimension need not stand for one process: the network was never asked for that. Sets overlap, and large \

@@ -6,6 +6,9 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 pub(super) struct Explained {
     pub(super) model_id: String,
+    /// Cells that it looked at.
+    #[serde(default)]
+    pub(super) n_cells: usize,
     pub(super) dimensions: Vec<Dimension>,
 }
 

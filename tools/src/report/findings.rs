@@ -110,6 +110,12 @@ impl Findings {
         let &Sources { args, model, dataset, annotations, cells, .. } = sources;
         let (train, rows) = train_and_test(model, dataset, annotations.split.as_deref())?;
         let path = args.data.data.display();
+        if rows.is_empty() {
+            return Err(Failure::input(format!(
+                "{path}: has no test row; the page is about cells that the model was not trained on: \
+                 name some with --split"
+            )));
+        }
         let truth: Vec<Option<String>> = rows.iter().map(|&row| annotations.label(row)).collect();
         if truth.iter().all(Option::is_none) {
             return Err(Failure::input(format!(
@@ -186,8 +192,9 @@ impl Findings {
 impl CodeMap {
     fn draw(model: &Model<'_>, assessment: &Assessment) -> Result<Self, Failure> {
         let (calls, d) = (&assessment.calls, model.code_dim());
-        let step = calls.calls.len().div_ceil(MOST_POINTS).max(1);
-        let chosen: Vec<usize> = (0..calls.calls.len()).step_by(step).collect();
+        let all = calls.calls.len();
+        let most = all.min(MOST_POINTS);
+        let chosen: Vec<usize> = (0..most).map(|at| at * all / most).collect();
         let codes =
             Mat::from_fn(chosen.len(), d, |at, dim| f64::from(calls.codes[chosen[at] * d + dim]));
         let places = neighbour_map(codes.as_ref()).map_err(Failure::internal)?;

@@ -16,11 +16,12 @@ pub(super) fn noise(findings: &Findings) -> Section {
     let is_depth = curves.noise == Noise::FewerCounts;
     let level = |level: f64| match is_depth {
         true => format!("{:.0} %", 100.0 * level),
-        false => crate::plots::number(level),
+        false => level.to_string(),
     };
     let levels = curves.curves.first().map_or(&[][..], |curve| &curve.points);
     let x = || Axis {
         scale: if is_depth { Scale::LogFalling } else { Scale::Linear },
+        range: (!is_depth).then_some((0.0, 1.0)),
         ticks: levels.iter().map(|point| (point.level, level(point.level))).collect(),
         ..Axis::new(match is_depth {
             true => "counts kept",
@@ -55,6 +56,7 @@ pub(super) fn noise(findings: &Findings) -> Section {
         stroke: Stroke::Dashed,
         ..Series::default()
     });
+    let first = curves.curves.first().map_or("", |curve| curve.name);
     let title = if is_depth { "Calls with fewer counts" } else { "Calls with noise" };
     let calls = chart(
         title,
@@ -94,11 +96,12 @@ pub(super) fn noise(findings: &Findings) -> Section {
                          probability of 50, 25 and 10 %, and the cells were typed again." },
             false => p { "What if the profiles were noisier? Normal noise was added to every gene of the test profiles, \
                           of a quarter, a half and one standard deviation that the gene has between them, and they were \
-                          typed again. Values stay above zero." },
+                          typed again. Values are cut at zero." },
         }
         (figure(calls, html! {
-            "Share called right, with a band for the 95 % interval of " (curves.curves.first().map_or("", |curve| curve.name)) "; a cell that is refused counts as \
-             wrong. Dashes: share that is refused, because the model knows that it has too little to go by."
+            "Share called right, with a band for the 95 % interval of " (first)
+            "; a cell that is refused counts as wrong. Dashes: share that is refused, because the model knows that it \
+             has too little to go by."
         }))
         (figure(shift, html! {
             "Distance of the codes from those of the undisturbed cells (root mean square). At 1, a code moves as far as \

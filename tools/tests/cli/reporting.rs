@@ -199,6 +199,8 @@ fn what_cannot_be_reported_is_refused_with_a_reason() {
         let onto = format!("report cells.h5ad -m m.cic --labels cell_type -o {taken}");
         folder.refuses(&onto, 2, &[taken, "a name of its own"]);
     }
+    folder.write("train.tsv", folder.text("split.tsv").replace("\ttest", "\ttrain"));
+    folder.refuses(&format!("{labels} --split train.tsv"), 3, &["has no test row"]);
     let blank = folder.text("split.tsv").replace("split", "cell_type").replace("test", "NA");
     folder.write("labels.tsv", blank);
     let unlabelled = format!("{report} --labels cell_type --labels-file labels.tsv");
