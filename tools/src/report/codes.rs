@@ -119,7 +119,11 @@ fn reproduced(sources: &Sources<'_>, reproduction: &Reproduction) -> Markup {
         p { "A code of " (report.code_dim) " numbers stands for a profile of " (count(sources.model.n_genes()))
             " genes. How much of the profile is still in it? Each test profile was turned into its code and back, and \
              compared with itself over the " (count(report.n_genes)) " most variable genes. Other methods got as many \
-             numbers and the same " (count(report.n_train)) " training rows." }
+             numbers and " (count(report.n_train)) " training rows."
+            @if !reproduction.is_all {
+                " Here, " (count(report.n_test)) " test rows are looked at, evenly chosen; the model had all training rows."
+            }
+        }
         (figure(chart.svg(), html! {
             "Blue: this model. Orange: other methods; means over the test profiles. Green: how alike different \
              profiles are, medians; a code is worth something where its reproduction is nearer than that."

@@ -79,6 +79,8 @@ pub(super) struct CodeMap {
 /// How profiles come back, and how types lie, beside principal components.
 pub(super) struct Reproduction {
     pub(super) report: reproduce::Report,
+    /// Whether that is of all training and test rows, or of some.
+    pub(super) is_all: bool,
     pub(super) types: Vec<TypePlace>,
 }
 
@@ -101,6 +103,12 @@ const N_GENES: usize = 1000;
 
 /// Points of a map at most: its time goes with their square.
 const MOST_POINTS: usize = 2000;
+
+/// Where profiles are compared with one another, time and memory go with the square of the test rows.
+const MOST_TEST_PROFILES: usize = 4000;
+
+/// What other methods are fitted to is held in memory several times.
+const MOST_TRAINING_PROFILES: usize = 20_000;
 
 /// Neighbours that are looked at.
 pub(super) const N_NEIGHBOURS: usize = 15;
@@ -192,9 +200,7 @@ impl Findings {
 impl CodeMap {
     fn draw(model: &Model<'_>, assessment: &Assessment) -> Result<Self, Failure> {
         let (calls, d) = (&assessment.calls, model.code_dim());
-        let all = calls.calls.len();
-        let most = all.min(MOST_POINTS);
-        let chosen: Vec<usize> = (0..most).map(|at| at * all / most).collect();
+        let chosen = evenly(&(0..calls.calls.len()).collect::<Vec<_>>(), MOST_POINTS);
         let codes =
             Mat::from_fn(chosen.len(), d, |at, dim| f64::from(calls.codes[chosen[at] * d + dim]));
         let places = neighbour_map(codes.as_ref()).map_err(Failure::internal)?;
@@ -205,15 +211,22 @@ impl CodeMap {
 impl Reproduction {
     fn measure(sources: &Sources<'_>, train: &[usize], test: &[usize]) -> Result<Self, Failure> {
         let &Sources { args, model, dataset, annotations, cells, .. } = sources;
-        let parts = (train.to_vec(), test.to_vec());
+        let parts = (evenly(train, MOST_TRAINING_PROFILES), evenly(test, MOST_TEST_PROFILES));
+        let is_all = (parts.0.len(), parts.1.len()) == (train.len(), test.len());
         let study = Study::new(model, dataset, cells, parts, N_GENES)?;
         let replicates = match &args.replicates {
             Some(key) => study.replicates(&annotations.groups, key),
             None => None,
         };
         let report = study.report(replicates, annotations)?;
-        Ok(Self { report, types: types(&study, annotations) })
+        Ok(Self { report, is_all, types: types(&study, annotations) })
     }
+}
+
+/// All rows, or so many of them at even distances.
+fn evenly(rows: &[usize], most: usize) -> Vec<usize> {
+    let n = rows.len().min(most);
+    (0..n).map(|at| rows[at * rows.len() / n]).collect()
 }
 
 fn types(study: &Study<'_>, annotations: &Annotations) -> Vec<TypePlace> {
@@ -238,4 +251,16 @@ fn types(study: &Study<'_>, annotations: &Annotations) -> Vec<TypePlace> {
         TypePlace { label: (*name).to_owned(), n, by_code, by_pca }
     });
     types.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_rows_are_chosen_at_even_distances() {
+        assert_eq!(evenly(&[3, 5, 9], 3), [3, 5, 9]);
+        assert_eq!(evenly(&(0..10).collect::<Vec<_>>(), 4), [0, 2, 5, 7]);
+        assert_eq!(evenly(&[], 4), [0; 0]);
+    }
 }

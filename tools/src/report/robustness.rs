@@ -120,6 +120,9 @@ pub(super) fn noise(findings: &Findings) -> Section {
     Section { id: "noise", title: if is_depth { "With fewer counts" } else { "With noise" }, body }
 }
 
+/// Cells that are listed by name.
+const MOST_FLIPS: usize = 100;
+
 /// What rounding the numbers changes.
 pub(super) fn quantization(sources: &Sources<'_>, findings: &Findings) -> Section {
     const ID: &str = "quantization";
@@ -151,7 +154,7 @@ pub(super) fn quantization(sources: &Sources<'_>, findings: &Findings) -> Sectio
     );
     row("bytes", [sources.model_bytes, sources.quantized_bytes].map(|bytes| text(count(bytes))));
     let labels = |leaf: usize| sources.model.labels().leaf_name(leaf).to_owned();
-    let flips = comparison.flips.iter().map(|flip| {
+    let flips = comparison.flips.iter().take(MOST_FLIPS).map(|flip| {
         let truth = sources.annotations.label(flip.row).unwrap_or_else(|| "–".into());
         vec![
             text(&sources.dataset.matrix.obs_names[flip.row]),
@@ -176,6 +179,9 @@ pub(super) fn quantization(sources: &Sources<'_>, findings: &Findings) -> Sectio
         } @else {
             h3 { "Cells whose label changes" }
             (table(&["cell", "label of the file", names[0], names[1], "margin"], flips.collect()))
+            @if comparison.flips.len() > MOST_FLIPS {
+                p { "The first " (MOST_FLIPS) " of " (count(comparison.flips.len())) "." }
+            }
             p { "Margin: by how much the first model preferred its label. Near zero the cell was a toss-up before \
                  rounding." }
         }
