@@ -65,10 +65,13 @@ fn summary(sources: &Sources<'_>, findings: &Findings) -> Markup {
     let confusion = &findings.assessment.confusion;
     let (right, n) = (confusion.right(), confusion.total());
     let model = sources.model;
+    let is_known = findings.assessment.evaluation.n_seen_in_training == Some(0);
     html! {
         "A model with " (count(model.n_leaves())) " cell types and codes of " (model.code_dim())
-        " numbers was shown " (count(n as usize)) " labelled cells that are no part of its training. It gave "
-        (count(right as usize)) " of them (" (percent(share_of(right, n).value)) ") the label of the file."
+        " numbers was shown " (count(n as usize)) " labelled cells"
+        @if is_known { " that are no part of its training" }
+        ". It gave " (count(right as usize)) " of them (" (percent(share_of(right, n).value))
+        ") the label of the file."
     }
 }
 

@@ -92,6 +92,7 @@ fn the_page_says_what_the_other_commands_say() {
         assert!(page.contains(&format!("{:.3}", spearman.abs())), "{method}");
     }
     assert!(page.contains("<strong>100 test rows</strong>"));
+    assert!(page.contains("no part of its training"));
     let inspect = folder.cic("inspect m.cic --json").json();
     assert!(page.contains(inspect["model_id"].as_str().unwrap()));
     // Nothing in it depends on when it is made.
@@ -117,7 +118,8 @@ fn rows_of_the_training_are_told_as_such() {
         split.replace("\ttest", "\tx").replace("\ttrain", "\ttest").replace("\tx", "\ttrain");
     folder.write("swapped.tsv", swapped);
     folder.cic("report cells.h5ad -m m.cic --labels cell_type --split swapped.tsv -o a.html").ok();
-    assert!(page(&folder, "a.html").contains("This is no test."));
+    let page = page(&folder, "a.html");
+    assert!(page.contains("This is no test.") && !page.contains("no part of its training"));
 }
 
 #[test]
