@@ -92,7 +92,7 @@ Parameters (--try, --set):
   lambda_recon, lambda_class, class_weights (none, balanced), label_smoothing
   weight_decay, input_dropout, input_noise, gene_dropout, hidden_dropout, code_noise, mixup
   optimizer (adam, sgd), learning_rate, schedule (constant, cosine), warm_up_epochs, clip_norm (or none)
-  skip_rate, skip_frozen_epochs, batch_size, max_epochs, watch (loss, accuracy, macro_f1)
+  skip_rate, encoder_rate, skip_frozen_epochs, batch_size, max_epochs, watch (loss, accuracy, macro_f1)
   patience (or none), refit, refit_decoder";
 
 /// Where a sweep starts from.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use cic_tools::{
     EXIT_CODES, budget, check, check_environment, compare, demo, evaluate, exit_with, explain,
-    inspect, reproduce, sweep, train, type_cells, unseen,
+    inspect, report, reproduce, sweep, train, type_cells, unseen,
 };
 use clap::{Parser, Subcommand};
 
@@ -34,6 +34,8 @@ enum Command {
     Unseen(unseen::UnseenArgs),
     /// Tell which genes and gene sets codes and calls stand for
     Explain(explain::ExplainArgs),
+    /// Write one page about a model and its test cells
+    Report(report::ReportArgs),
     /// Tell what is in a model file
     Inspect(inspect::InspectArgs),
     /// Tell what an int8 model needs on microcontrollers
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Sweep(args) => sweep::run(&args),
         Command::Unseen(args) => unseen::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Budget(args) => budget::run(&args),
         Command::Check(args) => check::run(&args),

@@ -8,6 +8,7 @@ mod formats;
 mod leaving_out;
 mod model_faults;
 mod quantising;
+mod reporting;
 mod reproducing;
 mod results;
 mod sandbox;

@@ -18,6 +18,8 @@ pub(crate) enum Purpose {
     Subspace,
     Golden,
     DropGenes,
+    Thin,
+    Disturb,
 }
 
 /// xoshiro256++.
