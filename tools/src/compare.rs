@@ -2,6 +2,7 @@
 //! share.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -23,6 +24,8 @@ use serde::Serialize;
 use crate::console::{print, print_json, tell};
 use crate::dataset::{Annotations, DataArgs, LabelArgs, SplitArgs};
 use crate::failure::Failure;
+use crate::output;
+use crate::plots::{self, Axis, Estimate, ForestRow};
 use crate::study::{Held, Recipe, Study, confusion};
 use crate::train::parse_panel;
 
@@ -69,6 +72,9 @@ pub struct CompareArgs {
         value_parser = clap::value_parser!(u16).range(0..=256)
     )]
     threads: u16,
+    /// Draw the differences here, as SVG
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -163,6 +169,10 @@ pub fn run(args: &CompareArgs) -> Result<(), Failure> {
     let divisions = study.run(&rows, &all)?;
     let stored = study.stored(&rows)?;
     let report = study.report(divisions, stored);
+    if let Some(path) = &args.plot {
+        let svg = plots::standalone(&report.plot());
+        output::write(path, |file| file.write_all(svg.as_bytes()))?;
+    }
     match args.json {
         true => print_json(&report),
         false => print(|out| report.write(out)),
@@ -347,6 +357,27 @@ fn score(method: &'static str, truth: &[usize], called: &[usize], n_classes: usi
 }
 
 impl Report {
+    /// The paired differences with both intervals.
+    fn plot(&self) -> String {
+        let row = |one: &Comparison| {
+            let with = |half: f64| {
+                let interval = Some((one.difference - half, one.difference + half));
+                Some(Estimate { value: one.difference, interval })
+            };
+            ForestRow {
+                name: format!("{} against {}", one.what, one.against),
+                estimates: vec![with(one.half_width), with(one.corrected_half_width)],
+            }
+        };
+        let figure = plots::Forest {
+            title: "Classifier autoencoder, difference to others".into(),
+            axis: Axis { label: "difference, 95 % interval".into(), ..Axis::default() },
+            groups: vec!["over these divisions".into(), "for new samples".into()],
+            rows: self.comparisons.iter().map(row).collect(),
+        };
+        figure.svg()
+    }
+
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let groups = if self.n_groups > 0 { format!(" in {} groups", self.n_groups) } else { String::new() };
         writeln!(

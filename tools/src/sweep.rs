@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 use crate::console::{print, print_json, tell};
 use crate::dataset::{Annotations, DataArgs, LabelArgs, SplitArgs};
 use crate::failure::Failure;
+use crate::output;
+use crate::plots::{self, Estimate, Forest, ForestRow};
 use crate::quantize::quantize_rows;
 use crate::study::{Held, Recipe, Study, confusion};
 use crate::train::parse_panel;
@@ -77,6 +79,9 @@ pub struct SweepArgs {
     /// from it
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     state: Option<PathBuf>,
+    /// Draw accuracy and R2 here, as SVG
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -114,7 +119,7 @@ impl Preset {
             Self::Paper => of("hidden=2000 head_hidden=none activation=log_sigmoid linear_skip=false \
                  batch_norm=false optimizer=sgd learning_rate=0.03 schedule=cosine batch_size=16 \
                  max_epochs=200 lambda_class=1 label_smoothing=0 weight_decay=0 input_dropout=0 \
-                 hidden_dropout=0 code_noise=0 refit_decoder=false"),
+                 hidden_dropout=0 code_noise=0 refit_decoder=false patience=none"),
         }
     }
 
@@ -212,6 +217,10 @@ pub fn run(args: &SweepArgs) -> Result<(), Failure> {
     let sweep = Sweep::new(args, &study)?;
     let outcomes = sweep.run()?;
     let report = sweep.report(&outcomes);
+    if let Some(path) = &args.plot {
+        let svg = plots::standalone(&report.plot());
+        output::write(path, |file| file.write_all(svg.as_bytes()))?;
+    }
     match args.json {
         true => print_json(&report),
         false => print(|out| report.write(out)),
@@ -476,6 +485,30 @@ impl State {
 }
 
 impl Report {
+    /// Accuracy and R2 of every configuration, with two standard errors on either side.
+    fn plot(&self) -> String {
+        let row = |one: &Configuration| {
+            let with = |of: Spread| {
+                let half = 2.0 * of.standard_error;
+                Some(Estimate { value: of.mean, interval: Some((of.mean - half, of.mean + half)) })
+            };
+            ForestRow {
+                name: one.settings.clone(),
+                estimates: vec![with(one.accuracy), with(one.accuracy_int8), with(one.r2)],
+            }
+        };
+        let figure = Forest {
+            title: format!("{} folds of {} training rows", self.n_folds, self.n_rows),
+            axis: plots::Axis {
+                label: "mean over folds, two standard errors".into(),
+                ..plots::Axis::default()
+            },
+            groups: vec!["accuracy".into(), "accuracy, int8".into(), "R2".into()],
+            rows: self.configurations.iter().map(row).collect(),
+        };
+        figure.svg()
+    }
+
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,

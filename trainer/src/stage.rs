@@ -199,10 +199,12 @@ impl<'a> Stage<'a> {
             gradient_scale,
             step: self.step + 1,
         };
+        let encoder_rate =
+            if params.architecture.linear_skip { params.encoder_rate } else { 1.0 };
         let of_encoder = Update {
-            learning_rate: update.learning_rate * params.encoder_rate,
+            learning_rate: update.learning_rate * encoder_rate,
             // The skip has a rate of its own.
-            skip_rate: update.skip_rate / params.encoder_rate.max(f32::MIN_POSITIVE),
+            skip_rate: update.skip_rate / encoder_rate.max(f32::MIN_POSITIVE),
             ..update
         };
         self.network.for_each_layer(&mut |layer, stage| {

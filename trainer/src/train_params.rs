@@ -44,7 +44,7 @@ pub struct TrainParams {
     /// Step size of the linear skip as a share of the others'.
     pub skip_rate: f32,
     /// Step size of the encoder's hidden layers as a share of the others': where the linear path is good already, what they
-    /// add to the code has to be learnt slowly.
+    /// add to the code has to be learnt slowly. Without a linear path it is not used.
     pub encoder_rate: f32,
     /// Epochs in which the linear skip stays as it starts.
     pub skip_frozen_epochs: usize,
@@ -126,9 +126,10 @@ pub enum Watch {
 
 impl TrainParams {
     /// Defaults for an architecture and a number of training rows, chosen by cross-validation on
-    /// training rows of real sets. Below 1,000 rows the network is held closer to its linear path:
-    /// batch normalisation, much dropout and weight decay, and a smaller weight of the classes,
-    /// because what the hidden layers learn there beyond it is mostly noise.
+    /// training rows of real sets. The linear path stays the principal components, and what hidden layers add to the code
+    /// is learnt slowly: at the rate of the others it fits noise within a few epochs, and both classes and
+    /// reproduction suffer. Below 1,000 rows the network is held closer still to its linear path:
+    /// batch normalisation, much weight decay, and a smaller weight of the classes.
     pub fn for_rows(mut architecture: Architecture, n_rows: usize) -> Self {
         let is_small = n_rows < SMALL_ROWS;
         architecture.batch_norm |= is_small;
@@ -141,19 +142,19 @@ impl TrainParams {
             input_dropout: 0.2,
             input_noise: 0.0,
             gene_dropout: 0.0,
-            hidden_dropout: if is_small { 0.5 } else { 0.1 },
+            hidden_dropout: if n_rows < MANY_ROWS { 0.5 } else { 0.1 },
             code_noise: if is_small { 0.0 } else { 0.1 },
             mixup: 0.0,
             optimizer: Optimizer::ADAM,
-            learning_rate: 1e-3,
+            learning_rate: 3e-3,
             schedule: Schedule::Cosine,
             warm_up_epochs: 1.0,
-            skip_rate: 0.1,
-            encoder_rate: 1.0,
+            skip_rate: 0.0,
+            encoder_rate: 0.03,
             skip_frozen_epochs: 0,
             clip_norm: None,
             batch_size: (n_rows / 16).clamp(16, 256),
-            max_epochs: (60_000 / n_rows.max(1)).clamp(40, 200),
+            max_epochs: (500_000 / n_rows.max(1)).clamp(40, 200),
             early_stopping: Some(EarlyStopping { watch: Watch::Loss, patience: 20 }),
             refit: n_rows < 20_000,
             refit_decoder: true,
@@ -228,6 +229,8 @@ impl TrainParams {
 
 /// Rows below which a training set is small.
 const SMALL_ROWS: usize = 1_000;
+/// Rows from which on hidden layers are hardly held back.
+const MANY_ROWS: usize = 4_000;
 /// The largest number below 1.
 const BELOW_ONE: f32 = 1.0 - f32::EPSILON / 2.0;
 /// Share of the learning rate left at the end of the cosine.
