@@ -23,6 +23,7 @@ mod train_params;
 
 pub mod linear_path;
 pub mod metrics;
+pub mod noise;
 pub mod onnx;
 pub mod panel;
 pub mod parts;

@@ -18,6 +18,7 @@ pub(crate) enum Purpose {
     Subspace,
     Golden,
     DropGenes,
+    Noise,
 }
 
 /// xoshiro256++.
