@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use cic_tools::{
-    EXIT_CODES, budget, check, check_environment, compare, demo, evaluate, exit_with, inspect, reproduce,
-    train, type_cells, unseen,
+    EXIT_CODES, budget, check, check_environment, compare, demo, evaluate, exit_with, inspect,
+    noise, reproduce, train, type_cells, unseen,
 };
 use clap::{Parser, Subcommand};
 
@@ -30,6 +30,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Leave each cell type out in turn, and tell what becomes of it
     Unseen(unseen::UnseenArgs),
+    /// Spoil held cells, and tell what becomes of calls and codes
+    Noise(noise::NoiseArgs),
     /// Tell what is in a model file
     Inspect(inspect::InspectArgs),
     /// Tell what an int8 model needs on microcontrollers
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Unseen(args) => unseen::run(&args),
+        Command::Noise(args) => noise::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Budget(args) => budget::run(&args),
         Command::Check(args) => check::run(&args),

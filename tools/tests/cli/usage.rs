@@ -85,7 +85,7 @@ fn an_output_that_cannot_be_written_is_refused_before_the_work() {
 fn help_fits_a_terminal_of_80_columns() {
     let folder = Sandbox::new();
     for command in
-        ["", "train", "type", "eval", "reproduce", "unseen", "inspect", "budget", "check", "demo"]
+        ["", "train", "type", "eval", "reproduce", "compare", "unseen", "noise", "inspect", "budget", "check", "demo"]
     {
         for flag in ["-h", "--help"] {
             let help = folder.cic(&format!("{command} {flag}")).ok().stdout;
