@@ -30,7 +30,7 @@ use crate::profiles::Profiles;
 use crate::reproduce::parts;
 use crate::{model_file, output};
 
-use figures::{Bench, Contestant, Figures, of_classifier, of_components, type_cells};
+use figures::{Bench, Contestant, Figures, of_classifier, of_components, of_refitted, type_cells};
 use report::{Level, ModelReport, Report};
 use spoil::{Condition, Held, Inputs, Kind, reads_inputs};
 
@@ -106,9 +106,13 @@ low_genes  the same, the genes of lowest mean expression first
 Held cells are the split's test rows, or else the model's own. Linear
 classifiers and principal components are fitted on clean training rows;
 where genes are missing they see what the model sees in their place, the
-mean of its training profiles. Cells are typed though the model refuses
-files that have too few of its genes; the share refused tells of that.";
+mean of its training profiles. Logistic regression is there also fitted
+anew on the genes that are left, which needs the training rows again. Cells
+are typed though the model refuses files that have too few of its genes;
+the share refused tells of that.";
 
+/// As in `cic compare`.
+const LOGISTIC: Contender = Contender::Logistic(0.1);
 const INNER_FOLDS: usize = 3;
 /// Genes that count in reproduction: of largest variance over the training rows.
 const N_GENES: usize = 1000;
@@ -183,7 +187,8 @@ pub fn run(args: &NoiseArgs) -> Result<(), Failure> {
         let scores = baselines::pca_scores(&pca, test.matrix().as_ref());
         let study = Study {
             models: contestants(args, &models, &readers, &names, &held)?,
-            linear: [fit(chosen)?, fit(Contender::Logistic(0.1))?],
+            linear: [fit(chosen)?, fit(LOGISTIC)?],
+            train: labelled,
             pca_shift: CodeShift::new(scores),
             pca,
             held,
@@ -232,6 +237,7 @@ struct Study<'a> {
     models: Vec<Contestant<'a>>,
     /// The one that was chosen, and logistic regression.
     linear: [Fitted<'a>; 2],
+    train: Labelled<'a>,
     pca: Pca,
     pca_shift: CodeShift,
     held: Held<'a>,
@@ -245,7 +251,8 @@ impl Study<'_> {
     /// Of the methods, in the order of [`Study::measure`].
     fn names(&self) -> Vec<String> {
         let models = self.models.iter().map(|model| model.name.clone());
-        models.chain(["PCA", "best linear", "logistic regression"].map(String::from)).collect()
+        let others = ["PCA", "best linear", "logistic regression", "logistic, refitted"];
+        models.chain(others.map(String::from)).collect()
     }
 
     /// Figures of all methods under each condition.
@@ -286,6 +293,12 @@ impl Study<'_> {
         let mut figures: Vec<Figures> = models.collect::<Result<_, _>>()?;
         figures.push(of_components(&self.pca, &self.pca_shift, &bench));
         figures.extend(self.linear.iter().map(|fitted| of_classifier(fitted, &bench)));
+        figures.push(match condition.kind {
+            Some(Kind::Genes | Kind::LowGenes) => {
+                of_refitted(self.train, &spoiled.cells.present, LOGISTIC, &bench)
+            }
+            _ => Figures::NONE,
+        });
         Ok(figures)
     }
 

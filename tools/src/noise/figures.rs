@@ -5,10 +5,10 @@ use cic_model::rules::Rules;
 use cic_model::{Model, StageKind};
 use cic_quant::{CellRunner, CodeCopy};
 use cic_runtime::Session;
-use cic_trainer::baselines::{self, Fitted, Reproducer};
-use cic_trainer::metrics::{Confusion, Reconstruction};
+use cic_trainer::Pca;
+use cic_trainer::baselines::{self, Contender, Fitted, Labelled, Prepared, Reproducer};
+use cic_trainer::metrics::{Confusion, Reconstruction, ReconstructionScores};
 use cic_trainer::noise::CodeShift;
-use cic_trainer::{Pca, metrics::ReconstructionScores};
 use faer::Mat;
 
 use crate::failure::Failure;
@@ -35,6 +35,8 @@ pub(super) const FIGURES: [&str; N_FIGURES] = [
 pub(super) const N_OF_TYPING: usize = 5;
 
 impl Figures {
+    pub(super) const NONE: Self = Self([f64::NAN; N_FIGURES]);
+
     pub(super) fn values(&self) -> &[f64; N_FIGURES] {
         &self.0
     }
@@ -116,9 +118,31 @@ pub(super) fn of_components(pca: &Pca, shift: &CodeShift, bench: &Bench<'_>) -> 
 
 /// A classifier of profiles.
 pub(super) fn of_classifier(fitted: &Fitted<'_>, bench: &Bench<'_>) -> Figures {
-    let called = fitted.classify(&bench.inputs.values);
+    of_calls(&fitted.classify(&bench.inputs.values), bench)
+}
+
+/// A classifier that is fitted again on the genes that are left; without figures where it cannot be.
+pub(super) fn of_refitted(
+    rows: Labelled<'_>,
+    present: &[bool],
+    contender: Contender,
+    bench: &Bench<'_>,
+) -> Figures {
+    let left: Vec<usize> = (0..present.len()).filter(|&gene| present[gene]).collect();
+    let columns = |values: &[f32]| -> Vec<f32> {
+        values.chunks_exact(rows.n_genes).flat_map(|row| pick(row, &left)).collect()
+    };
+    let values = columns(rows.values);
+    let rows = Labelled { values: &values, n_genes: left.len(), ..rows };
+    let prepared = Prepared::new(rows, 1.min(left.len()));
+    let called =
+        prepared.and_then(|prepared| prepared.classify(contender, &columns(&bench.inputs.values)));
+    called.map_or(Figures::NONE, |called| of_calls(&called, bench))
+}
+
+fn of_calls(called: &[usize], bench: &Bench<'_>) -> Figures {
     let mut confusion = Confusion::new(bench.n_classes);
-    for (at, (&truth, &called)) in bench.truth.iter().zip(&called).enumerate() {
+    for (at, (&truth, &called)) in bench.truth.iter().zip(called).enumerate() {
         let has_values = bench.inputs.rows.binary_search(&at).is_ok();
         confusion.add(truth, has_values.then_some(called));
     }

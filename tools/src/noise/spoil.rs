@@ -296,3 +296,103 @@ pub(super) fn reads_inputs(model: &Model<'_>) -> Result<AlignedBytes, Failure> {
     let bytes = spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
     Ok(AlignedBytes::new(&bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use cic_data::simulate::Simulation;
+    use cic_data::{ExpressionMatrix, align};
+
+    use super::super::figures::type_cells;
+    use super::*;
+
+    const FIXTURE: &[u8] = include_bytes!("../../../tests/data/fixture/simulated.cic");
+
+    /// Cells of the kind that the fixture model was trained on.
+    fn cells() -> ExpressionMatrix {
+        let settings = Simulation {
+            n_cells: 60,
+            n_genes: 1_200,
+            n_types: 6,
+            seed: 20_190_219,
+            ..Simulation::default()
+        };
+        settings.run().matrix
+    }
+
+    /// Hands the model, aligned cells and all of them as held ones to `test`.
+    fn with_held(test: impl FnOnce(&Model<'_>, &ExpressionMatrix, &Held<'_>)) {
+        let bytes = AlignedBytes::new(FIXTURE);
+        let model = Model::open_verified(&bytes).unwrap();
+        let matrix = cells();
+        let aligned = align(&matrix, model.genes()).unwrap();
+        let rows: Vec<usize> = (0..matrix.n_obs()).collect();
+        let train = Profiles::read(&model, &aligned, rows.clone());
+        test(&model, &matrix, &Held::new(&model, &aligned, &rows, &train, 1));
+    }
+
+    #[test]
+    fn lost_genes_leave_what_a_file_without_them_gives() {
+        with_held(|model, matrix, held| {
+            for kind in [Kind::Genes, Kind::LowGenes] {
+                let condition = Condition { kind: Some(kind), step: 2, repeat: 1 };
+                let spoiled = held.spoil(&condition).cells;
+                let panel = model.genes();
+                let is_lost = |id: &str| {
+                    (0..panel.len()).any(|gene| panel.id(gene) == id && !spoiled.present[gene])
+                };
+                let mut without = matrix.clone();
+                let kept: Vec<usize> = (0..matrix.genes.len())
+                    .filter(|&gene| !is_lost(&matrix.genes[gene].id))
+                    .collect();
+                without.genes = kept.iter().map(|&gene| matrix.genes[gene].clone()).collect();
+                let mut values = Vec::new();
+                for row in 0..matrix.n_obs() {
+                    let mut dense = vec![0.0; matrix.genes.len()];
+                    let (genes, counts) = matrix.values.row(row);
+                    genes.iter().zip(counts).for_each(|(&gene, &n)| dense[gene as usize] = n);
+                    values.extend(kept.iter().map(|&gene| dense[gene]));
+                }
+                without.values = CsrMatrix::from_dense(kept.len(), &values).unwrap();
+                let expected = align(&without, panel).unwrap();
+                assert!(expected.overlap.n_present * 2 <= panel.len() as u32 + 1);
+                assert_eq!(spoiled.values, expected.values);
+                assert_eq!(spoiled.present, expected.present);
+                assert_eq!(spoiled.totals, expected.totals);
+                assert_eq!(spoiled.overlap.n_present, expected.overlap.n_present);
+                assert_eq!(spoiled.overlap.share_q30, expected.overlap.share_q30);
+            }
+        });
+    }
+
+    #[test]
+    fn thinned_cells_keep_their_share_of_panel_and_total() {
+        with_held(|_, _, held| {
+            let sum = |cells: &AlignedMatrix| -> (f64, f64) {
+                let panel = cells.values.data.iter().map(|&value| f64::from(value)).sum();
+                (panel, cells.totals.iter().sum())
+            };
+            let before = sum(&held.cells);
+            let condition = Condition { kind: Some(Kind::Thinning), step: 1, repeat: 0 };
+            let after = sum(&held.spoil(&condition).cells);
+            // Five standard deviations of the sums.
+            let near = |a: f64, n: f64| (a - 0.25 * n).abs() < 5.0 * (n * 0.25 * 0.75).sqrt();
+            assert!(near(after.0, before.0) && near(after.1, before.1), "{before:?} {after:?}");
+        });
+    }
+
+    #[test]
+    fn a_reader_of_inputs_makes_the_same_of_clean_cells() {
+        with_held(|model, _, held| {
+            let bytes = reads_inputs(model).unwrap();
+            let reader = Model::open_verified(&bytes).unwrap();
+            let clean = held.spoil(&Condition::CLEAN);
+            let inputs = held.inputs(model, &clean);
+            let mut cells = clean.cells.clone();
+            cells.values = CsrMatrix::from_dense(model.n_genes(), &inputs.values).unwrap();
+            let by_model = type_cells(model, &clean.cells, |_, _| {}).unwrap().codes;
+            let by_reader = type_cells(&reader, &cells, |_, _| {}).unwrap().codes;
+            let difference = (&by_model - &by_reader).norm_max();
+            assert!(difference < 1e-4 && by_model.norm_max() > 0.1, "{difference}");
+        });
+    }
+}
