@@ -160,9 +160,10 @@ mod tests {
         assert_eq!(groups.values().collect::<Vec<_>>(), [&vec![0, 2]]);
         let profiles =
             Mat::from_fn(4, 2, |row, gene| if (row, gene) == (2, 1) { 2.0 } else { 0.0 });
-        // From row 0 comes the profile of row 2, from row 2 its own: one right, one as wrong as before.
+        // Rows 0 and 2 are (0, 0) and (0, 2). From both codes comes row 2: right once, and once as wrong as before.
         let by_model = Mat::from_fn(4, 2, |_, gene| 2.0 * gene as f64);
-        let by_pca = Mat::from_fn(4, 2, |_, gene| gene as f64);
+        // From the components of row 0 comes (0, 1), from those of row 2 (2, 2).
+        let by_pca = Mat::from_fn(4, 2, |row, gene| if row == 2 { 2.0 } else { gene as f64 });
         let of = Reproduced {
             profiles: &profiles,
             by_model: &by_model,
@@ -172,9 +173,9 @@ mod tests {
         let found = Denoised::of(&groups, &of).unwrap();
         assert_eq!((found.n_samples, found.n_pairs), (1, 2));
         let errors = [found.mse_replicate, found.mse_model, found.mse_pca, found.mse_mean];
-        assert_eq!(errors, [2.0, 1.0, 0.5, 1.0]);
+        assert_eq!(errors, [2.0, 1.0, 2.25, 1.0]);
         let shares = [found.below_replicate, found.below_pca, found.below_both];
-        assert_eq!(shares, [0.5, 0.5, 0.5]);
+        assert_eq!(shares, [0.5, 1.0, 0.5]);
         assert!(Denoised::of(&BTreeMap::new(), &of).is_none());
     }
 }

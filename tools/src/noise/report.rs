@@ -207,7 +207,7 @@ const WHAT: [(&str, &str); 4] = [
     (
         "gaussian",
         "Noise of so many standard deviations of each gene, added to what the network reads\n\
-         (log1p values; what would be below zero is zero).",
+         (after preprocessing; where that cannot be negative, what falls below zero is zero).",
     ),
     ("thinning", "Binomial thinning of the counts to so much of the depth."),
     ("genes", "So many of the panel's genes missing, at random."),
