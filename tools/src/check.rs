@@ -4,11 +4,12 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use cic_data::{align, check_scale, sanitise_for_terminal};
+use cic_model::ValueKind;
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::console::{print, print_json, wrap_list};
-use crate::dataset::DataArgs;
+use crate::dataset::{DataArgs, Dataset};
 use crate::failure::Failure;
 use crate::model_file;
 
@@ -28,23 +29,12 @@ pub struct CheckArgs {
 /// Reads and prints.
 pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     let dataset = args.data.read()?;
-    let matrix = &dataset.matrix;
-    let verdict = check_scale(matrix, args.data.values.kind)?;
-    let mut sums: Vec<f64> = Vec::with_capacity(matrix.n_obs());
-    let mut genes: Vec<f64> = Vec::with_capacity(matrix.n_obs());
-    for row in 0..matrix.n_obs() {
-        let (_, values) = matrix.values.row(row);
-        sums.push(values.iter().map(|&value| f64::from(value)).sum());
-        genes.push(values.len() as f64);
-    }
-    let n_ensembl = matrix.genes.iter().filter(|gene| gene.ensembl.is_some()).count();
-    let n_empty = genes.iter().filter(|&&n| n == 0.0).count();
     let overlap = match &args.model {
         None => None,
         Some(path) => {
             let bytes = model_file::read(path)?;
             let model = model_file::open(path, &bytes)?;
-            let overlap = align(matrix, model.genes())?.overlap;
+            let overlap = align(&dataset.matrix, model.genes())?.overlap;
             let refusal = dataset.align(&model).err().map(|failure| failure.to_string());
             Some(json!({
                 "n_genes": model.n_genes(),
@@ -55,8 +45,29 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
             }))
         }
     };
+    let mut report = describe(&dataset, args.data.values.kind)?;
+    report["model"] = overlap.unwrap_or(Value::Null);
+    match args.json {
+        true => print_json(&report),
+        false => print(|out| write_report(&report, out)),
+    }
+}
+
+/// What a file holds, as printed with `--json`.
+pub(crate) fn describe(dataset: &Dataset, declared: Option<ValueKind>) -> Result<Value, Failure> {
+    let matrix = &dataset.matrix;
+    let verdict = check_scale(matrix, declared)?;
+    let mut sums: Vec<f64> = Vec::with_capacity(matrix.n_obs());
+    let mut genes: Vec<f64> = Vec::with_capacity(matrix.n_obs());
+    for row in 0..matrix.n_obs() {
+        let (_, values) = matrix.values.row(row);
+        sums.push(values.iter().map(|&value| f64::from(value)).sum());
+        genes.push(values.len() as f64);
+    }
+    let n_ensembl = matrix.genes.iter().filter(|gene| gene.ensembl.is_some()).count();
+    let n_empty = genes.iter().filter(|&&n| n == 0.0).count();
     let zeros = 1.0 - matrix.values.nnz() as f64 / (matrix.n_obs() as f64 * matrix.n_vars() as f64);
-    let report = json!({
+    Ok(json!({
         "schema_version": 1,
         "format": matrix.source.format,
         "matrix": matrix.source.matrix,
@@ -73,12 +84,7 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
         "n_ensembl_ids": n_ensembl,
         "obs_columns": matrix.obs.names().collect::<Vec<_>>(),
         "notes": matrix.source.notes,
-        "model": overlap,
-    });
-    match args.json {
-        true => print_json(&report),
-        false => print(|out| write_report(&report, out)),
-    }
+    }))
 }
 
 fn write_report(report: &Value, out: &mut dyn Write) -> io::Result<()> {

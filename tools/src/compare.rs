@@ -6,29 +6,25 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use cic_data::SplitPart;
-use cic_model::profile::Library;
-use cic_model::spec::{LayoutPlan, NetworkSpec};
-use cic_model::{Activation, AlignedBytes, Model};
+use cic_model::spec::NetworkSpec;
 use cic_trainer::baselines::{
     self, Contender, Forest, Labelled, LinearClassifier, LinearLoss, Prepared, Reproducer,
     shrinkage_lda,
 };
 use cic_trainer::linear_path::LinearPath;
-use cic_trainer::metrics::Confusion;
 use cic_trainer::panel::PanelSize;
-use cic_trainer::parts::{Assigned, PartRow};
+use cic_trainer::parts::PartRow;
 use cic_trainer::resplits::{Paired, Resplit, folds, paired, resplits};
 use cic_trainer::settings::Setting;
 use clap::Args;
-use faer::Mat;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::console::{print, print_json, tell};
-use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
+use crate::dataset::{Annotations, DataArgs, LabelArgs, SplitArgs};
 use crate::failure::Failure;
-use crate::profiles::{Profiles, genes_of, run_model, scores};
-use crate::train::{TrainPlan, parse_panel, train_model};
+use crate::study::{Held, Recipe, Study, confusion};
+use crate::train::parse_panel;
 
 /// Options of `cic compare`.
 #[derive(Args, Clone, Debug)]
@@ -139,9 +135,6 @@ struct Comparison {
 const MODEL: &str = "classifier autoencoder";
 const BEST_LINEAR: &str = "best linear";
 const INNER_FOLDS: usize = 3;
-/// Genes that count in reproduction: of largest variance over the training rows.
-const N_GENES: usize = 1000;
-
 /// Divides, trains, compares and prints.
 pub fn run(args: &CompareArgs) -> Result<(), Failure> {
     if args.labels.labels.is_none() {
@@ -153,8 +146,9 @@ pub fn run(args: &CompareArgs) -> Result<(), Failure> {
     let dataset = args.data.read()?;
     let groups = args.groups.as_deref();
     let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, groups)?;
-    let study = Study::new(args, &dataset, &annotations)?;
-    let rows = study.part_rows();
+    let study = Study::new(&dataset, &annotations, &args.without)?;
+    let study = Comparing { args, study };
+    let rows = study.study.part_rows();
     let all = resplits(&rows, args.resplits, args.seed);
     if let Some(empty) = all.iter().position(|one| one.test.is_empty() || one.train.len() < 10) {
         return Err(Failure::input(format!(
@@ -175,56 +169,12 @@ pub fn run(args: &CompareArgs) -> Result<(), Failure> {
     }
 }
 
-struct Study<'a> {
+struct Comparing<'a> {
     args: &'a CompareArgs,
-    dataset: &'a Dataset,
-    annotations: &'a Annotations,
-    names: Vec<String>,
-    /// Class of each row that takes part.
-    classes: Vec<Option<usize>>,
+    study: Study<'a>,
 }
 
-impl<'a> Study<'a> {
-    fn new(
-        args: &'a CompareArgs,
-        dataset: &'a Dataset,
-        annotations: &'a Annotations,
-    ) -> Result<Self, Failure> {
-        let n = dataset.matrix.n_obs();
-        let has_values = |row: usize| !dataset.matrix.values.row(row).1.is_empty();
-        let label = |row: usize| {
-            let label = annotations.label(row).filter(|_| has_values(row));
-            label.filter(|label| !args.without.contains(label))
-        };
-        let labels: Vec<Option<String>> = (0..n).map(label).collect();
-        let mut names: Vec<String> = labels.iter().flatten().cloned().collect();
-        names.sort_unstable();
-        names.dedup();
-        if names.len() < 2 {
-            return Err(Failure::input(format!(
-                "{}: at least two cell types are needed, see --labels",
-                args.data.data.display()
-            )));
-        }
-        let classes = labels
-            .iter()
-            .map(|label| label.as_ref().and_then(|label| names.binary_search(label).ok()))
-            .collect();
-        Ok(Self { args, dataset, annotations, names, classes })
-    }
-
-    fn part_rows(&self) -> Vec<PartRow<'_>> {
-        (0..self.classes.len())
-            .map(|row| PartRow {
-                id: &self.dataset.matrix.obs_names[row],
-                // There are at most as many classes as rows.
-                label: self.classes[row].map(|class| class as u32),
-                group: self.annotations.groups.get(row).and_then(|group| group.as_deref()),
-                assigned: Assigned::Open,
-            })
-            .collect()
-    }
-
+impl Comparing<'_> {
     /// Divisions side by side, one thread each.
     fn run(&self, rows: &[PartRow<'_>], all: &[Resplit]) -> Result<Vec<Division>, Failure> {
         let threads = usize::from(self.args.threads);
@@ -250,14 +200,14 @@ impl<'a> Study<'a> {
 
     /// The given split, as one more division.
     fn stored(&self, rows: &[PartRow<'_>]) -> Result<Option<Division>, Failure> {
-        let Some(split) = &self.annotations.split else { return Ok(None) };
+        let Some(split) = &self.study.annotations.split else { return Ok(None) };
         let of = |part| -> Vec<usize> {
             (0..split.len())
-                .filter(|&row| split[row] == Some(part) && self.classes[row].is_some())
+                .filter(|&row| split[row] == Some(part) && self.study.classes[row].is_some())
                 .collect()
         };
         let train = of(SplitPart::Train);
-        let known = |row: &usize| train.iter().any(|&other| self.classes[other] == self.classes[*row]);
+        let known = |row: &usize| train.iter().any(|&other| self.study.classes[other] == self.study.classes[*row]);
         let test: Vec<usize> = of(SplitPart::Test).into_iter().filter(known).collect();
         if test.is_empty() || train.len() < 10 {
             return Ok(None);
@@ -266,53 +216,21 @@ impl<'a> Study<'a> {
     }
 
     fn divide(&self, rows: &[PartRow<'_>], resplit: &Resplit) -> Result<Division, Failure> {
-        let mut split = vec![None; rows.len()];
-        resplit.train.iter().for_each(|&row| split[row] = Some(SplitPart::Train));
-        resplit.test.iter().for_each(|&row| split[row] = Some(SplitPart::Test));
-        let annotations = Annotations { split: Some(split), ..self.annotations.clone() };
         let args = self.args;
-        let trained = train_model(TrainPlan {
-            dataset: self.dataset,
-            annotations: &annotations,
-            keep: None,
-            library: Library::Panel,
-            panel: args.genes,
-            hidden: None,
-            activation: Activation::Relu,
-            code: args.code,
-            epochs: None,
-            settings: &args.settings,
-            trains_on_calibration: true,
-            seed: args.seed,
-            threads: 1,
-            checkpoint: None,
-            quiet: true,
-        })?;
-        let bytes = trained.spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
-        let bytes = AlignedBytes::new(&bytes);
-        let model = Model::open_verified(&bytes).map_err(Failure::internal)?;
-        let cells = self.dataset.align(&model)?;
-        let train = Profiles::read(&model, &cells, resplit.train.clone());
-        let test = Profiles::read(&model, &cells, resplit.test.clone());
-        let class = |row: &usize| self.classes[*row].unwrap_or(0);
-        let train_classes: Vec<usize> = train.rows.iter().map(class).collect();
-        let truth: Vec<usize> = test.rows.iter().map(class).collect();
-
-        let outputs = run_model(&model, &cells, &test)?;
-        let leaves: Vec<usize> = (0..model.labels().n_leaves())
-            .map(|leaf| {
-                let name = model.labels().leaf_name(leaf);
-                self.names.iter().position(|known| known == name).unwrap_or(0)
-            })
-            .collect();
-        let called: Vec<usize> = outputs.leaves.iter().map(|&leaf| leaves[leaf]).collect();
-        let n_classes = self.names.len();
-        let mut classified = vec![score(MODEL, &truth, &called, n_classes)];
+        let held = self.study.train(
+            resplit,
+            &Recipe { panel: args.genes, code: args.code, settings: &args.settings, seed: args.seed },
+        )?;
+        let Held { train, test, train_classes, truth, .. } = &held;
+        let outputs = held.outputs(&held.bytes, test)?;
+        let called = held.called(&outputs);
+        let n_classes = self.study.names.len();
+        let mut classified = vec![score(MODEL, truth, &called, n_classes)];
 
         let labelled = Labelled {
             values: &train.values,
             n_genes: train.n_genes,
-            classes: &train_classes,
+            classes: train_classes,
             n_classes,
         };
         let failed = Failure::internal;
@@ -320,7 +238,7 @@ impl<'a> Study<'a> {
         let chosen = baselines::choose(labelled, &inner, args.code).map_err(failed)?;
         let prepared = Prepared::new(labelled, args.code).map_err(failed)?;
         let called = prepared.classify(chosen, &test.values).map_err(failed)?;
-        classified.push(score(BEST_LINEAR, &truth, &called, n_classes));
+        classified.push(score(BEST_LINEAR, truth, &called, n_classes));
         for (method, contender) in [
             ("logistic regression", Contender::Logistic(0.1)),
             ("linear SVM", Contender::Svm(0.01)),
@@ -329,44 +247,36 @@ impl<'a> Study<'a> {
             ("PCA, 5 neighbours", Contender::PcaNeighbours(5)),
         ] {
             if let Ok(called) = prepared.classify(contender, &test.values) {
-                classified.push(score(method, &truth, &called, n_classes));
+                classified.push(score(method, truth, &called, n_classes));
             }
         }
-        let train_codes = run_model(&model, &cells, &train)?.codes;
+        let train_codes = held.outputs(&held.bytes, train)?.codes;
         let (x, y) = (train_codes.as_ref(), outputs.codes.as_ref());
-        let forest = Forest::fit(x, &train_classes, args.seed).map_err(failed)?;
+        let forest = Forest::fit(x, train_classes, args.seed).map_err(failed)?;
         let called = forest.predict(y).map_err(failed)?;
-        classified.push(score("codes, random forest", &truth, &called, n_classes));
-        let svm = LinearClassifier::fit(x, &train_classes, n_classes, LinearLoss::SquaredHinge, 1.0);
-        classified.push(score("codes, linear SVM", &truth, &svm.map_err(failed)?.predict(y), n_classes));
-        if let Ok(lda) = shrinkage_lda(x, &train_classes, n_classes) {
-            classified.push(score("codes, shrinkage LDA", &truth, &lda.predict(y), n_classes));
+        classified.push(score("codes, random forest", truth, &called, n_classes));
+        let svm = LinearClassifier::fit(x, train_classes, n_classes, LinearLoss::SquaredHinge, 1.0);
+        classified.push(score("codes, linear SVM", truth, &svm.map_err(failed)?.predict(y), n_classes));
+        if let Ok(lda) = shrinkage_lda(x, train_classes, n_classes) {
+            classified.push(score("codes, shrinkage LDA", truth, &lda.predict(y), n_classes));
         }
 
-        let genes = train.most_variable(N_GENES);
-        let mean = train.mean();
-        let mean: Vec<f32> = genes.iter().map(|&gene| mean[gene]).collect();
         let profiles = test.matrix();
-        let scored = genes_of(&profiles, &genes);
-        let everything: Vec<usize> = (0..truth.len()).collect();
-        let r2 = |reproduced: &Mat<f64>| {
-            scores(&scored, &genes_of(reproduced, &genes), &mean, &everything).r2
-        };
         let pca = baselines::pca(&train.values, train.n_genes, args.code, 1).map_err(failed)?;
-        let linear_path = match &trained.spec.network {
+        let linear_path = match &held.trained.spec.network {
             NetworkSpec::F32(network) => LinearPath::of(network, train.matrix().as_ref()),
             _ => None,
         };
         Ok(Division {
             n_train: train.rows.len(),
             n_test: test.rows.len(),
-            n_genes: genes.len(),
+            n_genes: held.genes.len(),
             classified,
             chosen: chosen.name(),
-            r2_model: r2(&outputs.reproduced),
+            r2_model: held.r2(&outputs.reproduced),
             r2_linear_path: linear_path
-                .map_or(f64::NAN, |path| r2(&path.reproduce(profiles.as_ref()))),
-            r2_pca: r2(&pca.reproduce(profiles.as_ref())),
+                .map_or(f64::NAN, |path| held.r2(&path.reproduce(profiles.as_ref()))),
+            r2_pca: held.r2(&pca.reproduce(profiles.as_ref())),
         })
     }
 
@@ -410,16 +320,16 @@ impl<'a> Study<'a> {
                 corrected_half_width,
             }
         });
-        let rows = || (0..self.classes.len()).filter(|&row| self.classes[row].is_some());
+        let rows = || (0..self.study.classes.len()).filter(|&row| self.study.classes[row].is_some());
         let groups: std::collections::BTreeSet<Option<&String>> = rows()
-            .filter_map(|row| self.annotations.groups.get(row))
+            .filter_map(|row| self.study.annotations.groups.get(row))
             .map(Option::as_ref)
             .collect();
         Report {
             schema_version: 1,
             data: self.args.data.data.display().to_string(),
             n_rows: rows().count(),
-            n_classes: self.names.len(),
+            n_classes: self.study.names.len(),
             n_groups: groups.len(),
             n_train,
             n_test,
@@ -432,8 +342,7 @@ impl<'a> Study<'a> {
 }
 
 fn score(method: &'static str, truth: &[usize], called: &[usize], n_classes: usize) -> Classified {
-    let mut confusion = Confusion::new(n_classes);
-    truth.iter().zip(called).for_each(|(&truth, &called)| confusion.add(truth, Some(called)));
+    let confusion = confusion(truth, called, n_classes);
     Classified { method, accuracy: confusion.accuracy(), macro_f1: confusion.macro_f1() }
 }
 

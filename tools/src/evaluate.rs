@@ -17,6 +17,7 @@ use crate::console::{print, print_json, tell};
 use crate::dataset::{Annotations, DataArgs, LabelArgs, SplitArgs, TotalArgs};
 use crate::failure::Failure;
 use crate::model_file;
+use crate::profiles::select_cells;
 use crate::results::{Calls, network_input};
 
 /// Options of `cic eval`.
@@ -66,9 +67,9 @@ pub struct Evaluation {
     /// Rows evaluated.
     pub n: usize,
     /// Rows among them that the weights depend on; `null` where the model does not carry its rows.
-    n_seen_in_training: Option<usize>,
+    pub n_seen_in_training: Option<usize>,
     /// Rows whose label is none of the model's.
-    n_unknown_labels: usize,
+    pub n_unknown_labels: usize,
     /// Rows that were rejected.
     pub n_rejected: usize,
     /// Share of labelled rows whose label is right; a rejected row is wrong. `null` without labels.
@@ -76,12 +77,13 @@ pub struct Evaluation {
     /// Mean F1 over the labels that occur, as scikit-learn counts.
     pub macro_f1: Option<f64>,
     /// Expected calibration error, 15 bins.
-    ece: Option<f64>,
+    pub ece: Option<f64>,
     /// Share of the model's genes that the file has.
     pub gene_coverage: f64,
     /// `null` without a decoder.
     pub reconstruction: Option<ReconstructionReport>,
-    classes: Vec<ClassReport>,
+    /// Labels that occur or are called.
+    pub classes: Vec<ClassReport>,
 }
 
 /// How well profiles are reproduced, in network input units.
@@ -97,13 +99,19 @@ pub struct ReconstructionReport {
     pub mse: f64,
 }
 
+/// How good the calls of one label are.
 #[derive(Clone, Debug, Serialize)]
-struct ClassReport {
-    label: String,
-    support: u64,
-    precision: f64,
-    recall: f64,
-    f1: f64,
+pub struct ClassReport {
+    /// The label.
+    pub label: String,
+    /// Rows of it.
+    pub support: u64,
+    /// Share of the rows called so that are of it.
+    pub precision: f64,
+    /// Share of its rows that are called so.
+    pub recall: f64,
+    /// Harmonic mean of both.
+    pub f1: f64,
 }
 
 /// Evaluates and prints.
@@ -149,6 +157,18 @@ pub fn run(args: &EvalArgs) -> Result<(), Failure> {
     }
 }
 
+/// What was found, and what it was counted from.
+pub(crate) struct Assessment {
+    pub(crate) evaluation: Evaluation,
+    /// Labels of the model and of the rows, sorted.
+    pub(crate) classes: Vec<String>,
+    /// Of `classes`.
+    pub(crate) confusion: Confusion,
+    pub(crate) calibration: CalibrationError,
+    /// Of the rows, in their order.
+    pub(crate) calls: Calls,
+}
+
 /// Evaluates `rows` of an aligned file, whose ids and labels are given in the same order.
 pub(crate) fn evaluate(
     model: &Model<'_>,
@@ -158,12 +178,19 @@ pub(crate) fn evaluate(
     labels: &[Option<String>],
     subset: &'static str,
 ) -> Result<Evaluation, Failure> {
-    let chosen = AlignedMatrix {
-        values: cells.values.select_rows(rows),
-        present: cells.present.clone(),
-        overlap: cells.overlap,
-        totals: rows.iter().map(|&row| cells.totals[row]).collect(),
-    };
+    Ok(assess(model, cells, rows, names, labels, subset)?.evaluation)
+}
+
+/// The same, with what it was counted from.
+pub(crate) fn assess(
+    model: &Model<'_>,
+    cells: &AlignedMatrix,
+    rows: &[usize],
+    names: &[&str],
+    labels: &[Option<String>],
+    subset: &'static str,
+) -> Result<Assessment, Failure> {
+    let chosen = select_cells(cells, rows);
     let calls = Calls::run(model, &chosen)?;
     let leaves = (0..model.n_leaves()).map(|leaf| model.labels().leaf_name(leaf).to_string());
     let classes: Vec<String> = leaves
@@ -190,7 +217,7 @@ pub(crate) fn evaluate(
         // The final weights may come from a refit on both.
         [Part::Fit, Part::EarlyStop].iter().any(|&part| seen.contains(part, &digest))
     };
-    Ok(Evaluation {
+    let evaluation = Evaluation {
         schema_version: 1,
         model_id: model.id().to_string(),
         dtype: model.dtype().name(),
@@ -210,7 +237,8 @@ pub(crate) fn evaluate(
             mse: scores.mse,
         }),
         classes: classes
-            .into_iter()
+            .iter()
+            .cloned()
             .zip(scores)
             .filter(|(_, score)| has_labels && (score.support > 0 || score.predicted > 0))
             .map(|(label, score)| ClassReport {
@@ -221,7 +249,8 @@ pub(crate) fn evaluate(
                 f1: score.f1,
             })
             .collect(),
-    })
+    };
+    Ok(Assessment { evaluation, classes, confusion, calibration, calls })
 }
 
 fn unknown_labels<'a>(
@@ -281,6 +310,11 @@ fn select(
 }
 
 impl Evaluation {
+    /// Number format of the model.
+    pub fn dtype(&self) -> &'static str {
+        self.dtype
+    }
+
     fn write_summary(&self, out: &mut dyn Write) -> io::Result<()> {
         let share = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
         writeln!(out, "model           {} ({})", &self.model_id[..16], self.dtype)?;

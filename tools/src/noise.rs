@@ -27,7 +27,7 @@ use crate::console::{print, print_json, tell};
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
 use crate::profiles::Profiles;
-use crate::reproduce::parts;
+use crate::reproduce::train_and_test;
 use crate::{model_file, output};
 
 use figures::{Bench, Contestant, Figures, of_classifier, of_components, of_refitted, type_cells};
@@ -143,7 +143,7 @@ pub fn run(args: &NoiseArgs) -> Result<(), Failure> {
     let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, None)?;
     let model = &models[0];
     let cells = dataset.align(model)?;
-    let (train, test) = parts(model, &dataset, annotations.split.as_deref())?;
+    let (train, test) = train_and_test(model, &dataset, annotations.split.as_deref())?;
     let labelled = |rows: Vec<usize>| -> Vec<usize> {
         rows.into_iter().filter(|&row| annotations.label(row).is_some()).collect()
     };

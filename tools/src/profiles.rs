@@ -81,6 +81,16 @@ impl Profiles {
     }
 }
 
+/// Some cells of an aligned file.
+pub(crate) fn select_cells(cells: &AlignedMatrix, rows: &[usize]) -> AlignedMatrix {
+    AlignedMatrix {
+        values: cells.values.select_rows(rows),
+        present: cells.present.clone(),
+        overlap: cells.overlap,
+        totals: rows.iter().map(|&row| cells.totals[row]).collect(),
+    }
+}
+
 /// Some genes of profiles `[n × n_genes]`.
 pub(crate) fn genes_of(profiles: &Mat<f64>, genes: &[usize]) -> Mat<f64> {
     Mat::from_fn(profiles.nrows(), genes.len(), |row, at| profiles[(row, genes[at])])

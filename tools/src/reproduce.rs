@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use cic_data::{AlignedMatrix, SplitPart};
 use cic_model::provenance::{Part, row_digest};
 use cic_model::{Model, StageKind};
+use cic_trainer::Pca;
 use cic_trainer::baselines::{self, Kernel, KernelPca, Nmf, Reproducer};
 use cic_trainer::metrics::ReconstructionScores;
 use cic_trainer::reproduction::{nearest_other, own_ranks};
@@ -20,7 +21,7 @@ use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, Total
 use crate::denoise::{Denoised, Reproduced, by_sample, mse};
 use crate::failure::Failure;
 use crate::model_file;
-use crate::profiles::{Profiles, genes_of, run_model, scores};
+use crate::profiles::{ModelOutputs, Profiles, genes_of, run_model, scores};
 
 /// Options of `cic reproduce`.
 #[derive(Args, Clone, Debug)]
@@ -53,56 +54,56 @@ pub struct ReproduceArgs {
 
 /// What was found, as printed with `--json`.
 #[derive(Serialize)]
-struct Report {
-    schema_version: u32,
-    model_id: String,
-    dtype: &'static str,
-    code_dim: usize,
-    n_train: usize,
-    n_test: usize,
-    n_genes: usize,
-    methods: Vec<Method>,
-    nearest_other: Nearness,
-    replicates: Option<Nearness>,
-    denoised: Option<Denoised>,
-    types: Vec<TypeReport>,
-    skipped: Vec<String>,
+pub(crate) struct Report {
+    pub(crate) schema_version: u32,
+    pub(crate) model_id: String,
+    pub(crate) dtype: &'static str,
+    pub(crate) code_dim: usize,
+    pub(crate) n_train: usize,
+    pub(crate) n_test: usize,
+    pub(crate) n_genes: usize,
+    pub(crate) methods: Vec<Method>,
+    pub(crate) nearest_other: Nearness,
+    pub(crate) replicates: Option<Nearness>,
+    pub(crate) denoised: Option<Denoised>,
+    pub(crate) types: Vec<TypeReport>,
+    pub(crate) skipped: Vec<String>,
 }
 
 /// How well a method reproduces the test profiles.
 #[derive(Serialize)]
-struct Method {
-    name: String,
-    pearson: f64,
-    spearman: f64,
-    mse: f64,
-    r2: f64,
+pub(crate) struct Method {
+    pub(crate) name: String,
+    pub(crate) pearson: f64,
+    pub(crate) spearman: f64,
+    pub(crate) mse: f64,
+    pub(crate) r2: f64,
     /// Share of reproductions that are nearer to their own profile than to any other, by Spearman's correlation.
-    nearest_by_spearman: f64,
+    pub(crate) nearest_by_spearman: f64,
     /// The same by squared error.
-    nearest_by_error: f64,
+    pub(crate) nearest_by_error: f64,
     /// Median rank of the own profile.
-    median_rank_by_spearman: f64,
-    median_rank_by_error: f64,
+    pub(crate) median_rank_by_spearman: f64,
+    pub(crate) median_rank_by_error: f64,
 }
 
 /// How near profiles are to one another.
 #[derive(Serialize)]
-struct Nearness {
-    n: usize,
-    median_spearman: f64,
-    median_mse: f64,
+pub(crate) struct Nearness {
+    pub(crate) n: usize,
+    pub(crate) median_spearman: f64,
+    pub(crate) median_mse: f64,
 }
 
 /// How well the model reproduces the profiles of one type.
 #[derive(Serialize)]
-struct TypeReport {
-    label: String,
-    n: usize,
-    pearson: f64,
-    spearman: f64,
-    mse: f64,
-    r2: f64,
+pub(crate) struct TypeReport {
+    pub(crate) label: String,
+    pub(crate) n: usize,
+    pub(crate) pearson: f64,
+    pub(crate) spearman: f64,
+    pub(crate) mse: f64,
+    pub(crate) r2: f64,
 }
 
 /// Kernel components take time and memory of the square of the rows and more; beyond so many, as many of them, evenly.
@@ -126,19 +127,8 @@ pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
     if let Some(totals) = args.totals.read(&model, dataset.matrix.names(), &dataset.matrix.obs)? {
         cells.totals = totals;
     }
-    let (train, test) = parts(&model, &dataset, annotations.split.as_deref())?;
-    let train = Profiles::read(&model, &cells, train);
-    let test = Profiles::read(&model, &cells, test);
-    if test.rows.len() < 2 || train.rows.len() < 2 {
-        return Err(Failure::input(format!(
-            "{}: {} training and {} test rows with values; at least two of each are compared",
-            args.data.data.display(),
-            train.rows.len(),
-            test.rows.len()
-        )));
-    }
-    let genes = train.most_variable(args.genes);
-    let study = Study { model: &model, cells: &cells, train: &train, test: &test, genes: &genes };
+    let parts = train_and_test(&model, &dataset, annotations.split.as_deref())?;
+    let study = Study::new(&model, &dataset, &cells, parts, args.genes)?;
     let report = study.report(&samples, &annotations)?;
     if !samples.is_empty() && report.replicates.is_none() {
         let keys = args.replicates.join(",");
@@ -152,7 +142,7 @@ pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
 
 /// Rows for training and for testing: of the split, or else those that the model says it was trained on, and its
 /// own test rows.
-pub(crate) fn parts(
+pub(crate) fn train_and_test(
     model: &Model<'_>,
     dataset: &Dataset,
     split: Option<&[Option<SplitPart>]>,
@@ -181,27 +171,57 @@ pub(crate) fn parts(
 }
 
 /// What is compared.
-struct Study<'a> {
+pub(crate) struct Study<'a> {
     model: &'a Model<'a>,
     cells: &'a AlignedMatrix,
-    train: &'a Profiles,
-    test: &'a Profiles,
-    genes: &'a [usize],
+    pub(crate) train: Profiles,
+    pub(crate) test: Profiles,
+    /// Genes that count.
+    genes: Vec<usize>,
+    /// Of the training profiles, as many components as the code has numbers.
+    pub(crate) pca: Pca,
+    /// What the model makes of the test profiles.
+    pub(crate) outputs: ModelOutputs,
 }
 
-impl Study<'_> {
-    fn report(
+impl<'a> Study<'a> {
+    /// Of a model with a decoder, on rows for training and for testing; the `n_genes` genes of largest variance count.
+    pub(crate) fn new(
+        model: &'a Model<'a>,
+        dataset: &Dataset,
+        cells: &'a AlignedMatrix,
+        (train, test): (Vec<usize>, Vec<usize>),
+        n_genes: usize,
+    ) -> Result<Self, Failure> {
+        let train = Profiles::read(model, cells, train);
+        let test = Profiles::read(model, cells, test);
+        if test.rows.len() < 2 || train.rows.len() < 2 {
+            return Err(Failure::input(format!(
+                "{}: {} training and {} test rows with values; at least two of each are compared",
+                dataset.matrix.source.path.display(),
+                train.rows.len(),
+                test.rows.len()
+            )));
+        }
+        let genes = train.most_variable(n_genes);
+        let pca = baselines::pca(&train.values, train.n_genes, model.code_dim(), 1);
+        let pca = pca.map_err(Failure::internal)?;
+        let outputs = run_model(model, cells, &test)?;
+        Ok(Self { model, cells, train, test, genes, pca, outputs })
+    }
+
+    pub(crate) fn report(
         &self,
         samples: &[Option<String>],
         annotations: &Annotations,
     ) -> Result<Report, Failure> {
         let (model, k) = (self.model, self.model.code_dim());
         let profiles = self.test.matrix();
-        let of_genes = |all: &Mat<f64>| genes_of(all, self.genes);
+        let of_genes = |all: &Mat<f64>| genes_of(all, &self.genes);
         let scored = of_genes(&profiles);
         let mean: Vec<f32> = self.train.mean();
         let mean: Vec<f32> = self.genes.iter().map(|&gene| mean[gene]).collect();
-        let by_model = of_genes(&run_model(model, self.cells, self.test)?.reproduced);
+        let by_model = of_genes(&self.outputs.reproduced);
 
         let mut methods = vec![method(
             &format!("this model, {}", model.dtype().name()),
@@ -210,9 +230,7 @@ impl Study<'_> {
             &mean,
         )];
         let mut skipped = Vec::new();
-        let pca = baselines::pca(&self.train.values, self.train.n_genes, k, 1);
-        let pca = pca.map_err(Failure::internal)?;
-        let by_pca = of_genes(&pca.reproduce(profiles.as_ref()));
+        let by_pca = of_genes(&self.pca.reproduce(profiles.as_ref()));
         methods.push(method("PCA", &scored, &by_pca, &mean));
         for kernel in Kernel::ALL {
             let rows = self.train.evenly(MOST_KERNEL_ROWS);

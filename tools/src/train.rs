@@ -419,9 +419,14 @@ pub(crate) fn parse_panel(text: &str) -> Result<PanelSize, String> {
     if text == "all" {
         return Ok(PanelSize::All);
     }
-    match text.parse() {
+    let (variable, number) = match text.strip_prefix("variable:") {
+        Some(number) => (true, number),
+        None => (false, text),
+    };
+    match number.parse() {
+        Ok(n) if n >= 1 && variable => Ok(PanelSize::MostVariable(n)),
         Ok(n) if n >= 1 => Ok(PanelSize::Genes(n)),
-        _ => Err("expected a number of genes, at least 1, or all".into()),
+        _ => Err("expected a number of genes, at least 1, variable:N, or all".into()),
     }
 }
 

@@ -321,7 +321,7 @@ fn facts(
     Ok(facts)
 }
 
-fn file_sha256(path: &Path) -> Result<String, Failure> {
+pub(crate) fn file_sha256(path: &Path) -> Result<String, Failure> {
     let failed = |error: std::io::Error| {
         Failure::input(format!("{}: {error}{}", path.display(), Failure::advice(&error)))
     };

@@ -14,7 +14,7 @@ use cic_trainer::separation::separation;
 use cic_trainer::settings::Setting;
 use clap::Args;
 use faer::Mat;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::console::{print, print_json, tell};
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
@@ -62,40 +62,51 @@ pub struct UnseenArgs {
     quiet: bool,
 }
 
-#[derive(Serialize)]
-struct Report {
-    schema_version: u32,
-    n_neighbours: usize,
-    types: Vec<Unseen>,
+/// What was found, as printed with `--json`.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Report {
+    pub(crate) schema_version: u32,
+    pub(crate) n_neighbours: usize,
+    pub(crate) types: Vec<Unseen>,
 }
 
 /// A type that was left out of training.
-#[derive(Serialize)]
-struct Unseen {
-    label: String,
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Unseen {
+    pub(crate) label: String,
     /// Its rows, none of which was trained on.
-    n: usize,
+    pub(crate) n: usize,
     /// Training rows without it.
-    n_train: usize,
-    model: Figures,
-    pca: Figures,
+    pub(crate) n_train: usize,
+    pub(crate) model: Figures,
+    pub(crate) pca: Figures,
     /// The type whose codes are nearest.
-    nearest: String,
+    pub(crate) nearest: String,
 }
 
 /// Of the codes, or of as many principal components.
-#[derive(Clone, Copy, Serialize)]
-struct Figures {
+#[derive(Clone, Copy, Deserialize, Serialize)]
+pub(crate) struct Figures {
     /// Of the unseen type's profiles, against the mean training profile.
-    r2: f64,
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) r2: f64,
     /// Mean over its profiles.
-    spearman: f64,
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) spearman: f64,
     /// The same of test profiles of types that were seen.
-    r2_seen: f64,
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) r2_seen: f64,
     /// Among test profiles of all types.
-    silhouette: f64,
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) silhouette: f64,
     /// Share of the nearest neighbours of its profiles that are of the type; `null` for a single profile.
-    purity: f64,
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) purity: f64,
+}
+
+/// What is no number is written as null.
+fn number_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 /// Neighbours that are looked at.

@@ -2,7 +2,7 @@
 
 use faer::{Accum, MatRef};
 
-use cic_model::Activation;
+use cic_model::{Activation, StageKind};
 
 use crate::TrainError;
 use crate::engine::batch::{Batch, BatchValues, Moment};
@@ -255,6 +255,18 @@ impl Autoencoder {
     pub(crate) fn for_each_parameter(&mut self, f: &mut dyn FnMut(&mut Parameter)) {
         for layer in self.encoder.iter_mut().chain(&mut self.decoder).chain(&mut self.head) {
             layer.for_each_parameter(f);
+        }
+    }
+
+    /// Visits every layer, always in the same order.
+    pub(crate) fn for_each_layer(&mut self, f: &mut dyn FnMut(&mut Layer, StageKind)) {
+        let stages = [
+            (&mut self.encoder, StageKind::Encoder),
+            (&mut self.decoder, StageKind::Decoder),
+            (&mut self.head, StageKind::Classifier),
+        ];
+        for (layers, stage) in stages {
+            layers.iter_mut().for_each(|layer| f(layer, stage));
         }
     }
 

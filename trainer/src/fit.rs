@@ -77,6 +77,8 @@ pub struct Trained {
     pub epochs_run: usize,
     /// The best epoch on the early-stop rows, where there were any; of the network before a refit.
     pub early: Option<Evaluation>,
+    /// Weights and biases of encoder and classifier, what a device stores.
+    pub n_deployed_weights: usize,
     /// Whether the weights come from a refit on fit and early-stop rows.
     pub refitted: bool,
 }
@@ -222,6 +224,9 @@ impl<'a, 'c, 'f> Run<'a, 'c, 'f> {
                 self.epoch(self.best.epoch)?;
             }
         }
+        if self.params.refit_decoder && self.params.lambda_recon > 0.0 {
+            self.stage.refit_decoder();
+        }
         let moments = self.stage.code_moments();
         let network = freeze(&self.stage.network, &self.stage.standardiser, &moments);
         let layers = network.encoder.iter().chain(&network.classifier).chain(&network.decoder);
@@ -235,6 +240,7 @@ impl<'a, 'c, 'f> Run<'a, 'c, 'f> {
             best_epoch: self.best.epoch,
             epochs_run: self.epochs_run,
             early,
+            n_deployed_weights: self.params.architecture.n_deployed_weights(),
             refitted: self.pass == FitPass::Refit,
         })
     }

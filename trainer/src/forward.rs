@@ -52,20 +52,21 @@ fn chain(layers: &[DenseLayer], x: &[f64]) -> Vec<f64> {
     if layers.is_empty() { Vec::new() } else { x }
 }
 
-fn product(layer: &DenseLayer, x: &[f64]) -> Vec<f64> {
-    assert_eq!(layer.in_dim, x.len(), "the input is as long as the layer is wide");
-    layer
-        .weights
-        .chunks_exact(layer.in_dim)
-        .zip(&layer.bias)
-        .map(|(row, &bias)| {
-            let dot: f64 = row.iter().zip(x).map(|(&w, x)| f64::from(w) * x).sum();
-            dot + f64::from(bias)
-        })
-        .collect()
+/// Weights times `x`, with the bias.
+pub(crate) fn product(layer: &DenseLayer, x: &[f64]) -> Vec<f64> {
+    let mut y = weighted(layer, x);
+    y.iter_mut().zip(&layer.bias).for_each(|(y, &bias)| *y += f64::from(bias));
+    y
 }
 
-fn activation(activation: Activation, x: f64) -> f64 {
+/// Weights times `x`.
+pub(crate) fn weighted(layer: &DenseLayer, x: &[f64]) -> Vec<f64> {
+    assert_eq!(layer.in_dim, x.len(), "the input is as long as the layer is wide");
+    let rows = layer.weights.chunks_exact(layer.in_dim);
+    rows.map(|row| row.iter().zip(x).map(|(&w, x)| f64::from(w) * x).sum()).collect()
+}
+
+pub(crate) fn activation(activation: Activation, x: f64) -> f64 {
     let soft_plus = |x: f64| x.max(0.0) + libm::log1p(libm::exp(-x.abs()));
     match activation {
         Activation::Identity => x,

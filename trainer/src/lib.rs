@@ -4,25 +4,33 @@
 //! [`fit()`] trains the family of networks that [`Architecture`] describes on [`TrainingData`] as
 //! [`TrainParams`] say; [`Trained::freeze`] folds everything into the [`cic_model::Network`] that
 //! models are made of. [`Pca`] starts the linear path, [`forward()`] is the independent double
-//! precision reference of a frozen network.
+//! precision reference of a frozen network. [`interpretation`] tells what its numbers stand for,
+//! [`enrichment`] which gene sets stand out.
 #![forbid(unsafe_code)]
 
 mod autoencoder;
 pub mod baselines;
 mod checkpoint;
+mod decoder_ridge;
 mod engine;
 mod error;
 mod fit;
 mod forward;
 mod freeze;
 mod golden;
+mod gradients;
 mod pca;
 mod stage;
 mod temperature;
 mod train_params;
 
+pub mod enrichment;
+pub mod gene_sets;
+pub mod interpretation;
+pub mod interval;
 pub mod linear_path;
 pub mod metrics;
+pub mod neighbour_map;
 pub mod noise;
 pub mod onnx;
 pub mod panel;

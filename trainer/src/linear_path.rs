@@ -1,11 +1,12 @@
 //! The linear path of a network alone: what it would be without its hidden units.
 
 use cic_model::{DenseLayer, Network};
-use faer::{Mat, MatRef};
+use faer::linalg::solvers::Solve;
+use faer::{Mat, MatRef, Side};
 
 use crate::baselines::Reproducer;
 
-/// Encoder and decoder without hidden units, their offset fitted anew.
+/// The encoder without hidden units, and the linear decoder that suits it best.
 pub struct LinearPath {
     /// `[n_genes × code_dim]`
     encode: Mat<f64>,
@@ -16,13 +17,19 @@ pub struct LinearPath {
 }
 
 impl LinearPath {
-    /// That of a network whose encoder and decoder both have one, or are linear altogether. The offset is such that the
-    /// training rows `[n × n_genes]` are reproduced without bias.
+    /// That of a network whose encoder and decoder both have one, or are linear altogether. The decoder is fitted anew to
+    /// the training rows `[n × n_genes]` by least squares: without hidden units beside it, other weights are best.
     pub fn of(network: &Network, rows: MatRef<'_, f64>) -> Option<Self> {
+        path(&network.decoder)?;
         let encode = path(&network.encoder)?.transpose().to_owned();
-        let decode = path(&network.decoder)?.transpose().to_owned();
         let n = rows.nrows().max(1) as f64;
         let mean: Vec<f64> = rows.col_iter().map(|gene| gene.iter().sum::<f64>() / n).collect();
+        let centred = Mat::from_fn(rows.nrows(), rows.ncols(), |row, gene| rows[(row, gene)] - mean[gene]);
+        let codes = &centred * &encode;
+        let mut gram = codes.transpose() * &codes;
+        let trace = (0..gram.ncols()).map(|at| gram[(at, at)]).sum::<f64>();
+        (0..gram.ncols()).for_each(|at| gram[(at, at)] += 1e-9 * trace);
+        let decode = gram.llt(Side::Lower).ok()?.solve(codes.transpose() * &centred);
         let of_mean = Mat::from_fn(1, mean.len(), |_, gene| mean[gene]) * &encode * &decode;
         let offset = mean.iter().zip(of_mean.row(0).iter()).map(|(mean, of)| mean - of).collect();
         Some(Self { encode, decode, offset })

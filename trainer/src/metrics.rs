@@ -69,10 +69,14 @@ impl Confusion {
         (0..self.n_classes).map(|class| self.count(class, None)).sum()
     }
 
+    /// Cells called right.
+    pub fn right(&self) -> u64 {
+        (0..self.n_classes).map(|class| self.count(class, Some(class))).sum()
+    }
+
     /// Share of all cells, the refused included, that were called right.
     pub fn accuracy(&self) -> f64 {
-        let right = (0..self.n_classes).map(|class| self.count(class, Some(class))).sum();
-        ratio(right, self.total())
+        ratio(self.right(), self.total())
     }
 
     /// The figures of each class.

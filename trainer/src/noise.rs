@@ -1,48 +1,56 @@
-//! What happens to samples after training: noise, shallow sequencing, genes that another panel lacks; and how far their
-//! codes move.
+//! Profiles made worse on purpose: how much of what a model tells is left, and how far do codes move?
 
 use faer::{Mat, MatRef};
 
 use crate::engine::rng::{Purpose, Rng};
 
-/// Chance for one sample under one condition, derived from the seed and both: in which order samples are looked at, and by
-/// how many threads, cannot matter.
-pub struct Chance(Rng);
+/// A cell measured less deeply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thinned {
+    /// Of every value that was given, in its order.
+    pub counts: Vec<f32>,
+    /// Counts that are left over all genes.
+    pub total: f64,
+}
 
-impl Chance {
-    /// For the sample `row` under `condition`; conditions of different numbers share nothing.
-    pub fn new(seed: u64, condition: u64, row: u64) -> Self {
-        Self(Rng::stream(seed, Purpose::Noise, condition, row))
-    }
+/// Keeps each count with probability `share`, as if so much less had been sequenced. `total` is the sum over all genes,
+/// also over those that are not given. `row` and `seed` say what chance does.
+pub fn thin(counts: &[f32], total: f64, share: f64, seed: u64, row: usize) -> Thinned {
+    let mut rng = Rng::stream(seed, Purpose::Thin, row as u64, share.to_bits());
+    let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 1.0 };
+    let given: f64 = counts.iter().map(|&count| f64::from(count)).sum();
+    let kept: Vec<f32> =
+        counts.iter().map(|&count| binomial(&mut rng, f64::from(count), share) as f32).collect();
+    let others = binomial(&mut rng, (total - given).max(0.0), share);
+    let total = kept.iter().map(|&count| f64::from(count)).sum::<f64>() + others;
+    Thinned { counts: kept, total }
+}
 
-    /// Standard normal.
-    pub fn normal(&mut self) -> f32 {
-        self.0.normal()
-    }
+/// Noise on values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Disturbance {
+    /// Standard deviations of each gene.
+    pub level: f64,
+    /// No value falls below it.
+    pub least: f32,
+}
 
-    /// How many of `count` molecules are still seen when each is with the probability `share`: binomial. Beyond 10,000 the
-    /// normal distribution of the same mean and variance stands in, rounded.
-    pub fn thin(&mut self, count: u64, share: f64) -> u64 {
-        if count <= MOST_DRAWS {
-            return (0..count).map(|_| u64::from(f64::from(self.0.unit()) < share)).sum();
-        }
-        let mean = count as f64 * share;
-        let deviation = (mean * (1.0 - share)).sqrt();
-        let drawn = (mean + deviation * f64::from(self.0.normal())).round();
-        // Not negative; where it is too large it saturates.
-        (drawn.max(0.0) as u64).min(count)
-    }
-
-    /// The numbers below `n` in random order.
-    pub fn order(&mut self, n: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..n).collect();
-        self.0.shuffle(&mut order);
-        order
+/// Adds normal noise. `deviations` are `[n_genes]`, as `values` are.
+pub fn disturb(values: &mut [f32], deviations: &[f32], by: Disturbance, seed: u64, row: usize) {
+    let Disturbance { level, least } = by;
+    let mut rng = Rng::stream(seed, Purpose::Disturb, row as u64, level.to_bits());
+    for (value, deviation) in values.iter_mut().zip(deviations) {
+        let noise = f64::from(rng.normal()) * level * f64::from(*deviation);
+        *value = ((f64::from(*value) + noise) as f32).max(least);
     }
 }
 
-/// Molecules that are drawn one by one.
-const MOST_DRAWS: u64 = 10_000;
+/// The numbers below `n` in random order, the same for the same `seed` and `at`.
+pub fn shuffled(n: usize, seed: u64, at: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    Rng::stream(seed, Purpose::LoseGenes, at, 0).shuffle(&mut order);
+    order
+}
 
 /// How far codes of spoiled samples lie from those of the same samples before, in units of how far samples lie apart: 0
 /// where nothing moved, 1 where a code moved as far as to that of any other sample.
@@ -78,44 +86,97 @@ fn distance(x: MatRef<'_, f64>, a: usize, y: MatRef<'_, f64>, b: usize) -> f64 {
     squares.sum::<f64>().sqrt()
 }
 
+/// How many of `n` come up. Beyond [`MOST_DRAWS`] the normal distribution is close enough, and quicker.
+fn binomial(rng: &mut Rng, n: f64, share: f64) -> f64 {
+    if !n.is_finite() || share >= 1.0 {
+        return n;
+    }
+    if n > MOST_DRAWS {
+        let spread = libm::sqrt(n * share * (1.0 - share));
+        return libm::round(n * share + spread * f64::from(rng.normal())).clamp(0.0, n);
+    }
+    // At most `MOST_DRAWS`, and not below zero: values of profiles are not.
+    let draws = n as u32;
+    f64::from((0..draws).filter(|_| f64::from(rng.unit()) < share).count() as u32)
+}
+
+const MOST_DRAWS: f64 = 2_000.0;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn thinned_counts_are_whole_and_about_the_share() {
+        let counts: Vec<f32> = (0..400).map(|gene| (gene % 7) as f32).chain([30_000.0]).collect();
+        let given: f64 = counts.iter().map(|&count| f64::from(count)).sum();
+        let thinned = thin(&counts, given + 5_000.0, 0.25, 1, 3);
+        assert!(
+            thinned
+                .counts
+                .iter()
+                .zip(&counts)
+                .all(|(kept, all)| kept <= all && kept.fract() == 0.0)
+        );
+        let small: f32 = thinned.counts[..400].iter().sum();
+        let all: f32 = counts[..400].iter().sum();
+        // Within five standard deviations.
+        assert!((small - all / 4.0).abs() < 5.0 * (all * 0.1875).sqrt(), "{small} of {all}");
+        assert!((thinned.counts[400] - 7_500.0).abs() < 400.0);
+        let kept: f64 = thinned.counts.iter().map(|&count| f64::from(count)).sum();
+        assert!((thinned.total - kept - 1_250.0).abs() < 160.0);
+        assert_eq!(thin(&counts, given + 5_000.0, 0.25, 1, 3), thinned);
+        assert_ne!(thin(&counts, given + 5_000.0, 0.25, 1, 4), thinned);
+    }
+
+    #[test]
+    fn all_is_kept_at_full_depth() {
+        let thinned = thin(&[1.0, 0.0, 5.0], 9.0, 1.0, 1, 0);
+        assert_eq!(thinned, Thinned { counts: vec![1.0, 0.0, 5.0], total: 9.0 });
+        assert_eq!(thin(&[1.0, 5.0], 6.0, 0.0, 1, 0).counts, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn noise_has_the_size_asked_for_and_leaves_nothing_below_zero() {
+        let mut values = vec![10.0; 5_000];
+        disturb(&mut values, &[2.0; 5_000], Disturbance { level: 0.5, least: 0.0 }, 1, 0);
+        let square: f32 = values.iter().map(|value| (value - 10.0).powi(2)).sum();
+        assert!((square / 5_000.0 - 1.0).abs() < 0.1, "{square}");
+        let mut values = vec![0.1; 100];
+        disturb(&mut values, &[3.0; 100], Disturbance { level: 1.0, least: 0.0 }, 1, 0);
+        assert!(values.iter().all(|value| *value >= 0.0) && values.contains(&0.0));
+        let anywhere = Disturbance { level: 1.0, least: f32::NEG_INFINITY };
+        disturb(&mut values, &[3.0; 100], anywhere, 1, 0);
+        assert!(values.iter().any(|value| *value < 0.0));
+    }
+
+    #[test]
     fn thinned_counts_have_the_mean_and_variance_of_a_binomial() {
         // Drawn one by one, and by the normal that stands in.
-        for (count, share) in [(1, 0.25), (40, 0.1), (40, 0.5), (1_000_000, 0.05)] {
-            let n = 20_000_u64;
-            let mut chance = Chance::new(3, 1, count);
-            let drawn: Vec<f64> = (0..n).map(|_| chance.thin(count, share) as f64).collect();
+        for (count, share) in [(1.0_f32, 0.25), (40.0, 0.1), (40.0, 0.5), (1_000_000.0, 0.05)] {
+            let n = 20_000;
+            let kept = |row| thin(&[count], f64::from(count), share, 3, row).total;
+            let drawn: Vec<f64> = (0..n).map(kept).collect();
             let mean = drawn.iter().sum::<f64>() / n as f64;
             let square: f64 = drawn.iter().map(|x| (x - mean) * (x - mean)).sum();
             let variance = square / (n - 1) as f64;
-            let expected = count as f64 * share * (1.0 - share);
+            let count = f64::from(count);
+            let expected = count * share * (1.0 - share);
             // Five standard errors, and as much for the variance as skewed distributions need.
             let error = 5.0 * (expected / n as f64).sqrt();
-            assert!((mean - count as f64 * share).abs() < error, "{count} {share}: {mean}");
+            assert!((mean - count * share).abs() < error, "{count} {share}: {mean}");
             assert!((variance / expected - 1.0).abs() < 0.06, "{count} {share}: {variance}");
-            assert!(drawn.iter().all(|&x| x <= count as f64));
+            assert!(drawn.iter().all(|&x| x <= count));
         }
     }
 
     #[test]
-    fn all_or_nothing_is_kept_where_the_share_is_one_or_zero() {
-        let mut chance = Chance::new(1, 0, 0);
-        for count in [0, 1, 300, 20_000] {
-            assert_eq!((chance.thin(count, 1.0), chance.thin(count, 0.0)), (count, 0));
-        }
-    }
-
-    #[test]
-    fn chance_follows_from_seed_condition_and_sample() {
-        let order = |seed, condition, row| Chance::new(seed, condition, row).order(50);
-        assert_eq!(order(1, 2, 3), order(1, 2, 3));
-        assert_ne!(order(1, 2, 3), order(2, 2, 3));
-        assert_ne!(order(1, 2, 3), order(1, 3, 3));
-        assert_ne!(order(1, 2, 3), order(1, 2, 4));
+    fn an_order_follows_from_its_seed_and_place() {
+        let mut order = shuffled(50, 1, 2);
+        assert_eq!(order, shuffled(50, 1, 2));
+        assert!(order != shuffled(50, 2, 2) && order != shuffled(50, 1, 3));
+        order.sort_unstable();
+        assert_eq!(order, (0..50).collect::<Vec<_>>());
     }
 
     #[test]

@@ -39,8 +39,10 @@ pub struct PanelRequest<'a> {
 pub enum PanelSize {
     /// Every gene that is not constant over the fit rows.
     All,
-    /// At most this many of them.
+    /// At most this many of them: markers of every class, genes that are seen everywhere, and those of highest variance.
     Genes(usize),
+    /// At most this many of them, of highest variance alone.
+    MostVariable(usize),
 }
 
 /// A chosen panel.
@@ -105,7 +107,7 @@ pub fn choose(request: &PanelRequest<'_>) -> PanelChoice {
         .collect();
     let wanted = match request.size {
         PanelSize::All => varying.len(),
-        PanelSize::Genes(n) => n.min(varying.len()),
+        PanelSize::Genes(n) | PanelSize::MostVariable(n) => n.min(varying.len()),
     };
     let mut filling = Filling { chosen: vec![None; request.matrix.genes.len()], left: wanted };
     let ranked = |score: &dyn Fn(usize) -> f64| {
@@ -116,8 +118,10 @@ pub fn choose(request: &PanelRequest<'_>) -> PanelChoice {
         ranked
     };
 
-    let per_class = (wanted / 2).checked_div(request.n_classes).map_or(0, |n| n.min(MARKERS));
-    for class in 0..request.n_classes {
+    let by_variance_alone = matches!(request.size, PanelSize::MostVariable(_));
+    let n_classes = if by_variance_alone { 0 } else { request.n_classes };
+    let per_class = (wanted / 2).checked_div(n_classes).map_or(0, |n| n.min(MARKERS));
+    for class in 0..n_classes {
         let markers = ranked(&|gene| figures.marker_score(class, gene));
         for (score, gene) in markers.into_iter().take(per_class) {
             if score > 0.0 {
@@ -125,7 +129,7 @@ pub fn choose(request: &PanelRequest<'_>) -> PanelChoice {
             }
         }
     }
-    if figures.library > 0.0 {
+    if figures.library > 0.0 && !by_variance_alone {
         for (_, gene) in
             ranked(&|gene| figures.all.tallies[gene].linear).into_iter().take(wanted / ANCHORS)
         {

@@ -397,7 +397,7 @@ fn provenance(
 
 /// SHA-256 of what was read: names of cells and genes, then positions and values. The same for
 /// every file format that holds the same data under the same names.
-fn data_digest(matrix: &ExpressionMatrix) -> String {
+pub fn data_digest(matrix: &ExpressionMatrix) -> String {
     let mut hasher = Sha256::new();
     let genes = matrix.genes.iter().map(|gene| gene.id.as_str());
     for name in matrix.obs_names.iter().map(String::as_str).chain(genes) {

@@ -36,7 +36,7 @@ impl core::fmt::Display for Setting {
 
 impl Setting {
     /// What can be set. Widths of layers are written `128,64`, or `none`.
-    pub const NAMES: [&str; 30] = [
+    pub const NAMES: [&str; 32] = [
         "hidden",
         "decoder_hidden",
         "head_hidden",
@@ -60,6 +60,7 @@ impl Setting {
         "schedule",
         "warm_up_epochs",
         "skip_rate",
+        "encoder_rate",
         "skip_frozen_epochs",
         "clip_norm",
         "batch_size",
@@ -67,6 +68,7 @@ impl Setting {
         "watch",
         "patience",
         "refit",
+        "refit_decoder",
     ];
 
     /// Applies the setting. Ranges are checked by [`fit`](crate::fit()).
@@ -86,16 +88,18 @@ impl Setting {
             "head_hidden" => architecture.head_hidden = self.widths()?,
             "code" => architecture.code = self.number()?,
             "activation" => {
-                architecture.activation =
-                    Activation::from_name(&self.value).ok_or_else(|| self.wrong("an activation"))?;
+                architecture.activation = Activation::from_name(&self.value)
+                    .ok_or_else(|| self.wrong("an activation"))?;
             }
             "batch_norm" => architecture.batch_norm = self.number()?,
             "linear_skip" => architecture.linear_skip = self.number()?,
             "lambda_recon" => params.lambda_recon = self.number()?,
             "lambda_class" => params.lambda_class = self.number()?,
             "class_weights" => {
-                params.class_weights = self
-                    .one_of(&[("none", ClassWeights::None), ("balanced", ClassWeights::Balanced)])?;
+                params.class_weights = self.one_of(&[
+                    ("none", ClassWeights::None),
+                    ("balanced", ClassWeights::Balanced),
+                ])?;
             }
             "label_smoothing" => params.label_smoothing = self.number()?,
             "weight_decay" => params.weight_decay = self.number()?,
@@ -116,10 +120,10 @@ impl Setting {
             }
             "warm_up_epochs" => params.warm_up_epochs = self.number()?,
             "skip_rate" => params.skip_rate = self.number()?,
+            "encoder_rate" => params.encoder_rate = self.number()?,
             "skip_frozen_epochs" => params.skip_frozen_epochs = self.number()?,
             "clip_norm" => {
-                params.clip_norm =
-                    if self.value == "none" { None } else { Some(self.number()?) };
+                params.clip_norm = if self.value == "none" { None } else { Some(self.number()?) };
             }
             "batch_size" => params.batch_size = self.number()?,
             "max_epochs" => params.max_epochs = self.number()?,
@@ -138,6 +142,7 @@ impl Setting {
                     _ => Some(EarlyStopping { watch, patience: self.number()? }),
                 };
             }
+            "refit_decoder" => params.refit_decoder = self.number()?,
             "refit" => params.refit = self.number()?,
             _ => return Err(self.wrong("no such setting")),
         }
@@ -145,7 +150,9 @@ impl Setting {
     }
 
     fn number<T: FromStr>(&self) -> Result<T, TrainError> {
-        self.value.parse().map_err(|_| self.wrong("a number, or true or false where it is a choice"))
+        self.value
+            .parse()
+            .map_err(|_| self.wrong("a number, or true or false where it is a choice"))
     }
 
     fn widths(&self) -> Result<Vec<usize>, TrainError> {

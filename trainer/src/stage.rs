@@ -1,5 +1,7 @@
 //! One pass of training over one set of rows, epoch by epoch.
 
+use cic_model::StageKind;
+
 use crate::TrainError;
 use crate::autoencoder::{Autoencoder, LossSums, Objective};
 use crate::engine::batch::{Batch, ClassTargets, Corruption, Lost, Moment};
@@ -16,15 +18,15 @@ use crate::train_params::{ClassWeights, Optimizer, TrainParams};
 pub(crate) struct Stage<'a> {
     params: &'a TrainParams,
     data: &'a TrainingData<'a>,
-    rows: Vec<usize>,
+    pub(crate) rows: Vec<usize>,
     pub(crate) standardiser: Standardiser,
     classes: ClassTargets,
     corruption: Corruption,
     objective: Objective,
     pub(crate) network: Autoencoder,
-    batch: Batch,
+    pub(crate) batch: Batch,
     n_batches: usize,
-    max_rows: usize,
+    pub(crate) max_rows: usize,
     /// Complete epochs.
     pub(crate) epoch: usize,
     /// Complete steps.
@@ -197,7 +199,16 @@ impl<'a> Stage<'a> {
             gradient_scale,
             step: self.step + 1,
         };
-        self.network.for_each_parameter(&mut |parameter: &mut Parameter| parameter.update(&update));
+        let of_encoder = Update {
+            learning_rate: update.learning_rate * params.encoder_rate,
+            // The skip has a rate of its own.
+            skip_rate: update.skip_rate / params.encoder_rate.max(f32::MIN_POSITIVE),
+            ..update
+        };
+        self.network.for_each_layer(&mut |layer, stage| {
+            let update = if stage == StageKind::Encoder { &of_encoder } else { &update };
+            layer.for_each_parameter(&mut |parameter| parameter.update(update));
+        });
         self.step += 1;
     }
 

@@ -43,6 +43,9 @@ pub struct TrainParams {
     pub warm_up_epochs: f32,
     /// Step size of the linear skip as a share of the others'.
     pub skip_rate: f32,
+    /// Step size of the encoder's hidden layers as a share of the others': where the linear path is good already, what they
+    /// add to the code has to be learnt slowly.
+    pub encoder_rate: f32,
     /// Epochs in which the linear skip stays as it starts.
     pub skip_frozen_epochs: usize,
     /// Largest norm of the whole gradient; longer ones are shortened to it.
@@ -56,6 +59,8 @@ pub struct TrainParams {
     /// After early stopping, train again on all rows, those for early stopping included, for as
     /// many epochs as were best.
     pub refit: bool,
+    /// Whether the last decoder layer is fitted anew at the end, in closed form on undisturbed rows.
+    pub refit_decoder: bool,
     /// Everything random follows from it.
     pub seed: u64,
 }
@@ -144,12 +149,14 @@ impl TrainParams {
             schedule: Schedule::Cosine,
             warm_up_epochs: 1.0,
             skip_rate: 0.1,
+            encoder_rate: 1.0,
             skip_frozen_epochs: 0,
             clip_norm: None,
             batch_size: (n_rows / 16).clamp(16, 256),
             max_epochs: (60_000 / n_rows.max(1)).clamp(40, 200),
             early_stopping: Some(EarlyStopping { watch: Watch::Loss, patience: 20 }),
             refit: n_rows < 20_000,
+            refit_decoder: true,
             seed: 1,
             architecture,
         }
@@ -159,7 +166,7 @@ impl TrainParams {
         self.architecture.check()?;
         let at_least_zero = "a finite number, 0 or more";
         let probability = "0 or more, below 1";
-        let floats: [(&'static str, f32, f32, &'static str); 15] = [
+        let floats: [(&'static str, f32, f32, &'static str); 16] = [
             ("lambda_recon", self.lambda_recon, f32::MAX, at_least_zero),
             ("lambda_class", self.lambda_class, f32::MAX, at_least_zero),
             ("label_smoothing", self.label_smoothing, BELOW_ONE, probability),
@@ -173,6 +180,7 @@ impl TrainParams {
             ("learning_rate", self.learning_rate, f32::MAX, at_least_zero),
             ("warm_up_epochs", self.warm_up_epochs, f32::MAX, at_least_zero),
             ("skip_rate", self.skip_rate, f32::MAX, at_least_zero),
+            ("encoder_rate", self.encoder_rate, f32::MAX, at_least_zero),
             ("clip_norm", self.clip_norm.unwrap_or(1.0), f32::MAX, at_least_zero),
             ("Adam's beta and epsilon", self.adam_range(), 1.0, "betas in [0, 1), epsilon above 0"),
         ];

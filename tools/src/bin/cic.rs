@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use cic_tools::{
-    EXIT_CODES, budget, check, check_environment, compare, demo, evaluate, exit_with, inspect,
-    noise, reproduce, train, type_cells, unseen,
+    EXIT_CODES, budget, check, check_environment, compare, demo, evaluate, exit_with, explain,
+    inspect, noise, report, reproduce, sweep, train, type_cells, unseen,
 };
 use clap::{Parser, Subcommand};
 
@@ -28,10 +28,16 @@ enum Command {
     Reproduce(reproduce::ReproduceArgs),
     /// Compare with linear methods over many divisions of the data
     Compare(compare::CompareArgs),
+    /// Try parameters of training by cross-validation on training rows
+    Sweep(sweep::SweepArgs),
     /// Leave each cell type out in turn, and tell what becomes of it
     Unseen(unseen::UnseenArgs),
     /// Spoil held cells, and tell what becomes of calls and codes
     Noise(noise::NoiseArgs),
+    /// Tell which genes and gene sets codes and calls stand for
+    Explain(explain::ExplainArgs),
+    /// Write one page about a model and its test cells
+    Report(report::ReportArgs),
     /// Tell what is in a model file
     Inspect(inspect::InspectArgs),
     /// Tell what an int8 model needs on microcontrollers
@@ -51,8 +57,11 @@ fn main() -> ExitCode {
         Command::Eval(args) => evaluate::run(&args),
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Unseen(args) => unseen::run(&args),
         Command::Noise(args) => noise::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Budget(args) => budget::run(&args),
         Command::Check(args) => check::run(&args),

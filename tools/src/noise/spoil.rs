@@ -4,7 +4,7 @@ use cic_data::{AlignedMatrix, CsrMatrix};
 use cic_model::profile::{Library, Profile, fit_value_thresholds, is_scaled};
 use cic_model::spec::{GoldenSpec, LayoutPlan, ModelSpec};
 use cic_model::{AlignedBytes, Model, ValueKind};
-use cic_trainer::noise::Chance;
+use cic_trainer::noise::{Disturbance, disturb, shuffled, thin};
 use clap::ValueEnum;
 
 use crate::failure::Failure;
@@ -70,12 +70,6 @@ impl Condition {
     pub(super) fn amount(&self) -> f64 {
         let amount = self.kind.and_then(|kind| kind.amounts().get(self.step));
         amount.copied().unwrap_or(0.0)
-    }
-
-    /// Another number for every condition.
-    fn number(&self) -> u64 {
-        let kind = self.kind.map_or(0, |kind| 1 + kind as u64);
-        (kind << 48) | ((self.step as u64) << 32) | self.repeat as u64
     }
 }
 
@@ -146,8 +140,7 @@ impl<'a> Held<'a> {
                 let mut lost = self.by_mean.clone();
                 if kind == Kind::Genes {
                     // The same order for every amount: what is lost of a tenth is lost of a quarter.
-                    let order = Condition { step: 0, ..*condition };
-                    let order = Chance::new(self.seed, order.number(), 0).order(lost.len());
+                    let order = shuffled(lost.len(), self.seed, condition.repeat as u64);
                     lost = order.into_iter().map(|at| self.by_mean[at]).collect();
                 }
                 lost.truncate(n_lost);
@@ -178,37 +171,33 @@ impl<'a> Held<'a> {
     }
 
     fn add_noise(&self, condition: &Condition) -> AlignedMatrix {
-        let amount = condition.amount() as f32;
+        let seed = self.seed_of(condition);
         let may_be_negative = self.kind() == ValueKind::Log2Intensity;
+        let least = if may_be_negative { f32::NEG_INFINITY } else { 0.0 };
+        let by = Disturbance { level: condition.amount(), least };
         let mut input = vec![0.0; self.model.n_genes()];
         self.rewrite(|at, row, kept| {
             if !network_input(self.model, &self.cells, at, &mut input) {
                 return;
             }
-            let mut chance = Chance::new(self.seed, condition.number(), row as u64);
+            disturb(&mut input, &self.deviation, by, seed, row);
             for (gene, &value) in input.iter().enumerate() {
-                let noisy = value + amount * self.deviation[gene] * chance.normal();
-                let noisy = if may_be_negative { noisy } else { noisy.max(0.0) };
                 if self.cells.present[gene] {
-                    kept.push(gene, noisy);
+                    kept.push(gene, value);
                 }
             }
         })
     }
 
     fn thin(&self, condition: &Condition) -> AlignedMatrix {
-        let share = condition.amount();
+        let seed = self.seed_of(condition);
         self.rewrite(|at, row, kept| {
-            let mut chance = Chance::new(self.seed, condition.number(), row as u64);
             let (genes, counts) = self.cells.values.row(at);
-            let mut rest = self.cells.totals[at];
-            for (&gene, &count) in genes.iter().zip(counts) {
-                rest -= f64::from(count);
-                // Counts are integers below 2²⁴, and so are those that are left of them.
-                kept.push(gene as usize, chance.thin(count as u64, share) as f32);
+            let thinned = thin(counts, self.cells.totals[at], condition.amount(), seed, row);
+            for (&gene, &count) in genes.iter().zip(&thinned.counts) {
+                kept.push(gene as usize, count);
             }
-            // Of genes that are not in the panel; an integer too.
-            kept.total += chance.thin(rest.max(0.0) as u64, share) as f64;
+            kept.total = thinned.total;
         })
     }
 
@@ -247,6 +236,11 @@ impl<'a> Held<'a> {
         }
         let AlignedMatrix { present, overlap, .. } = &self.cells;
         AlignedMatrix { values, totals, present: present.clone(), overlap: *overlap }
+    }
+
+    /// What repeats differ by; amounts and rows differ by themselves.
+    fn seed_of(&self, condition: &Condition) -> u64 {
+        self.seed.wrapping_add((condition.repeat as u64) << 32)
     }
 
     fn kind(&self) -> ValueKind {

@@ -2,11 +2,13 @@
 
 mod cell_faults;
 mod evaluating;
+mod explaining;
 mod file_faults;
 mod formats;
 mod leaving_out;
 mod model_faults;
 mod quantising;
+mod reporting;
 mod reproducing;
 mod results;
 mod sandbox;

@@ -84,9 +84,21 @@ fn an_output_that_cannot_be_written_is_refused_before_the_work() {
 #[test]
 fn help_fits_a_terminal_of_80_columns() {
     let folder = Sandbox::new();
-    for command in
-        ["", "train", "type", "eval", "reproduce", "compare", "unseen", "noise", "inspect", "budget", "check", "demo"]
-    {
+    for command in [
+        "",
+        "train",
+        "type",
+        "eval",
+        "reproduce",
+        "compare",
+        "unseen",
+        "noise",
+        "explain",
+        "inspect",
+        "budget",
+        "check",
+        "demo",
+    ] {
         for flag in ["-h", "--help"] {
             let help = folder.cic(&format!("{command} {flag}")).ok().stdout;
             assert!(help.lines().all(|line| line.chars().count() <= 80), "{command}: {help}");

@@ -5,7 +5,7 @@
 //! the cells. [`ExpressionReader`] gives the same values in blocks of cells, for files larger than
 //! memory. [`check_scale`] tells whether the values are counts, normalised or logarithms;
 //! [`ScaleEvidence`] tells it of blocks. Labels and splits come from the file's own [`ObsTable`] or
-//! from a [`SampleTable`] beside it. Results are written as AnnData ([`write_h5ad`],
+//! from a [`SampleTable`] beside it, gene sets from GMT files ([`read_gene_sets`]). Results are written as AnnData ([`write_h5ad`],
 //! [`AnnDataWriter`]) or as text ([`write_atomic`]), and appear under their name only when they are
 //! complete.
 //!
@@ -23,6 +23,7 @@ mod dense_blocks;
 mod error;
 mod expression;
 mod expression_reader;
+mod gene_sets;
 mod h5_element;
 mod h5_heap;
 mod h5_source;
@@ -52,6 +53,7 @@ pub use expression::{
     is_ensembl_gene_id, read_expression,
 };
 pub use expression_reader::ExpressionReader;
+pub use gene_sets::{GeneSet, GeneSets, read_gene_sets};
 pub use h5ad_writer::{AnnDataOut, AnnDataPlan, AnnDataWriter, UnsValue, write_h5ad};
 pub use matrix::CsrMatrix;
 pub use obs::{Column, ObsTable};

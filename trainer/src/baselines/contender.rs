@@ -180,7 +180,10 @@ pub fn choose(
         }
         let of = |at: &[usize]| -> (Vec<f32>, Vec<usize>) {
             let value = |&row: &usize| &rows.values[row * rows.n_genes..(row + 1) * rows.n_genes];
-            (at.iter().flat_map(value).copied().collect(), at.iter().map(|&row| rows.classes[row]).collect())
+            (
+                at.iter().flat_map(value).copied().collect(),
+                at.iter().map(|&row| rows.classes[row]).collect(),
+            )
         };
         let ((train, classes), (test, truth)) = (of(&kept), of(&held));
         let train = Labelled { values: &train, classes: &classes, ..rows };
@@ -222,7 +225,8 @@ fn nearest(
             }
             let mut votes = vec![0_usize; n_classes];
             order[..k].iter().for_each(|&row| votes[classes[row]] += 1);
-            (1..n_classes).fold(0, |best, class| if votes[class] > votes[best] { class } else { best })
+            (1..n_classes)
+                .fold(0, |best, class| if votes[class] > votes[best] { class } else { best })
         })
         .collect()
 }

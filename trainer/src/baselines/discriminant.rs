@@ -75,7 +75,11 @@ fn spread(rows: &Mat<f64>) -> ClassSpread {
         .zip(&mean)
         .map(|(column, mean)| {
             let variance = column.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n;
-            if variance > 1e-20 * (mean * mean).max(f64::MIN_POSITIVE) { variance.sqrt() } else { 1.0 }
+            if variance > 1e-20 * (mean * mean).max(f64::MIN_POSITIVE) {
+                variance.sqrt()
+            } else {
+                1.0
+            }
         })
         .collect();
     let z = Mat::from_fn(rows.nrows(), p, |row, at| (rows[(row, at)] - mean[at]) / scale[at]);

@@ -1,10 +1,10 @@
 //! Random forests of smartcore: 100 trees on bootstrap samples, each split among √features (Breiman 2001).
 
 use faer::MatRef;
-use smartcore::error::Failed;
 use smartcore::ensemble::random_forest_classifier::{
     RandomForestClassifier, RandomForestClassifierParameters,
 };
+use smartcore::error::Failed;
 use smartcore::linalg::basic::matrix::DenseMatrix;
 
 use crate::TrainError;
@@ -24,7 +24,8 @@ impl Forest {
             .with_m(((rows.ncols() as f64).sqrt() as usize).max(1));
         // Classes are at most as many as rows, whose number fits.
         let classes: Vec<u32> = classes.iter().map(|&class| class as u32).collect();
-        let fitted = dense(rows).and_then(|rows| RandomForestClassifier::fit(&rows, &classes, parameters));
+        let fitted =
+            dense(rows).and_then(|rows| RandomForestClassifier::fit(&rows, &classes, parameters));
         fitted.map(Self).map_err(|_| failed(rows))
     }
 

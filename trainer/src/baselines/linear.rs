@@ -96,7 +96,8 @@ impl LinearClassifier {
         (0..rows.nrows())
             .map(|row| {
                 let score = |class: usize| scores[(row, class)] + self.bias[class];
-                (1..self.bias.len()).fold(0, |best, at| if score(at) > score(best) { at } else { best })
+                (1..self.bias.len())
+                    .fold(0, |best, at| if score(at) > score(best) { at } else { best })
             })
             .collect()
     }

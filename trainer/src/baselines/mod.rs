@@ -15,8 +15,8 @@ use crate::{Expression, Pca, TrainError, TrainingData};
 pub use contender::{Contender, Fitted, Labelled, Prepared, choose};
 pub use discriminant::shrinkage_lda;
 pub use forest::Forest;
-pub use linear::{LinearClassifier, LinearLoss};
 pub use kernel_pca::{Kernel, KernelPca};
+pub use linear::{LinearClassifier, LinearLoss};
 pub use nmf::Nmf;
 
 /// Something that was fitted on training profiles and gives profiles back from few numbers.

@@ -1,6 +1,7 @@
 //! Gathers the rows of one step: standardised input (corrupted where asked), clean target, class
 //! targets. Buffers are allocated once.
 
+use faer::Mat;
 use rayon::prelude::*;
 
 use super::rng::{Purpose, Rng};
@@ -142,6 +143,26 @@ impl Batch {
                 if training.is_some() {
                     batch.order_by_gene();
                 }
+            }
+        }
+    }
+
+    /// What is to be reproduced, `[n_rows × n_genes]`, standardised.
+    pub(crate) fn targets(&self, standardiser: &Standardiser) -> Mat<f64> {
+        let (n, n_genes) = (self.n_rows, standardiser.zero.len());
+        match &self.values {
+            BatchValues::Sparse(sparse) => {
+                let mut targets = Mat::from_fn(n, n_genes, |_, gene| -f64::from(standardiser.zero[gene]));
+                for row in 0..n {
+                    sparse.for_each_target(row, 0..n_genes, |gene, value| {
+                        targets[(row, gene)] += f64::from(value);
+                    });
+                }
+                targets
+            }
+            BatchValues::Dense { input, target } => {
+                let values = if target.is_empty() { input } else { target };
+                Mat::from_fn(n, n_genes, |row, gene| f64::from(values[row * n_genes + gene]))
             }
         }
     }

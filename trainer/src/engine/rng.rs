@@ -18,7 +18,9 @@ pub(crate) enum Purpose {
     Subspace,
     Golden,
     DropGenes,
-    Noise,
+    Thin,
+    Disturb,
+    LoseGenes,
 }
 
 /// xoshiro256++.

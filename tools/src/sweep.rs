@@ -1,0 +1,518 @@
+//! `cic sweep`: parameters of training and architectures beside one another, by cross-validation on training rows only,
+//! in full precision and as int8 in the runtime.
+
+use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use cic_data::SplitPart;
+use cic_model::{AlignedBytes, Dtype, Model};
+use cic_quant::QuantizeOptions;
+use cic_trainer::baselines::{self, Reproducer};
+use cic_trainer::panel::PanelSize;
+use cic_trainer::parts::{Assigned, PartRow, Parts};
+use cic_trainer::resplits::{Resplit, folds};
+use cic_trainer::settings::Setting;
+use clap::{Args, ValueEnum};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::console::{print, print_json, tell};
+use crate::dataset::{Annotations, DataArgs, LabelArgs, SplitArgs};
+use crate::failure::Failure;
+use crate::quantize::quantize_rows;
+use crate::study::{Held, Recipe, Study, confusion};
+use crate::train::parse_panel;
+
+/// Options of `cic sweep`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = NAMES)]
+pub struct SweepArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    labels: LabelArgs,
+    #[command(flatten)]
+    split: SplitArgs,
+    /// Column with donors, batches or studies, beside the
+    /// labels: no group is on both sides of a fold
+    #[arg(long, value_name = "KEY", verbatim_doc_comment)]
+    groups: Option<String>,
+    /// Labels that are no cell types, separated by commas:
+    /// their rows take no part
+    #[arg(long, value_name = "LABELS", value_delimiter = ',', verbatim_doc_comment)]
+    without: Vec<String>,
+    /// Values to try, as hidden=128|256,128|none; several
+    /// times for every combination
+    #[arg(long = "try", value_name = "NAME=A|B", value_parser = parse_axis, verbatim_doc_comment)]
+    axes: Vec<Axis>,
+    /// Where to start from
+    #[arg(long, value_enum, default_value_t = Preset::Default)]
+    preset: Preset,
+    /// A parameter of every run
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    settings: Vec<Setting>,
+    /// Genes of the panel, variable:N for those of highest
+    /// variance alone, or all [default: 2000]
+    #[arg(long, value_name = "N|all", value_parser = parse_panel, verbatim_doc_comment)]
+    genes: Option<PanelSize>,
+    /// Folds of the training rows
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..=100))]
+    folds: u16,
+    /// Folds and models follow from it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Threads, 0 for one per processor
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(0..=256)
+    )]
+    threads: u16,
+    /// Keep what is done here; the same command goes on
+    /// from it
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    state: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Say nothing on standard error
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+const NAMES: &str = "\
+Parameters (--try, --set):
+  hidden, decoder_hidden, head_hidden   widths as 128,64 or none; hidden also mirrors the decoder
+  code, activation, batch_norm, linear_skip
+  lambda_recon, lambda_class, class_weights (none, balanced), label_smoothing
+  weight_decay, input_dropout, input_noise, gene_dropout, hidden_dropout, code_noise, mixup
+  optimizer (adam, sgd), learning_rate, schedule (constant, cosine), warm_up_epochs, clip_norm (or none)
+  skip_rate, encoder_rate, skip_frozen_epochs, batch_size, max_epochs, watch (loss, accuracy, macro_f1)
+  patience (or none), refit, refit_decoder";
+
+/// Where a sweep starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Preset {
+    /// The defaults of cic train.
+    Default,
+    /// The paper's network: 1,000 genes of highest variance, 2,000 hidden units, LogSigmoid, plain gradient descent.
+    Paper,
+}
+
+impl Preset {
+    fn settings(self) -> Vec<Setting> {
+        let of = |text: &str| -> Vec<Setting> {
+            text.split_whitespace().filter_map(|one| one.parse().ok()).collect()
+        };
+        match self {
+            Self::Default => Vec::new(),
+            Self::Paper => of("hidden=2000 head_hidden=none activation=log_sigmoid linear_skip=false \
+                 batch_norm=false optimizer=sgd learning_rate=0.03 schedule=cosine batch_size=16 \
+                 max_epochs=200 lambda_class=1 label_smoothing=0 weight_decay=0 input_dropout=0 \
+                 hidden_dropout=0 code_noise=0 refit_decoder=false"),
+        }
+    }
+
+    fn genes(self) -> PanelSize {
+        match self {
+            Self::Default => PanelSize::Genes(2000),
+            Self::Paper => PanelSize::MostVariable(1000),
+        }
+    }
+}
+
+/// A parameter and the values to try.
+#[derive(Clone, Debug)]
+struct Axis(Vec<Setting>);
+
+fn parse_axis(text: &str) -> Result<Axis, String> {
+    let (name, values) = text.split_once('=').ok_or("expected NAME=VALUE|VALUE")?;
+    let settings = values.split('|').map(|value| format!("{name}={value}").parse());
+    settings.collect::<Result<_, _>>().map(Axis)
+}
+
+/// What was found, as printed with `--json`.
+#[derive(Serialize)]
+struct Report {
+    schema_version: u32,
+    n_rows: usize,
+    n_classes: usize,
+    n_folds: usize,
+    /// Best first by accuracy in full precision.
+    configurations: Vec<Configuration>,
+}
+
+#[derive(Serialize)]
+struct Configuration {
+    settings: String,
+    /// Weights and biases of encoder and classifier.
+    n_weights: usize,
+    epochs: f64,
+    accuracy: Spread,
+    macro_f1: Spread,
+    r2: Spread,
+    accuracy_int8: Spread,
+    r2_int8: Spread,
+    /// Share of held rows with the same label in both precisions.
+    agreement: Spread,
+    /// Of as many principal components.
+    r2_pca: Spread,
+    /// Whether its accuracy is within one standard error of the best.
+    near_best: bool,
+}
+
+/// Mean over the folds and its standard error.
+#[derive(Serialize, Clone, Copy)]
+struct Spread {
+    mean: f64,
+    standard_error: f64,
+}
+
+/// What one fold says of one configuration; a line of the state file.
+#[derive(Serialize, Deserialize, Clone)]
+struct Outcome {
+    settings: String,
+    fold: usize,
+    n_weights: usize,
+    epochs: usize,
+    accuracy: f64,
+    macro_f1: f64,
+    r2: f64,
+    accuracy_int8: f64,
+    r2_int8: f64,
+    agreement: f64,
+    r2_pca: f64,
+}
+
+/// The first line of the state file.
+#[derive(Serialize, Deserialize, PartialEq)]
+struct Head {
+    sweep: u32,
+    data: String,
+    rows: String,
+    genes: String,
+    folds: u16,
+    seed: u64,
+}
+
+/// Tries and prints.
+pub fn run(args: &SweepArgs) -> Result<(), Failure> {
+    if args.labels.labels.is_none() {
+        return Err(Failure::usage("--labels KEY is missing: it names the column with cell types"));
+    }
+    let dataset = args.data.read()?;
+    let groups = args.groups.as_deref();
+    let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, groups)?;
+    let study = Study::new(&dataset, &annotations, &args.without)?;
+    let sweep = Sweep::new(args, &study)?;
+    let outcomes = sweep.run()?;
+    let report = sweep.report(&outcomes);
+    match args.json {
+        true => print_json(&report),
+        false => print(|out| report.write(out)),
+    }
+}
+
+struct Sweep<'a> {
+    args: &'a SweepArgs,
+    study: &'a Study<'a>,
+    panel: PanelSize,
+    folds: Vec<Resplit>,
+    configurations: Vec<Vec<Setting>>,
+    n_rows: usize,
+}
+
+impl<'a> Sweep<'a> {
+    fn new(args: &'a SweepArgs, study: &'a Study<'a>) -> Result<Self, Failure> {
+        let rows = study.part_rows();
+        let training = training_rows(study, &rows, args.seed);
+        let n_folds = usize::from(args.folds);
+        let of = folds(&rows, &training, n_folds, args.seed);
+        let fold = |fold: usize| {
+            let (test, train): (Vec<usize>, Vec<usize>) =
+                (0..training.len()).partition(|&at| of[at] == fold);
+            let rows = |at: Vec<usize>| -> Vec<usize> { at.into_iter().map(|at| training[at]).collect() };
+            let (train, test) = (rows(train), rows(test));
+            let known = |row: &usize| train.iter().any(|&other| study.classes[other] == study.classes[*row]);
+            let test = test.into_iter().filter(known).collect();
+            Resplit { train, test }
+        };
+        let folds: Vec<Resplit> = (0..n_folds).map(fold).filter(|one| !one.test.is_empty()).collect();
+        if folds.len() < 2 || folds.iter().any(|one| one.train.len() < 10) {
+            return Err(Failure::input(format!(
+                "{}: {} training rows are too few for {n_folds} folds",
+                args.data.data.display(),
+                training.len()
+            )));
+        }
+        let base: Vec<Setting> = args.preset.settings().into_iter().chain(args.settings.clone()).collect();
+        let configurations = args.axes.iter().fold(vec![base], |all, axis| {
+            let with = |before: &Vec<Setting>, one: &Setting| [before.as_slice(), &[one.clone()]].concat();
+            all.iter().flat_map(|before| axis.0.iter().map(move |one| with(before, one))).collect()
+        });
+        Ok(Self {
+            args,
+            study,
+            panel: args.genes.unwrap_or(args.preset.genes()),
+            folds,
+            configurations,
+            n_rows: training.len(),
+        })
+    }
+
+    /// What is not in the state file yet, side by side on one thread each.
+    fn run(&self) -> Result<Vec<Outcome>, Failure> {
+        let state = State::open(self.args.state.as_deref(), &self.head())?;
+        let all: Vec<(&[Setting], usize)> = self
+            .configurations
+            .iter()
+            .flat_map(|one| (0..self.folds.len()).map(move |fold| (one.as_slice(), fold)))
+            .collect();
+        let n_left = all.iter().filter(|(one, fold)| state.find(&text(one), *fold).is_none()).count();
+        if n_left < all.len() && !self.args.quiet {
+            tell(format_args!("{} of {} runs are in the state file", all.len() - n_left, all.len()));
+        }
+        let threads = usize::from(self.args.threads);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let (started, done) = (Instant::now(), Mutex::new(0_usize));
+        pool.map_err(Failure::internal)?.install(|| {
+            all.par_iter()
+                .map(|&(settings, fold)| {
+                    if let Some(known) = state.find(&text(settings), fold) {
+                        return Ok(known);
+                    }
+                    let outcome = self.one(settings, fold)?;
+                    state.keep(&outcome)?;
+                    let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    *done += 1;
+                    if !self.args.quiet {
+                        let left = (n_left - *done) as f64 / *done as f64;
+                        let left = started.elapsed().mul_f64(left).as_secs();
+                        tell(format_args!(
+                            "{} of {n_left} runs; about {left} s to go; {}: accuracy {:.4}, R2 {:.4}",
+                            *done,
+                            text(settings),
+                            outcome.accuracy,
+                            outcome.r2
+                        ));
+                    }
+                    Ok(outcome)
+                })
+                .collect()
+        })
+    }
+
+    fn one(&self, settings: &[Setting], fold: usize) -> Result<Outcome, Failure> {
+        let code = settings.iter().rev().find(|one| one.name == "code");
+        let code = code.and_then(|one| one.value.parse().ok()).unwrap_or(30);
+        let recipe = Recipe { panel: self.panel, code, settings, seed: self.args.seed };
+        let held: Held = self.study.train(&self.folds[fold], &recipe)?;
+        let model = Model::open_verified(&held.bytes).map_err(Failure::internal)?;
+        let options = QuantizeOptions::new(Dtype::S8);
+        let int8 = quantize_rows(&model, &held.cells, &held.train.rows, options)?;
+        let full = held.outputs(&held.bytes, &held.test)?;
+        let small = held.outputs(&AlignedBytes::new(&int8), &held.test)?;
+        let (called, called_int8) = (held.called(&full), held.called(&small));
+        let n_classes = self.study.names.len();
+        let right = confusion(&held.truth, &called, n_classes);
+        let same = called.iter().zip(&called_int8).filter(|(a, b)| a == b).count();
+        let pca = baselines::pca(&held.train.values, held.train.n_genes, code, 1);
+        let pca = pca.map_err(Failure::internal)?;
+        Ok(Outcome {
+            settings: text(settings),
+            fold,
+            n_weights: held.trained.run.n_deployed_weights,
+            epochs: held.trained.run.best_epoch,
+            accuracy: right.accuracy(),
+            macro_f1: right.macro_f1(),
+            r2: held.r2(&full.reproduced),
+            accuracy_int8: confusion(&held.truth, &called_int8, n_classes).accuracy(),
+            r2_int8: held.r2(&small.reproduced),
+            agreement: same as f64 / called.len().max(1) as f64,
+            r2_pca: held.r2(&pca.reproduce(held.test.matrix().as_ref())),
+        })
+    }
+
+    fn head(&self) -> Head {
+        let rows: Vec<usize> = self.folds.iter().flat_map(|fold| fold.test.clone()).collect();
+        let names = rows.iter().map(|&row| self.study.dataset.matrix.obs_names[row].as_str());
+        Head {
+            sweep: 1,
+            data: self.args.data.data.display().to_string(),
+            rows: cic_trainer::parts::part_digest(names).iter().map(|byte| format!("{byte:02x}")).collect(),
+            genes: format!("{:?}", self.panel),
+            folds: self.args.folds,
+            seed: self.args.seed,
+        }
+    }
+
+    fn report(&self, outcomes: &[Outcome]) -> Report {
+        let mut configurations: Vec<Configuration> = self
+            .configurations
+            .iter()
+            .map(|settings| {
+                let name = text(settings);
+                let of: Vec<&Outcome> = outcomes.iter().filter(|one| one.settings == name).collect();
+                let spread = |f: fn(&Outcome) -> f64| Spread::of(&of.iter().map(|one| f(one)).collect::<Vec<_>>());
+                let base = settings.len() - self.args.axes.len();
+                Configuration {
+                    settings: if self.args.axes.is_empty() { "defaults".into() } else { text(&settings[base..]) },
+                    n_weights: of.first().map_or(0, |one| one.n_weights),
+                    epochs: spread(|one| one.epochs as f64).mean,
+                    accuracy: spread(|one| one.accuracy),
+                    macro_f1: spread(|one| one.macro_f1),
+                    r2: spread(|one| one.r2),
+                    accuracy_int8: spread(|one| one.accuracy_int8),
+                    r2_int8: spread(|one| one.r2_int8),
+                    agreement: spread(|one| one.agreement),
+                    r2_pca: spread(|one| one.r2_pca),
+                    near_best: false,
+                }
+            })
+            .collect();
+        configurations.sort_by(|a, b| b.accuracy.mean.total_cmp(&a.accuracy.mean));
+        if let Some(best) = configurations.first().map(|one| one.accuracy) {
+            for one in &mut configurations {
+                one.near_best = one.accuracy.mean >= best.mean - best.standard_error;
+            }
+        }
+        Report {
+            schema_version: 1,
+            n_rows: self.n_rows,
+            n_classes: self.study.names.len(),
+            n_folds: self.folds.len(),
+            configurations,
+        }
+    }
+}
+
+/// Labelled rows that `cic train` would train on: those of the split, or all but its own test rows.
+fn training_rows(study: &Study<'_>, rows: &[PartRow<'_>], seed: u64) -> Vec<usize> {
+    let labelled = |row: &usize| study.classes[*row].is_some();
+    if let Some(split) = &study.annotations.split {
+        let train = (0..split.len()).filter(|&row| split[row] == Some(SplitPart::Train));
+        return train.filter(labelled).collect();
+    }
+    let open: Vec<PartRow<'_>> = rows
+        .iter()
+        .map(|row| match row.label {
+            Some(_) => *row,
+            None => PartRow { assigned: Assigned::Excluded, ..*row },
+        })
+        .collect();
+    let parts = Parts::choose(&open, seed);
+    (0..rows.len()).filter(labelled).filter(|row| !parts.test.contains(row)).collect()
+}
+
+fn text(settings: &[Setting]) -> String {
+    settings.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+impl Spread {
+    fn of(values: &[f64]) -> Self {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let square = values.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>();
+        Self { mean, standard_error: (square / (n - 1.0) / n).sqrt() }
+    }
+}
+
+/// Finished runs, kept line by line.
+struct State {
+    known: HashMap<(String, usize), Outcome>,
+    file: Option<(Mutex<std::fs::File>, PathBuf)>,
+}
+
+impl State {
+    fn open(path: Option<&Path>, head: &Head) -> Result<Self, Failure> {
+        let Some(path) = path else { return Ok(Self { known: HashMap::new(), file: None }) };
+        let failed = |error: io::Error| Failure::output(path, error);
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut lines = text.lines();
+        let mut known = HashMap::new();
+        if let Some(first) = lines.next() {
+            if serde_json::from_str::<Head>(first).ok().as_ref() != Some(head) {
+                return Err(Failure::input(format!(
+                    "{}: is not the state of this sweep: data, rows, genes, folds and seed must be \
+                     the same; name another file with --state",
+                    path.display()
+                )));
+            }
+            // A run that was killed may have left half a line, which is done again.
+            for outcome in lines.filter_map(|line| serde_json::from_str::<Outcome>(line).ok()) {
+                known.insert((outcome.settings.clone(), outcome.fold), outcome);
+            }
+        }
+        let mut file =
+            OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
+        if text.is_empty() {
+            let line = serde_json::to_string(head).map_err(Failure::internal)?;
+            writeln!(file, "{line}").map_err(failed)?;
+        } else if !text.ends_with('\n') {
+            writeln!(file).map_err(failed)?;
+        }
+        Ok(Self { known, file: Some((Mutex::new(file), path.to_owned())) })
+    }
+
+    fn find(&self, settings: &str, fold: usize) -> Option<Outcome> {
+        self.known.get(&(settings.to_owned(), fold)).cloned()
+    }
+
+    fn keep(&self, outcome: &Outcome) -> Result<(), Failure> {
+        let Some((file, path)) = &self.file else { return Ok(()) };
+        let line = serde_json::to_string(outcome).map_err(Failure::internal)?;
+        let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        writeln!(file, "{line}").map_err(|error| Failure::output(path, error))
+    }
+}
+
+impl Report {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(
+            out,
+            "{} training rows of {} types, {} folds; mean ± standard error over the folds\n",
+            self.n_rows, self.n_classes, self.n_folds
+        )?;
+        let widths = self.configurations.iter().map(|one| one.settings.chars().count());
+        let width = widths.max().unwrap_or(0).max(8);
+        writeln!(
+            out,
+            "  {:width$}  {:>15}  {:>15}  {:>15}  {:>7}  {:>8}  {:>7}  {:>7}  {:>9}  {:>6}",
+            "settings", "accuracy", "macro-F1", "R2", "PCA", "int8 acc", "same", "int8 R2", "weights", "epochs"
+        )?;
+        for one in &self.configurations {
+            let both = |of: Spread| format!("{:.4} ± {:.4}", of.mean, of.standard_error);
+            writeln!(
+                out,
+                "{} {:width$}  {:>15}  {:>15}  {:>15}  {:>7.4}  {:>8.4}  {:>7.4}  {:>7.4}  {:>9}  {:>6.0}",
+                if one.near_best { '*' } else { ' ' },
+                one.settings,
+                both(one.accuracy),
+                both(one.macro_f1),
+                both(one.r2),
+                one.r2_pca.mean,
+                one.accuracy_int8.mean,
+                one.agreement.mean,
+                one.r2_int8.mean,
+                one.n_weights,
+                one.epochs
+            )?;
+        }
+        writeln!(
+            out,
+            "\n*        accuracy within one standard error of the best\n\
+             R2       of held profiles on the 1,000 genes of largest variance, against the training mean; PCA: as many components\n\
+             int8     quantised on the training rows and run by the runtime; same: share of held rows with the same label\n\
+             weights  of encoder and classifier, what a device stores"
+        )
+    }
+}
