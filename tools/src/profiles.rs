@@ -47,15 +47,21 @@ impl Profiles {
         sum.iter().map(|sum| (sum / self.rows.len() as f64) as f32).collect()
     }
 
-    /// The genes of largest variance, in increasing order.
-    pub(crate) fn most_variable(&self, n: usize) -> Vec<usize> {
+    /// `[n_genes]` over the rows.
+    pub(crate) fn variance(&self) -> Vec<f64> {
         let mean = self.mean();
-        let mut variance = vec![0.0_f64; self.n_genes];
+        let mut squares = vec![0.0_f64; self.n_genes];
         for row in self.values.chunks_exact(self.n_genes) {
-            for ((variance, &value), &mean) in variance.iter_mut().zip(row).zip(&mean) {
-                *variance += f64::from(value - mean).powi(2);
+            for ((square, &value), &mean) in squares.iter_mut().zip(row).zip(&mean) {
+                *square += f64::from(value - mean).powi(2);
             }
         }
+        squares.iter().map(|square| square / self.rows.len() as f64).collect()
+    }
+
+    /// The genes of largest variance, in increasing order.
+    pub(crate) fn most_variable(&self, n: usize) -> Vec<usize> {
+        let variance = self.variance();
         let mut genes: Vec<usize> = (0..self.n_genes).collect();
         genes.sort_by(|&a, &b| variance[b].total_cmp(&variance[a]));
         genes.truncate(n);

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::console::{print, print_json, tell};
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, TotalArgs};
+use crate::denoise::{Denoised, Reproduced, by_sample, mse};
 use crate::failure::Failure;
 use crate::model_file;
 use crate::profiles::{ModelOutputs, Profiles, genes_of, run_model, scores};
@@ -40,9 +41,12 @@ pub struct ReproduceArgs {
     #[arg(long, value_name = "N", default_value_t = 1000)]
     genes: usize,
     /// Column beside the labels, with the same text for
-    /// technical replicates of a sample
-    #[arg(long, value_name = "KEY", verbatim_doc_comment)]
-    replicates: Option<String>,
+    /// technical replicates of a sample; several columns,
+    /// separated by commas, where all texts count. Of the
+    /// test rows, each replicate is also compared with
+    /// what comes back from the code of another
+    #[arg(long, value_name = "KEYS", value_delimiter = ',', verbatim_doc_comment)]
+    replicates: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -61,6 +65,7 @@ pub(crate) struct Report {
     pub(crate) methods: Vec<Method>,
     pub(crate) nearest_other: Nearness,
     pub(crate) replicates: Option<Nearness>,
+    pub(crate) denoised: Option<Denoised>,
     pub(crate) types: Vec<TypeReport>,
     pub(crate) skipped: Vec<String>,
 }
@@ -116,19 +121,19 @@ pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
         )));
     }
     let dataset = args.data.read()?;
-    let annotations =
-        Annotations::read(&dataset.matrix, &args.labels, &args.split, args.replicates.as_deref())?;
+    let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, None)?;
+    let samples = samples(args, &dataset)?;
     let mut cells = dataset.align(&model)?;
     if let Some(totals) = args.totals.read(&model, dataset.matrix.names(), &dataset.matrix.obs)? {
         cells.totals = totals;
     }
     let parts = train_and_test(&model, &dataset, annotations.split.as_deref())?;
     let study = Study::new(&model, &dataset, &cells, parts, args.genes)?;
-    let replicates = match &args.replicates {
-        Some(key) => study.replicates(&annotations.groups, key),
-        None => None,
-    };
-    let report = study.report(replicates, &annotations)?;
+    let report = study.report(&samples, &annotations)?;
+    if !samples.is_empty() && report.replicates.is_none() {
+        let keys = args.replicates.join(",");
+        tell(format_args!("note: no two rows have the same text in the columns {keys:?}"));
+    }
     match args.json {
         true => print_json(&report),
         false => print(|out| report.write(out)),
@@ -207,7 +212,7 @@ impl<'a> Study<'a> {
 
     pub(crate) fn report(
         &self,
-        replicates: Option<Nearness>,
+        samples: &[Option<String>],
         annotations: &Annotations,
     ) -> Result<Report, Failure> {
         let (model, k) = (self.model, self.model.code_dim());
@@ -247,6 +252,11 @@ impl<'a> Study<'a> {
         let same = Mat::from_fn(scored.nrows(), scored.ncols(), |_, at| f64::from(mean[at]));
         methods.push(method("training mean", &scored, &same, &mean));
 
+        let groups = by_sample(&self.test.rows, samples);
+        let of =
+            Reproduced { profiles: &scored, by_model: &by_model, by_pca: &by_pca, mean: &mean };
+        let denoised = Denoised::of(&groups, &of);
+
         let nearest = nearest_other(scored.as_ref());
         Ok(Report {
             schema_version: 1,
@@ -262,7 +272,8 @@ impl<'a> Study<'a> {
                 median_spearman: median(nearest.spearman),
                 median_mse: median(nearest.error),
             },
-            replicates,
+            replicates: self.replicates(samples),
+            denoised,
             types: self.types(&scored, &by_model, &mean, annotations),
             skipped,
         })
@@ -290,37 +301,43 @@ impl<'a> Study<'a> {
     }
 
     /// How near replicates among all rows of the file are to one another.
-    pub(crate) fn replicates(&self, names: &[Option<String>], key: &str) -> Option<Nearness> {
+    fn replicates(&self, samples: &[Option<String>]) -> Option<Nearness> {
         let all = (0..self.cells.values.n_rows()).collect();
         let profiles = Profiles::read(self.model, self.cells, all);
-        let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (at, &row) in profiles.rows.iter().enumerate() {
-            if let Some(name) = names.get(row).cloned().flatten() {
-                groups.entry(name).or_default().push(at);
-            }
-        }
         let values = |at: usize| -> Vec<f32> {
             self.genes.iter().map(|&gene| profiles.row(at)[gene]).collect()
         };
         let (mut spearman, mut error) = (Vec::new(), Vec::new());
-        for group in groups.values() {
+        for group in by_sample(&profiles.rows, samples).values() {
             for (n, &a) in group.iter().enumerate() {
                 for &b in &group[n + 1..] {
                     let (a, b) = (values(a), values(b));
                     spearman.push(cic_trainer::metrics::spearman(&a, &b));
-                    let squares = a.iter().zip(&b).map(|(a, b)| f64::from(a - b).powi(2));
-                    error.push(squares.sum::<f64>() / a.len().max(1) as f64);
+                    error.push(mse(&a, &b));
                 }
             }
         }
-        if spearman.is_empty() {
-            tell(format_args!("note: no two rows have the same text in the column {key:?}"));
-            return None;
-        }
         let n = spearman.len();
         let (median_spearman, median_mse) = (median(spearman), median(error));
-        Some(Nearness { n, median_spearman, median_mse })
+        (n > 0).then_some(Nearness { n, median_spearman, median_mse })
     }
+}
+
+/// The sample that each row is a replicate of: all texts of its columns; none without columns.
+fn samples(args: &ReproduceArgs, dataset: &Dataset) -> Result<Vec<Option<String>>, Failure> {
+    let mut samples: Vec<Option<String>> = Vec::new();
+    for key in &args.replicates {
+        let split = SplitArgs::default();
+        let read = Annotations::read(&dataset.matrix, &args.labels, &split, Some(key))?.groups;
+        samples = match samples.is_empty() {
+            true => read,
+            false => {
+                let pairs = samples.into_iter().zip(read);
+                pairs.map(|(a, b)| a.zip(b).map(|(a, b)| format!("{a}\t{b}"))).collect()
+            }
+        };
+    }
+    Ok(samples)
 }
 
 fn method(name: &str, profiles: &Mat<f64>, reproduced: &Mat<f64>, mean: &[f32]) -> Method {
@@ -397,6 +414,9 @@ impl Report {
         if let Some(replicates) = &self.replicates {
             let what = format!("{} pairs of technical replicates", replicates.n);
             writeln!(out, "{}", near(&what, replicates))?;
+        }
+        if let Some(denoised) = &self.denoised {
+            denoised.write(out)?;
         }
         for note in &self.skipped {
             writeln!(out, "note: {note}")?;

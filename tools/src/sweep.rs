@@ -261,7 +261,7 @@ impl<'a> Sweep<'a> {
         }
         let base: Vec<Setting> = args.preset.settings().into_iter().chain(args.settings.clone()).collect();
         let configurations = args.axes.iter().fold(vec![base], |all, axis| {
-            let with = |before: &Vec<Setting>, one: &Setting| [before.as_slice(), &[one.clone()]].concat();
+            let with = |before: &Vec<Setting>, one: &Setting| [before.as_slice(), core::slice::from_ref(one)].concat();
             all.iter().flat_map(|before| axis.0.iter().map(move |one| with(before, one))).collect()
         });
         Ok(Self {

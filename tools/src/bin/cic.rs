@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use cic_tools::{
     EXIT_CODES, budget, check, check_environment, compare, demo, evaluate, exit_with, explain,
-    inspect, report, reproduce, sweep, train, type_cells, unseen,
+    inspect, noise, report, reproduce, sweep, train, type_cells, unseen,
 };
 use clap::{Parser, Subcommand};
 
@@ -32,6 +32,8 @@ enum Command {
     Sweep(sweep::SweepArgs),
     /// Leave each cell type out in turn, and tell what becomes of it
     Unseen(unseen::UnseenArgs),
+    /// Spoil held cells, and tell what becomes of calls and codes
+    Noise(noise::NoiseArgs),
     /// Tell which genes and gene sets codes and calls stand for
     Explain(explain::ExplainArgs),
     /// Write one page about a model and its test cells
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Unseen(args) => unseen::run(&args),
+        Command::Noise(args) => noise::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Inspect(args) => inspect::run(&args),

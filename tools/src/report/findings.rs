@@ -210,15 +210,11 @@ impl CodeMap {
 
 impl Reproduction {
     fn measure(sources: &Sources<'_>, train: &[usize], test: &[usize]) -> Result<Self, Failure> {
-        let &Sources { args, model, dataset, annotations, cells, .. } = sources;
+        let &Sources { model, dataset, annotations, cells, .. } = sources;
         let parts = (evenly(train, MOST_TRAINING_PROFILES), evenly(test, MOST_TEST_PROFILES));
         let is_all = (parts.0.len(), parts.1.len()) == (train.len(), test.len());
         let study = Study::new(model, dataset, cells, parts, N_GENES)?;
-        let replicates = match &args.replicates {
-            Some(key) => study.replicates(&annotations.groups, key),
-            None => None,
-        };
-        let report = study.report(replicates, annotations)?;
+        let report = study.report(&annotations.groups, annotations)?;
         Ok(Self { report, is_all, types: types(&study, annotations) })
     }
 }

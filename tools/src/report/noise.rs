@@ -2,7 +2,7 @@
 
 use cic_data::{AlignedMatrix, CsrMatrix};
 use cic_model::{Model, ValueKind};
-use cic_trainer::noise::{disturb, thin};
+use cic_trainer::noise::{Disturbance, disturb, thin};
 
 use crate::failure::Failure;
 use crate::results::Calls;
@@ -114,7 +114,7 @@ fn worsen(
             Noise::OnValues => {
                 dense.fill(0.0);
                 genes.iter().zip(counts).for_each(|(&gene, &value)| dense[gene as usize] = value);
-                disturb(&mut dense, deviations, level, SEED, row);
+                disturb(&mut dense, deviations, Disturbance { level, least: 0.0 }, SEED, row);
                 (0..).zip(&dense).for_each(|(gene, &value)| push(gene, value));
                 totals.push(cells.totals[row]);
             }

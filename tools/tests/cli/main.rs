@@ -13,6 +13,7 @@ mod reproducing;
 mod results;
 mod sandbox;
 mod scales;
+mod spoiling;
 mod streaming;
 mod training;
 mod usage;

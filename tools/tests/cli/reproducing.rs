@@ -62,6 +62,14 @@ fn replicates_are_compared_by_their_column() {
     let reproduce = "reproduce cells.h5ad -m n.cic --replicates cell_type --json";
     let report = folder.cic(reproduce).json();
     assert!(report["replicates"]["n"].as_u64().unwrap() > 300);
+    // Cells of one type are no replicates of one RNA, but what they share is what comes back from their codes.
+    let denoised = &report["denoised"];
+    let of = |name: &str| denoised[name].as_f64().unwrap();
+    assert!(of("n_pairs") > 75.0 && of("mse_model") < of("mse_replicate"), "{denoised}");
+    assert!(of("below_both") <= of("below_replicate").min(of("below_pca")), "{denoised}");
+    let both = "reproduce cells.h5ad -m n.cic --replicates cell_type,cell_type";
+    let table = folder.cic(both).ok().stdout;
+    assert!(table.contains("back from its code"), "{table}");
     let alone = "reproduce cells.h5ad -m n.cic --replicates nonesuch";
     assert_eq!(folder.cic(alone).code, Some(2));
 }

@@ -106,26 +106,58 @@ impl Prepared {
     /// # Errors
     /// [`TrainError::Baseline`] where it cannot be fitted.
     pub fn classify(&self, contender: Contender, rows: &[f32]) -> Result<Vec<usize>, TrainError> {
-        let n_genes = self.mean.len();
-        let scaled = scale(&super::matrix(rows, n_genes), &self.mean, &self.inverse);
-        let fit = |features: MatRef<'_, f64>, loss, c| {
-            LinearClassifier::fit(features, &self.classes, self.n_classes, loss, c)
+        Ok(self.fit(contender)?.classify(rows))
+    }
+
+    /// Fits a contender, for rows of many kinds.
+    ///
+    /// # Errors
+    /// [`TrainError::Baseline`] where it cannot be fitted.
+    pub fn fit(&self, contender: Contender) -> Result<Fitted<'_>, TrainError> {
+        let linear = |features: &Mat<f64>, loss, c| {
+            LinearClassifier::fit(features.as_ref(), &self.classes, self.n_classes, loss, c)
         };
-        let x = self.scaled.as_ref();
-        let scores = || pca_scores(&self.pca, scaled.as_ref());
-        Ok(match contender {
-            Contender::Logistic(c) => fit(x, LinearLoss::Logistic, c)?.predict(scaled.as_ref()),
-            Contender::Svm(c) => fit(x, LinearLoss::SquaredHinge, c)?.predict(scaled.as_ref()),
+        let rule = match contender {
+            Contender::Logistic(c) => Rule::Genes(linear(&self.scaled, LinearLoss::Logistic, c)?),
+            Contender::Svm(c) => Rule::Genes(linear(&self.scaled, LinearLoss::SquaredHinge, c)?),
             Contender::Lda => {
-                shrinkage_lda(x, &self.classes, self.n_classes)?.predict(scaled.as_ref())
+                Rule::Genes(shrinkage_lda(self.scaled.as_ref(), &self.classes, self.n_classes)?)
             }
             Contender::PcaLogistic(c) => {
-                fit(self.scores.as_ref(), LinearLoss::Logistic, c)?.predict(scores().as_ref())
+                Rule::Components(linear(&self.scores, LinearLoss::Logistic, c)?)
             }
-            Contender::PcaNeighbours(k) => {
-                nearest(self.scores.as_ref(), &self.classes, self.n_classes, k, scores().as_ref())
+            Contender::PcaNeighbours(k) => Rule::Neighbours(k),
+        };
+        Ok(Fitted { rows: self, rule })
+    }
+}
+
+/// A contender that was fitted.
+pub struct Fitted<'a> {
+    rows: &'a Prepared,
+    rule: Rule,
+}
+
+/// What a profile is classified by.
+enum Rule {
+    Genes(LinearClassifier),
+    Components(LinearClassifier),
+    Neighbours(usize),
+}
+
+impl Fitted<'_> {
+    /// Classes of rows `[n × n_genes]`.
+    pub fn classify(&self, rows: &[f32]) -> Vec<usize> {
+        let Prepared { mean, inverse, pca, scores, classes, n_classes, .. } = self.rows;
+        let scaled = scale(&super::matrix(rows, mean.len()), mean, inverse);
+        let components = || pca_scores(pca, scaled.as_ref());
+        match &self.rule {
+            Rule::Genes(fitted) => fitted.predict(scaled.as_ref()),
+            Rule::Components(fitted) => fitted.predict(components().as_ref()),
+            Rule::Neighbours(k) => {
+                nearest(scores.as_ref(), classes, *n_classes, *k, components().as_ref())
             }
-        })
+        }
     }
 }
 

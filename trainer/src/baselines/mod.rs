@@ -12,7 +12,7 @@ use faer::{Mat, MatRef};
 
 use crate::{Expression, Pca, TrainError, TrainingData};
 
-pub use contender::{Contender, Labelled, Prepared, choose};
+pub use contender::{Contender, Fitted, Labelled, Prepared, choose};
 pub use discriminant::shrinkage_lda;
 pub use forest::Forest;
 pub use kernel_pca::{Kernel, KernelPca};

@@ -20,6 +20,7 @@ pub(crate) enum Purpose {
     DropGenes,
     Thin,
     Disturb,
+    LoseGenes,
 }
 
 /// xoshiro256++.

@@ -1,0 +1,94 @@
+//! `cic noise`.
+
+use serde_json::Value;
+
+use crate::sandbox::Sandbox;
+use crate::writers::{cells, log_normalised, write_h5ad};
+
+/// 300 cells and a model, which names its test rows.
+fn trained() -> Sandbox {
+    let folder = Sandbox::new();
+    write_h5ad(&folder.path("cells.h5ad"), &cells(300));
+    folder.cic("train cells.h5ad --labels cell_type --genes 100 --code 8 -o n.cic -q").ok();
+    folder
+}
+
+fn figure(level: &Value, method: &str, name: &str) -> f64 {
+    let methods = level["methods"].as_array().unwrap();
+    let of = methods.iter().find(|one| one["method"] == method).unwrap();
+    of[name]["mean"].as_f64().unwrap()
+}
+
+fn level<'a>(report: &'a Value, kind: &str, amount: f64) -> &'a Value {
+    let mut levels = report["levels"].as_array().unwrap().iter();
+    levels.find(|level| level["kind"] == kind && level["amount"] == amount).unwrap()
+}
+
+#[test]
+fn models_and_linear_methods_stand_side_by_side_at_every_level() {
+    let folder = trained();
+    folder.quantize("n.cic --calibrate cells.h5ad --to int8 -o q.cic");
+    let noise = "noise cells.h5ad -m n.cic -m q.cic --labels cell_type --repeats 2 -q";
+    let report = folder.cic(&format!("{noise} --json --out kept")).json();
+    // Clean, then 4, 4, 5 and 5 amounts.
+    assert_eq!(report["levels"].as_array().unwrap().len(), 1 + 4 + 4 + 5 + 5);
+    let clean = level(&report, "clean", 0.0);
+    for model in ["n, f32", "q, int8"] {
+        assert!(figure(clean, model, "accuracy") > 0.7, "{clean}");
+        assert_eq!(figure(clean, model, "code_shift"), 0.0);
+        for (kind, little, much) in [
+            ("gaussian", 0.25, 2.0),
+            ("thinning", 0.5, 0.05),
+            ("genes", 0.1, 0.9),
+            ("low_genes", 0.1, 0.9),
+        ] {
+            let (little, much) = (level(&report, kind, little), level(&report, kind, much));
+            let shift = |level| figure(level, model, "code_shift");
+            assert!(shift(little) > 0.0 && shift(little) < shift(much), "{kind}: {much}");
+            assert!(figure(much, model, "r2_clean") < figure(clean, model, "r2_clean"), "{kind}");
+            // Cells that lost nine genes in ten or 19 molecules in 20 are still guessed at, and refused.
+            let refused = figure(much, model, "refused");
+            assert_eq!(refused == 1.0, kind != "gaussian", "{kind}: {much}");
+        }
+    }
+    // At the same noise int8 does what f32 does.
+    let spoiled = level(&report, "gaussian", 0.5);
+    let of = |model| figure(spoiled, model, "r2_clean");
+    assert!((of("n, f32") - of("q, int8")).abs() < 0.02, "{spoiled}");
+    assert!(figure(spoiled, "best linear", "accuracy") > 0.5);
+    assert!(figure(spoiled, "PCA", "code_shift") > 0.0);
+    let few = level(&report, "low_genes", 0.9);
+    assert!(figure(few, "logistic, refitted", "accuracy") > 0.3, "{few}");
+    let tsv = folder.text("kept/noise.tsv");
+    assert_eq!(tsv.lines().count(), 1 + 19 * 6);
+    let n_columns = tsv.lines().map(|line| line.split('\t').count());
+    assert!(n_columns.into_iter().all(|n| n == 22), "{tsv}");
+
+    let table = folder.cic(noise).ok().stdout;
+    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+    let again = folder.cic(&format!("{noise} --threads 1")).ok().stdout;
+    assert_eq!(table, again, "threads change nothing");
+    let other = folder.cic(&format!("{noise} --seed 2")).ok().stdout;
+    assert_ne!(table, other);
+}
+
+#[test]
+fn kinds_can_be_chosen_and_values_that_are_no_counts_are_not_thinned() {
+    let folder = Sandbox::new();
+    write_h5ad(&folder.path("logs.h5ad"), &log_normalised(&cells(300)));
+    folder.cic("train logs.h5ad --labels cell_type --genes 100 --code 8 -o n.cic -q").ok();
+    let noise = "noise logs.h5ad -m n.cic --labels cell_type --repeats 1 -q --json";
+    let report = folder.cic(&format!("{noise} --kinds gaussian,thinning")).json();
+    assert_eq!(report["levels"].as_array().unwrap().len(), 5);
+    assert!(report["skipped"][0].as_str().unwrap().contains("no counts"));
+    assert_eq!(report["levels"][1]["methods"][0]["accuracy"]["sd"], Value::Null);
+    assert_eq!(folder.cic(&format!("{noise} --kinds salt")).code, Some(2));
+}
+
+#[test]
+fn models_that_read_cells_in_different_ways_are_refused() {
+    let folder = trained();
+    let noise = "noise cells.h5ad --labels cell_type -m n.cic -m model.cic";
+    folder.refuses(noise, 2, &["model.cic", "gene panel", "--genes"]);
+    folder.refuses("noise cells.h5ad -m n.cic", 2, &["--labels"]);
+}
