@@ -209,6 +209,12 @@ impl<'a, 'c, 'f> Run<'a, 'c, 'f> {
     }
 
     fn finish(mut self) -> Result<Trained, TrainError> {
+        if self.pass == FitPass::Search && self.refits() && self.params.early_stopping.is_none() {
+            // Nothing is looked for: all rows are trained on from the start.
+            self.pass = FitPass::Refit;
+            self.best.epoch = self.params.max_epochs;
+            self.stage = Stage::new(self.params, self.data, self.all_rows.clone())?;
+        }
         if self.pass == FitPass::Search {
             self.search()?;
             self.epochs_run = self.stage.epoch;

@@ -199,8 +199,7 @@ impl<'a> Stage<'a> {
             gradient_scale,
             step: self.step + 1,
         };
-        let encoder_rate =
-            if params.architecture.linear_skip { params.encoder_rate } else { 1.0 };
+        let encoder_rate = if params.architecture.linear_skip { params.encoder_rate } else { 1.0 };
         let of_encoder = Update {
             learning_rate: update.learning_rate * encoder_rate,
             // The skip has a rate of its own.

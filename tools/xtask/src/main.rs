@@ -20,6 +20,7 @@ mod instructions;
 mod kernel_count;
 mod library;
 mod no_std;
+mod paper;
 mod pipeline;
 mod proofs;
 mod serial_line;
@@ -58,6 +59,7 @@ fn run(task: Task) -> Result<()> {
         Task::Costs(args) => costs::run(&args),
         Task::Guides => guides::run(),
         Task::KernelCount(args) => kernel_count::run(&args),
+        Task::Paper(args) => paper::run(&args),
         Task::Data => data::run(),
     }
 }
@@ -103,6 +105,8 @@ enum Task {
     /// Count the instructions of every operator of the runtime with callgrind, and compare them with
     /// the recorded ones.
     KernelCount(kernel_count::Args),
+    /// Run every experiment of the paper on the data sets, and write docs/paper.md with what they print.
+    Paper(paper::Args),
     /// Fetch the demo's data by package name, with its checksum, into .cache/data.
     Data,
 }
