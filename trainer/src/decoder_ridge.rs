@@ -217,3 +217,69 @@ const TILE: usize = 128;
 const PENALTIES: [f64; 11] = [1e-4, 1e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 10_000.0];
 /// Against dimensions that never vary.
 const FREE: f64 = 1e-9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made_up() -> (Mat<f64>, Mat<f64>) {
+        let features =
+            Mat::from_fn(30, 4, |row, at| ((row * (at + 2)) as f64 * 0.37).sin() + at as f64);
+        let targets = Mat::from_fn(30, 3, |row, gene| {
+            let noise = ((row * 7 + gene * 3) as f64 * 1.7).cos();
+            features[(row, gene)] * 2.0 - features[(row, 3)] + 0.3 * noise + gene as f64
+        });
+        (features, targets)
+    }
+
+    #[test]
+    fn penalised_weights_equal_scikit_learns_ridge() {
+        let (features, targets) = made_up();
+        let mut moments = Moments::new(4, 3);
+        moments.add(&features, &targets);
+        let fit = moments.ridge(4, 0.1).unwrap();
+        // tests/fixtures/decoder_ridge.py
+        let expected = [2.023871, 0.009943, 0.012218, -0.894164];
+        for (feature, expected) in expected.into_iter().enumerate() {
+            let found = fit.weights[(feature, 0)];
+            assert!((found - expected).abs() < 1e-5, "{feature}: {found}");
+        }
+        assert!((fit.bias[0] + 0.340267).abs() < 1e-5, "{}", fit.bias[0]);
+    }
+
+    #[test]
+    fn the_error_from_moments_is_that_of_the_rows() {
+        let (features, targets) = made_up();
+        let mut moments = Moments::new(4, 3);
+        moments.add(&features, &targets);
+        let fit = moments.ridge(2, 0.5).unwrap();
+        let weight = [1.0, 0.5, 2.0];
+        let mut expected = 0.0;
+        for row in 0..30 {
+            for gene in 0..3 {
+                let of: f64 = (0..4).map(|at| features[(row, at)] * fit.weights[(at, gene)]).sum();
+                expected += weight[gene] * (targets[(row, gene)] - of - fit.bias[gene]).powi(2);
+            }
+        }
+        assert!((moments.error(&fit, &weight) - expected).abs() < 1e-9 * expected);
+    }
+
+    #[test]
+    fn a_fold_taken_away_leaves_the_moments_of_the_others() {
+        let (features, targets) = made_up();
+        let of = |rows: core::ops::Range<usize>| {
+            let mut moments = Moments::new(4, 3);
+            let len = rows.len();
+            moments.add(
+                &features.subrows(rows.start, len).to_owned(),
+                &targets.subrows(rows.start, len).to_owned(),
+            );
+            moments
+        };
+        let rest = Moments::sum(&[of(0..10), of(10..30)]).less(&of(0..10));
+        let expected = of(10..30);
+        assert!((rest.gram - expected.gram).norm_max() < 1e-12);
+        assert!((rest.cross - expected.cross).norm_max() < 1e-12);
+        assert_eq!(rest.n, 20.0);
+    }
+}

@@ -158,7 +158,7 @@ pub fn paired(a: &[f64], b: &[f64], test_share: f64) -> Paired {
 }
 
 /// The 97.5 % quantile of Student's t: exact for 1 and 2 degrees of freedom, else the expansion of Hill (1970) to a
-/// few millionths from 10 degrees on, and to three thousandths from 3 on.
+/// few millionths from 10 degrees on, and to four thousandths from 3 on.
 fn student_975(degrees: usize) -> f64 {
     const Z: f64 = 1.959_963_984_540_054;
     let v = degrees as f64;
@@ -174,5 +174,103 @@ fn student_975(degrees: usize) -> f64 {
                 + (79.0 * Z.powi(9) + 776.0 * z7 + 1482.0 * z5 - 1920.0 * z3 - 945.0 * Z)
                     / (92_160.0 * v.powi(4))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parts::Assigned;
+
+    fn rows<'a>(ids: &'a [String], groups: Option<&'a [&'a str]>) -> Vec<PartRow<'a>> {
+        ids.iter()
+            .enumerate()
+            .map(|(at, id)| PartRow {
+                id,
+                label: (at % 7 != 6).then_some((at % 3) as u32),
+                group: groups.map(|groups| groups[at % groups.len()]),
+                assigned: Assigned::Open,
+            })
+            .collect()
+    }
+
+    fn ids(n: usize) -> Vec<String> {
+        (0..n).map(|at| format!("cell {at}")).collect()
+    }
+
+    #[test]
+    fn a_quarter_of_every_class_is_for_testing_and_no_row_is_on_both_sides() {
+        let ids = ids(140);
+        let rows = rows(&ids, None);
+        let all = resplits(&rows, 20, 1);
+        for one in &all {
+            assert!(one.test.iter().all(|row| !one.train.contains(row)));
+            assert_eq!(one.train.len() + one.test.len(), 120);
+            for class in 0..3 {
+                let n = one.test.iter().filter(|&&row| rows[row].label == Some(class)).count();
+                assert_eq!(n, 10);
+            }
+        }
+        assert_eq!(all, resplits(&rows, 20, 1));
+        assert!(all.windows(2).all(|pair| pair[0] != pair[1]));
+        assert_ne!(all, resplits(&rows, 20, 2));
+    }
+
+    #[test]
+    fn groups_stay_together_and_few_of_them_still_give_different_divisions() {
+        let ids = ids(200);
+        for groups in
+            [&["a", "b", "c", "d"][..], &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"]]
+        {
+            let rows = rows(&ids, Some(groups));
+            let all = resplits(&rows, 20, 1);
+            for one in &all {
+                let of = |rows_of: &[usize]| -> BTreeSet<Option<&str>> {
+                    rows_of.iter().map(|&row| rows[row].group).collect()
+                };
+                assert!(of(&one.train).is_disjoint(&of(&one.test)));
+                assert!(!one.test.is_empty());
+            }
+            assert!((1..20).all(|at| all[at] != all[0]), "{} groups", groups.len());
+        }
+    }
+
+    #[test]
+    fn classes_that_are_not_trained_on_are_not_tested() {
+        let ids = ids(40);
+        let mut rows = rows(&ids, Some(&["a", "b"]));
+        for row in &mut rows {
+            row.label = Some(u32::from(row.group == Some("b")));
+        }
+        assert!(resplits(&rows, 2, 1).iter().all(|one| one.test.is_empty()));
+    }
+
+    #[test]
+    fn folds_hold_every_row_once_and_keep_groups_together() {
+        let ids = ids(90);
+        let all: Vec<usize> = (0..90).collect();
+        let plain = rows(&ids, None);
+        let of = folds(&plain, &all, 3, 1);
+        assert!((0..3).all(|fold| of.iter().filter(|&&one| one == fold).count() == 30));
+        let grouped = rows(&ids, Some(&["a", "b", "c", "d", "e"]));
+        let of = folds(&grouped, &all, 3, 1);
+        assert!((5..90).all(|row| of[row] == of[row % 5]));
+    }
+
+    #[test]
+    fn intervals_are_students() {
+        // scipy.stats.t.ppf(.975, n)
+        for (n, expected) in
+            [(3, 3.18245), (4, 2.77645), (9, 2.26216), (19, 2.093024), (99, 1.984217)]
+        {
+            assert!((student_975(n) - expected).abs() < 4e-3, "{n}: {}", student_975(n));
+        }
+        let found = paired(&[1.0, 2.0, 4.0], &[0.5, 1.0, 2.5], 1.0 / 3.0);
+        // Differences .5, 1, 1.5: deviation .5.
+        assert!((found.mean - 1.0).abs() < 1e-12);
+        assert!((found.half_width - 4.302653 * 0.5 / 3.0_f64.sqrt()).abs() < 1e-6);
+        assert!(
+            (found.corrected_half_width - 4.302653 * 0.5 * (2.0 / 3.0_f64).sqrt()).abs() < 1e-6
+        );
     }
 }

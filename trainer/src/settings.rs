@@ -182,3 +182,45 @@ impl Setting {
 
 /// Epochs without a better one, where early stopping is asked for by what it watches.
 const PATIENCE: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Architecture;
+
+    #[test]
+    fn every_name_can_be_set_and_shows_in_the_parameters() {
+        let before = TrainParams::for_rows(Architecture::mirrored(10, vec![8], 3, 2), 100);
+        for name in Setting::NAMES {
+            let value = match name {
+                "hidden" | "decoder_hidden" | "head_hidden" => "7,5",
+                "activation" => "tanh",
+                "batch_norm" | "linear_skip" | "refit" | "refit_decoder" => "false",
+                "class_weights" => "balanced",
+                "optimizer" => "sgd",
+                "schedule" => "constant",
+                "watch" => "accuracy",
+                "code" | "batch_size" | "max_epochs" | "patience" | "skip_frozen_epochs" => "9",
+                _ => "0.375",
+            };
+            let mut params = before.clone();
+            format!("{name}={value}").parse::<Setting>().unwrap().apply(&mut params).unwrap();
+            assert_ne!(params, before, "{name}");
+            params.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_by_name() {
+        assert!("no_such=1".parse::<Setting>().unwrap_err().contains("hidden"));
+        assert!("hidden".parse::<Setting>().is_err());
+        let mut params = TrainParams::for_rows(Architecture::mirrored(10, vec![8], 3, 2), 100);
+        for text in
+            ["hidden=12,x", "learning_rate=fast", "activation=step", "optimizer=rmsprop", "code=-1"]
+        {
+            let setting: Setting = text.parse().unwrap();
+            let message = setting.apply(&mut params).unwrap_err().to_string();
+            assert!(message.contains(text), "{message}");
+        }
+    }
+}

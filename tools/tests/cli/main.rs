@@ -1,6 +1,7 @@
 //! The programs as a stranger meets them: run as processes on small files.
 
 mod cell_faults;
+mod comparing;
 mod evaluating;
 mod explaining;
 mod file_faults;

@@ -1,0 +1,92 @@
+//! `cic compare` and `cic sweep`.
+
+use crate::sandbox::Sandbox;
+use crate::writers::{cells, write_h5ad};
+
+fn with_cells() -> Sandbox {
+    let folder = Sandbox::new();
+    let cells = cells(240);
+    write_h5ad(&folder.path("cells.h5ad"), &cells);
+    let part = |row: usize| if row.is_multiple_of(4) { "test" } else { "train" };
+    let rows = cells.obs_names.iter().enumerate();
+    let split: String = rows.map(|(row, name)| format!("{name}\t{}\n", part(row))).collect();
+    folder.write("split.tsv", format!("id\tsplit\n{split}"));
+    folder
+}
+
+#[test]
+fn the_model_and_linear_methods_are_compared_over_the_same_divisions() {
+    let folder = with_cells();
+    let compare = "compare cells.h5ad --labels cell_type --split split.tsv --resplits 3 --genes 60 --code 6 \
+                   --set max_epochs=15";
+    let report = folder.cic(&format!("{compare} --json --plot c.svg")).json();
+    let divisions = report["divisions"].as_array().unwrap();
+    assert_eq!(divisions.len(), 3);
+    for one in divisions {
+        let methods = one["classified"].as_array().unwrap();
+        assert!(methods.len() >= 9, "{one}");
+        assert!(methods[0]["accuracy"].as_f64().unwrap() > 0.5, "{one}");
+        assert!(one["r2_model"].as_f64().unwrap() > 0.0);
+        assert_eq!(one["n_train"].as_u64().unwrap() + one["n_test"].as_u64().unwrap(), 240);
+    }
+    assert_eq!(report["stored"]["n_test"], 60);
+    let accuracy = &report["comparisons"][0];
+    let mean: f64 =
+        divisions.iter().map(|one| one["classified"][0]["accuracy"].as_f64().unwrap()).sum::<f64>()
+            / 3.0;
+    assert!((accuracy["mean"].as_f64().unwrap() - mean).abs() < 1e-12);
+    assert!(accuracy["corrected_half_width"].as_f64() >= accuracy["half_width"].as_f64());
+    assert!(folder.text("c.svg").contains("best linear"));
+    // The same on one thread, as text.
+    let text = folder.cic(&format!("{compare} -q --threads 1")).ok();
+    assert!(text.stdout.contains(&format!("accuracy  {:>9.4}", mean)), "{}", text.stdout);
+    assert!(text.stderr.is_empty(), "{}", text.stderr);
+}
+
+#[test]
+fn a_sweep_tries_every_combination_and_goes_on_from_its_state() {
+    let folder = with_cells();
+    let sweep = "sweep cells.h5ad --labels cell_type --folds 2 --genes 60 --set max_epochs=4 --set code=6 \
+                 --state s.jsonl --try hidden=none|16 --try activation=relu|log_sigmoid";
+    let report = folder.cic(&format!("{sweep} --json --plot s.svg")).json();
+    let all = report["configurations"].as_array().unwrap();
+    assert_eq!(all.len(), 4);
+    for one in all {
+        assert!(one["agreement"]["mean"].as_f64().unwrap() > 0.8, "{one}");
+        assert!(one["r2_pca"]["mean"].as_f64().is_some());
+    }
+    assert!(
+        all.iter().any(|one| one["settings"] == "hidden=16 activation=log_sigmoid"),
+        "{report}"
+    );
+    assert!(folder.text("s.svg").contains("log_sigmoid"));
+    let state = folder.text("s.jsonl");
+    assert_eq!(state.lines().count(), 9);
+    // Half a line, as of a run that was killed, and one run less: only these are done again.
+    let mut lines: Vec<&str> = state.lines().collect();
+    lines.truncate(7);
+    folder.write("s.jsonl", format!("{}\n{{\"settings\":\"hid", lines.join("\n")));
+    let again = folder.cic(&format!("{sweep} --json")).ok();
+    assert!(again.stderr.contains("6 of 8 runs are in the state file"), "{}", again.stderr);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&again.stdout).unwrap(), report);
+    let other = folder.cic(&format!("{sweep} --seed 2"));
+    assert_eq!(other.code, Some(3), "{}", other.stderr);
+    assert!(other.stderr.contains("is not the state of this sweep"), "{}", other.stderr);
+}
+
+#[test]
+fn wrong_requests_say_what_is_wrong() {
+    let folder = with_cells();
+    for (arguments, code, says) in [
+        ("compare cells.h5ad", 2, "--labels KEY is missing"),
+        ("compare cells.h5ad --labels cell_type --resplits 1", 2, "at least 2"),
+        ("compare cells.h5ad --labels cell_type --set width=3", 2, "hidden"),
+        ("sweep cells.h5ad --labels cell_type --try hidden", 2, "NAME=VALUE"),
+        ("sweep cells.h5ad --labels cell_type --try activation=step", 2, "activation=step"),
+        ("train cells.h5ad --labels cell_type -o m.cic --set mixup=0.9", 2, "mixup"),
+    ] {
+        let run = folder.cic(arguments);
+        assert_eq!(run.code, Some(code), "{arguments}: {}", run.stderr);
+        assert!(run.stderr.contains(says), "{arguments}: {}", run.stderr);
+    }
+}
