@@ -115,7 +115,14 @@ impl Prepared {
     /// [`TrainError::Baseline`] where it cannot be fitted.
     pub fn fit(&self, contender: Contender) -> Result<Fitted<'_>, TrainError> {
         let linear = |features: &Mat<f64>, loss, c| {
-            LinearClassifier::fit(features.as_ref(), &self.classes, self.n_classes, loss, c)
+            LinearClassifier::fit_within(
+                STEPS,
+                features.as_ref(),
+                &self.classes,
+                self.n_classes,
+                loss,
+                c,
+            )
         };
         let rule = match contender {
             Contender::Logistic(c) => Rule::Genes(linear(&self.scaled, LinearLoss::Logistic, c)?),
@@ -198,6 +205,9 @@ pub fn choose(
     let at = right.iter().position(|&n| n == best).unwrap_or(0);
     Ok(Contender::ALL[at])
 }
+
+/// Steps of L-BFGS at most: scikit-learn's default. More change hardly a call, and take most of the time.
+const STEPS: u64 = 100;
 
 fn scale(raw: &Mat<f64>, mean: &[f64], inverse: &[f64]) -> Mat<f64> {
     Mat::from_fn(raw.nrows(), raw.ncols(), |row, gene| {

@@ -41,8 +41,20 @@ impl LinearClassifier {
         loss: LinearLoss,
         c: f64,
     ) -> Result<Self, TrainError> {
+        Self::fit_within(MOST_STEPS, rows, classes, n_classes, loss, c)
+    }
+
+    /// The same in at most so many steps of L-BFGS.
+    pub(crate) fn fit_within(
+        most_steps: u64,
+        rows: MatRef<'_, f64>,
+        classes: &[usize],
+        n_classes: usize,
+        loss: LinearLoss,
+        c: f64,
+    ) -> Result<Self, TrainError> {
         if REDUCED * rows.nrows() <= rows.ncols() {
-            return Self::fit_reduced(rows, classes, n_classes, loss, c);
+            return Self::fit_reduced(most_steps, rows, classes, n_classes, loss, c);
         }
         let failed = || TrainError::Baseline {
             method: "a linear classifier",
@@ -56,7 +68,7 @@ impl LinearClassifier {
             .and_then(|solver| solver.with_tolerance_cost(TOLERANCE * TOLERANCE))
             .map_err(|_| failed())?;
         let mut found = Executor::new(&objective, solver)
-            .configure(|state| state.param(start).max_iters(MOST_STEPS))
+            .configure(|state| state.param(start).max_iters(most_steps))
             .run()
             .map_err(|_| failed())?;
         let found: Vec<f64> = found.state.take_best_param().ok_or_else(failed)?;
@@ -70,6 +82,7 @@ impl LinearClassifier {
     /// The same for few rows: the weights of the minimum are combinations of rows, so only their coordinates along the
     /// principal axes of the rows are looked for.
     fn fit_reduced(
+        most_steps: u64,
         rows: MatRef<'_, f64>,
         classes: &[usize],
         n_classes: usize,
@@ -86,7 +99,8 @@ impl LinearClassifier {
             eigen.U()[(row, kept[at])] / values[kept[at]].sqrt()
         });
         let coordinates = &gram * &axes;
-        let found = Self::fit(coordinates.as_ref(), classes, n_classes, loss, c)?;
+        let found =
+            Self::fit_within(most_steps, coordinates.as_ref(), classes, n_classes, loss, c)?;
         Ok(Self { weights: rows.transpose() * (&axes * &found.weights), bias: found.bias })
     }
 
