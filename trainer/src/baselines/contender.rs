@@ -206,7 +206,7 @@ pub fn choose(
     Ok(Contender::ALL[at])
 }
 
-/// Steps of L-BFGS at most: scikit-learn's default. More change hardly a call, and take most of the time.
+/// Steps of L-BFGS at most: scikit-learn's default.
 const STEPS: u64 = 100;
 
 fn scale(raw: &Mat<f64>, mean: &[f64], inverse: &[f64]) -> Mat<f64> {
