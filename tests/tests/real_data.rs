@@ -202,6 +202,8 @@ fn three_forms_of_the_same_cells_give_the_same_calls() {
         activation: Activation::Relu,
         code: 30,
         epochs: Some(3),
+        settings: &[],
+        trains_on_calibration: false,
         seed: 1,
     };
     let spec = train(&request, &mut FitControl::default()).unwrap().spec;
