@@ -200,7 +200,11 @@ impl Comparing<'_> {
                     if !self.args.quiet {
                         let left = (all.len() - *done) as f64 / *done as f64;
                         let left = started.elapsed().mul_f64(left).as_secs();
-                        tell(format_args!("{} of {} divisions; about {left} s to go", *done, all.len()));
+                        tell(format_args!(
+                            "{} of {} divisions; about {left} s to go",
+                            *done,
+                            all.len()
+                        ));
                     }
                     Ok(division)
                 })
@@ -217,7 +221,9 @@ impl Comparing<'_> {
                 .collect()
         };
         let train = of(SplitPart::Train);
-        let known = |row: &usize| train.iter().any(|&other| self.study.classes[other] == self.study.classes[*row]);
+        let known = |row: &usize| {
+            train.iter().any(|&other| self.study.classes[other] == self.study.classes[*row])
+        };
         let test: Vec<usize> = of(SplitPart::Test).into_iter().filter(known).collect();
         if test.is_empty() || train.len() < 10 {
             return Ok(None);
@@ -229,7 +235,12 @@ impl Comparing<'_> {
         let args = self.args;
         let held = self.study.train(
             resplit,
-            &Recipe { panel: args.genes, code: args.code, settings: &args.settings, seed: args.seed },
+            &Recipe {
+                panel: args.genes,
+                code: args.code,
+                settings: &args.settings,
+                seed: args.seed,
+            },
         )?;
         let Held { train, test, train_classes, truth, .. } = &held;
         let outputs = held.outputs(&held.bytes, test)?;
@@ -266,7 +277,12 @@ impl Comparing<'_> {
         let called = forest.predict(y).map_err(failed)?;
         classified.push(score("codes, random forest", truth, &called, n_classes));
         let svm = LinearClassifier::fit(x, train_classes, n_classes, LinearLoss::SquaredHinge, 1.0);
-        classified.push(score("codes, linear SVM", truth, &svm.map_err(failed)?.predict(y), n_classes));
+        classified.push(score(
+            "codes, linear SVM",
+            truth,
+            &svm.map_err(failed)?.predict(y),
+            n_classes,
+        ));
         if let Ok(lda) = shrinkage_lda(x, train_classes, n_classes) {
             classified.push(score("codes, shrinkage LDA", truth, &lda.predict(y), n_classes));
         }
@@ -330,7 +346,8 @@ impl Comparing<'_> {
                 corrected_half_width,
             }
         });
-        let rows = || (0..self.study.classes.len()).filter(|&row| self.study.classes[row].is_some());
+        let rows =
+            || (0..self.study.classes.len()).filter(|&row| self.study.classes[row].is_some());
         let groups: std::collections::BTreeSet<Option<&String>> = rows()
             .filter_map(|row| self.study.annotations.groups.get(row))
             .map(Option::as_ref)
@@ -379,7 +396,8 @@ impl Report {
     }
 
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let groups = if self.n_groups > 0 { format!(" in {} groups", self.n_groups) } else { String::new() };
+        let groups =
+            if self.n_groups > 0 { format!(" in {} groups", self.n_groups) } else { String::new() };
         writeln!(
             out,
             "{} rows of {} types{groups}; {} divisions of about {:.0} training and {:.0} test rows\n",
@@ -390,16 +408,22 @@ impl Report {
             self.n_test
         )?;
         let methods = self.divisions.iter().map(|one| &one.classified).max_by_key(|of| of.len());
-        writeln!(out, "{:28}  {:>8}  {:>8}  {:>16}", "mean over the divisions", "accuracy", "macro-F1", "the given split")?;
+        writeln!(
+            out,
+            "{:28}  {:>8}  {:>8}  {:>16}",
+            "mean over the divisions", "accuracy", "macro-F1", "the given split"
+        )?;
         for Classified { method, .. } in methods.into_iter().flatten() {
             let of = |division: &Division| -> Option<Classified> {
                 division.classified.iter().find(|one| one.method == *method).cloned()
             };
             let all: Vec<Classified> = self.divisions.iter().filter_map(of).collect();
-            let mean = |f: fn(&Classified) -> f64| all.iter().map(f).sum::<f64>() / all.len() as f64;
-            let stored = self.stored.as_ref().and_then(of).map_or(String::new(), |one| {
-                format!("{:.4}  {:.4}", one.accuracy, one.macro_f1)
-            });
+            let mean =
+                |f: fn(&Classified) -> f64| all.iter().map(f).sum::<f64>() / all.len() as f64;
+            let stored =
+                self.stored.as_ref().and_then(of).map_or(String::new(), |one| {
+                    format!("{:.4}  {:.4}", one.accuracy, one.macro_f1)
+                });
             let line = format!(
                 "{method:28}  {:>8.4}  {:>8.4}  {stored:>16}",
                 mean(|one| one.accuracy),
@@ -410,14 +434,19 @@ impl Report {
         let mut chosen: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
         self.divisions.iter().for_each(|one| *chosen.entry(&one.chosen).or_default() += 1);
         let chosen: Vec<String> = chosen.iter().map(|(name, n)| format!("{name} ({n})")).collect();
-        writeln!(out, "\nbest linear by cross-validation on training rows: {}\n", chosen.join(", "))?;
+        writeln!(
+            out,
+            "\nbest linear by cross-validation on training rows: {}\n",
+            chosen.join(", ")
+        )?;
         writeln!(
             out,
             "{:9} {:>9}  {:28}  {:>10}  {:>16}  {:>16}",
             "", "of model", "against", "difference", "95 % interval", "for new samples"
         )?;
         for one in &self.comparisons {
-            let interval = |half: f64| format!("{:+.4} {:+.4}", one.difference - half, one.difference + half);
+            let interval =
+                |half: f64| format!("{:+.4} {:+.4}", one.difference - half, one.difference + half);
             writeln!(
                 out,
                 "{:9} {:>9.4}  {:28}  {:>+10.4}  {:>16}  {:>16}",

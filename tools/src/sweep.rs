@@ -94,7 +94,7 @@ const NAMES: &str = "\
 Parameters (--try, --set):
   hidden, decoder_hidden, head_hidden   widths as 128,64 or none; hidden also mirrors the decoder
   code, activation, batch_norm, linear_skip
-  lambda_recon, lambda_class, class_weights (none, balanced), label_smoothing
+  lambda_recon, lambda_class, recon_genes (or all), class_weights (none, balanced), label_smoothing
   weight_decay, input_dropout, input_noise, gene_dropout, hidden_dropout, code_noise, mixup
   optimizer (adam, sgd), learning_rate, schedule (constant, cosine), warm_up_epochs, clip_norm (or none)
   skip_rate, encoder_rate, skip_frozen_epochs, batch_size, max_epochs, watch (loss, accuracy, macro_f1)
@@ -116,10 +116,12 @@ impl Preset {
         };
         match self {
             Self::Default => Vec::new(),
-            Self::Paper => of("hidden=2000 head_hidden=none activation=log_sigmoid linear_skip=false \
+            Self::Paper => {
+                of("hidden=2000 head_hidden=none activation=log_sigmoid linear_skip=false \
                  batch_norm=false optimizer=sgd learning_rate=0.03 schedule=cosine batch_size=16 \
                  max_epochs=200 lambda_class=1 label_smoothing=0 weight_decay=0 input_dropout=0 \
-                 hidden_dropout=0 code_noise=0 refit_decoder=false patience=none"),
+                 hidden_dropout=0 code_noise=0 refit_decoder=false patience=none")
+            }
         }
     }
 
@@ -245,13 +247,17 @@ impl<'a> Sweep<'a> {
         let fold = |fold: usize| {
             let (test, train): (Vec<usize>, Vec<usize>) =
                 (0..training.len()).partition(|&at| of[at] == fold);
-            let rows = |at: Vec<usize>| -> Vec<usize> { at.into_iter().map(|at| training[at]).collect() };
+            let rows =
+                |at: Vec<usize>| -> Vec<usize> { at.into_iter().map(|at| training[at]).collect() };
             let (train, test) = (rows(train), rows(test));
-            let known = |row: &usize| train.iter().any(|&other| study.classes[other] == study.classes[*row]);
+            let known = |row: &usize| {
+                train.iter().any(|&other| study.classes[other] == study.classes[*row])
+            };
             let test = test.into_iter().filter(known).collect();
             Resplit { train, test }
         };
-        let folds: Vec<Resplit> = (0..n_folds).map(fold).filter(|one| !one.test.is_empty()).collect();
+        let folds: Vec<Resplit> =
+            (0..n_folds).map(fold).filter(|one| !one.test.is_empty()).collect();
         if folds.len() < 2 || folds.iter().any(|one| one.train.len() < 10) {
             return Err(Failure::input(format!(
                 "{}: {} training rows are too few for {n_folds} folds",
@@ -259,9 +265,12 @@ impl<'a> Sweep<'a> {
                 training.len()
             )));
         }
-        let base: Vec<Setting> = args.preset.settings().into_iter().chain(args.settings.clone()).collect();
+        let base: Vec<Setting> =
+            args.preset.settings().into_iter().chain(args.settings.clone()).collect();
         let configurations = args.axes.iter().fold(vec![base], |all, axis| {
-            let with = |before: &Vec<Setting>, one: &Setting| [before.as_slice(), core::slice::from_ref(one)].concat();
+            let with = |before: &Vec<Setting>, one: &Setting| {
+                [before.as_slice(), core::slice::from_ref(one)].concat()
+            };
             all.iter().flat_map(|before| axis.0.iter().map(move |one| with(before, one))).collect()
         });
         Ok(Self {
@@ -282,9 +291,14 @@ impl<'a> Sweep<'a> {
             .iter()
             .flat_map(|one| (0..self.folds.len()).map(move |fold| (one.as_slice(), fold)))
             .collect();
-        let n_left = all.iter().filter(|(one, fold)| state.find(&text(one), *fold).is_none()).count();
+        let n_left =
+            all.iter().filter(|(one, fold)| state.find(&text(one), *fold).is_none()).count();
         if n_left < all.len() && !self.args.quiet {
-            tell(format_args!("{} of {} runs are in the state file", all.len() - n_left, all.len()));
+            tell(format_args!(
+                "{} of {} runs are in the state file",
+                all.len() - n_left,
+                all.len()
+            ));
         }
         let threads = usize::from(self.args.threads);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
@@ -353,7 +367,10 @@ impl<'a> Sweep<'a> {
         Head {
             sweep: 1,
             data: self.args.data.data.display().to_string(),
-            rows: cic_trainer::parts::part_digest(names).iter().map(|byte| format!("{byte:02x}")).collect(),
+            rows: cic_trainer::parts::part_digest(names)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
             genes: format!("{:?}", self.panel),
             folds: self.args.folds,
             seed: self.args.seed,
@@ -366,11 +383,18 @@ impl<'a> Sweep<'a> {
             .iter()
             .map(|settings| {
                 let name = text(settings);
-                let of: Vec<&Outcome> = outcomes.iter().filter(|one| one.settings == name).collect();
-                let spread = |f: fn(&Outcome) -> f64| Spread::of(&of.iter().map(|one| f(one)).collect::<Vec<_>>());
+                let of: Vec<&Outcome> =
+                    outcomes.iter().filter(|one| one.settings == name).collect();
+                let spread = |f: fn(&Outcome) -> f64| {
+                    Spread::of(&of.iter().map(|one| f(one)).collect::<Vec<_>>())
+                };
                 let base = settings.len() - self.args.axes.len();
                 Configuration {
-                    settings: if self.args.axes.is_empty() { "defaults".into() } else { text(&settings[base..]) },
+                    settings: if self.args.axes.is_empty() {
+                        "defaults".into()
+                    } else {
+                        text(&settings[base..])
+                    },
                     n_weights: of.first().map_or(0, |one| one.n_weights),
                     epochs: spread(|one| one.epochs as f64).mean,
                     accuracy: spread(|one| one.accuracy),
@@ -461,8 +485,7 @@ impl State {
                 known.insert((outcome.settings.clone(), outcome.fold), outcome);
             }
         }
-        let mut file =
-            OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
+        let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
         if text.is_empty() {
             let line = serde_json::to_string(head).map_err(Failure::internal)?;
             writeln!(file, "{line}").map_err(failed)?;
@@ -520,7 +543,16 @@ impl Report {
         writeln!(
             out,
             "  {:width$}  {:>15}  {:>15}  {:>15}  {:>7}  {:>8}  {:>7}  {:>7}  {:>9}  {:>6}",
-            "settings", "accuracy", "macro-F1", "R2", "PCA", "int8 acc", "same", "int8 R2", "weights", "epochs"
+            "settings",
+            "accuracy",
+            "macro-F1",
+            "R2",
+            "PCA",
+            "int8 acc",
+            "same",
+            "int8 R2",
+            "weights",
+            "epochs"
         )?;
         for one in &self.configurations {
             let both = |of: Spread| format!("{:.4} ± {:.4}", of.mean, of.standard_error);

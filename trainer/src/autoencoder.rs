@@ -6,6 +6,7 @@ use cic_model::{Activation, StageKind};
 
 use crate::TrainError;
 use crate::engine::batch::{Batch, BatchValues, Moment};
+use crate::engine::drawn_genes::DrawnGenes;
 use crate::engine::layer::{Layer, LayerShape, add_to};
 use crate::engine::losses::{Pass, classify, reconstruct};
 use crate::engine::matmul::{matrix, matrix_mut};
@@ -137,6 +138,8 @@ pub(crate) struct Autoencoder {
     /// `[max_rows × code]`, what the branches read: the encoder's output and its noise.
     pub(crate) code: Vec<f32>,
     code_gradient: Vec<f32>,
+    /// The genes that a step reproduces, where it is not all of them.
+    pub(crate) drawn: Option<DrawnGenes>,
     /// Room for the spread of each code dimension.
     deviation: Vec<f32>,
     /// Room for the constant part of the sparse first layer, `[first layer's columns]`.
@@ -184,6 +187,7 @@ impl Autoencoder {
             head,
             code: vec![0.0; max_rows * code],
             code_gradient: vec![0.0; max_rows * code],
+            drawn: None,
             deviation: vec![0.0; code],
             tiles: Vec::new(),
         };
@@ -220,6 +224,13 @@ impl Autoencoder {
         forward_chain(&mut self.head, code, training);
     }
 
+    /// Draws the genes that the step (from 0) reproduces.
+    pub(crate) fn draw_genes(&mut self, step: u64) {
+        if let Some(drawn) = &mut self.drawn {
+            drawn.draw(step, split_last(&mut self.decoder).0);
+        }
+    }
+
     /// Losses of the batch that went forward last; in training leaves their gradients in every
     /// parameter.
     pub(crate) fn losses(
@@ -240,7 +251,12 @@ impl Autoencoder {
         };
         let scale = objective.lambda_recon * per_row;
         let tiles = &mut self.tiles;
-        let recon = reconstruct(output, input, batch, standardiser, scale, pass, tiles);
+        let recon = match &mut self.drawn {
+            Some(drawn) if pass == Pass::Training => {
+                drawn.reconstruct(output, input, batch, standardiser, scale, tiles)
+            }
+            _ => reconstruct(output, input, batch, standardiser, scale, pass, tiles),
+        };
         let class = match self.head.last_mut() {
             Some(head) => classify(head, batch, objective.lambda_class * per_row),
             None => 0.0,
@@ -316,15 +332,20 @@ impl Autoencoder {
         d_code.fill(0.0);
         let code = matrix(&self.code, n_rows, code_dim, code_dim);
         let (output, hidden) = split_last(&mut self.decoder);
+        let drawn = &self.drawn;
+        let backward_input = |into: &mut [f32], stride: usize| match drawn {
+            Some(drawn) => drawn.backward_input(output, into, stride, n_rows),
+            None => output.backward_input(into, stride, n_rows, Accum::Replace),
+        };
         match hidden.last_mut() {
             Some(layer) => {
                 let stride = layer.stride;
-                output.backward_input(&mut layer.gradient, stride, n_rows, Accum::Replace);
+                backward_input(&mut layer.gradient, stride);
                 let rows =
                     layer.gradient.chunks_exact(stride).zip(d_code.chunks_exact_mut(code_dim));
                 rows.for_each(|(row, d_code)| add_to(d_code, &row[layer.units..]));
             }
-            None => output.backward_input(d_code, code_dim, n_rows, Accum::Replace),
+            None => backward_input(d_code, code_dim),
         }
         backward_chain(hidden, code, n_rows, (d_code, code_dim, Accum::Add));
         backward_chain(&mut self.head, code, n_rows, (d_code, code_dim, Accum::Add));

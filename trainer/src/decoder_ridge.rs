@@ -33,12 +33,16 @@ impl Stage<'_> {
         // The largest leaves the hidden units next to nothing.
         let best = PENALTIES.into_iter().map(|penalty| (error(penalty), penalty));
         let best = best.min_by(|a, b| a.0.total_cmp(&b.0)).filter(|(error, _)| error.is_finite());
-        let Some(fit) = best.and_then(|(_, penalty)| total.ridge(n_hidden, penalty)) else { return };
+        let Some(fit) = best.and_then(|(_, penalty)| total.ridge(n_hidden, penalty)) else {
+            return;
+        };
         let Some(layer) = self.network.decoder.last_mut() else { return };
         let n_genes = layer.units;
         for feature in 0..layer.in_dim {
             let row = &mut layer.weights.value[feature * n_genes..(feature + 1) * n_genes];
-            row.iter_mut().enumerate().for_each(|(gene, w)| *w = fit.weights[(feature, gene)] as f32);
+            row.iter_mut()
+                .enumerate()
+                .for_each(|(gene, w)| *w = fit.weights[(feature, gene)] as f32);
         }
         layer.bias.value.iter_mut().zip(&fit.bias).for_each(|(bias, &fit)| *bias = fit as f32);
     }
@@ -115,7 +119,9 @@ impl Moments {
     fn add(&mut self, features: &Mat<f64>, targets: &Mat<f64>) {
         self.n += features.nrows() as f64;
         let sums = |of: &Mat<f64>, into: &mut [f64]| {
-            into.iter_mut().zip(of.col_iter()).for_each(|(sum, column)| *sum += column.iter().sum::<f64>());
+            into.iter_mut()
+                .zip(of.col_iter())
+                .for_each(|(sum, column)| *sum += column.iter().sum::<f64>());
         };
         sums(features, &mut self.features);
         sums(targets, &mut self.targets);
@@ -184,7 +190,8 @@ impl Moments {
         (0..weight.len())
             .map(|gene| {
                 let bias = fit.bias[gene];
-                let mut error = self.squares[gene] - 2.0 * bias * self.targets[gene] + self.n * bias * bias;
+                let mut error =
+                    self.squares[gene] - 2.0 * bias * self.targets[gene] + self.n * bias * bias;
                 for i in 0..m {
                     let w = fit.weights[(i, gene)];
                     error += w * (of_gram[(i, gene)] - 2.0 * self.cross[(i, gene)]);

@@ -24,7 +24,8 @@ impl LinearPath {
         let encode = path(&network.encoder)?.transpose().to_owned();
         let n = rows.nrows().max(1) as f64;
         let mean: Vec<f64> = rows.col_iter().map(|gene| gene.iter().sum::<f64>() / n).collect();
-        let centred = Mat::from_fn(rows.nrows(), rows.ncols(), |row, gene| rows[(row, gene)] - mean[gene]);
+        let centred =
+            Mat::from_fn(rows.nrows(), rows.ncols(), |row, gene| rows[(row, gene)] - mean[gene]);
         let codes = &centred * &encode;
         let mut gram = codes.transpose() * &codes;
         let trace = (0..gram.ncols()).map(|at| gram[(at, at)]).sum::<f64>();

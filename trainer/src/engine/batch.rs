@@ -152,7 +152,8 @@ impl Batch {
         let (n, n_genes) = (self.n_rows, standardiser.zero.len());
         match &self.values {
             BatchValues::Sparse(sparse) => {
-                let mut targets = Mat::from_fn(n, n_genes, |_, gene| -f64::from(standardiser.zero[gene]));
+                let mut targets =
+                    Mat::from_fn(n, n_genes, |_, gene| -f64::from(standardiser.zero[gene]));
                 for row in 0..n {
                     sparse.for_each_target(row, 0..n_genes, |gene, value| {
                         targets[(row, gene)] += f64::from(value);

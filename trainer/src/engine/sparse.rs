@@ -99,6 +99,12 @@ impl SparseBatch {
         (&self.genes[range.clone()], &self.values[range])
     }
 
+    /// Genes and values to reproduce of a row; both of its runs where it is mixed.
+    pub(crate) fn targets_of(&self, row: usize) -> impl Iterator<Item = (&u32, &f32)> {
+        let range = self.indptr[row]..self.indptr[row + 1];
+        self.genes[range.clone()].iter().zip(&self.clean[range])
+    }
+
     /// Calls `f` with column and value of each target entry of a row within `columns`.
     pub(crate) fn for_each_target(
         &self,
