@@ -9,7 +9,7 @@ use crate::engine::batch::{Batch, BatchValues, Moment};
 use crate::engine::drawn_genes::DrawnGenes;
 use crate::engine::layer::{Layer, LayerShape, add_to};
 use crate::engine::losses::{Pass, classify, reconstruct};
-use crate::engine::matmul::{matrix, matrix_mut};
+use crate::engine::matmul::matrix;
 use crate::engine::parameter::{Parameter, SkipPart};
 use crate::engine::rng::Purpose;
 use crate::engine::standardiser::Standardiser;
@@ -142,8 +142,8 @@ pub(crate) struct Autoencoder {
     pub(crate) drawn: Option<DrawnGenes>,
     /// Room for the spread of each code dimension.
     deviation: Vec<f32>,
-    /// Room for the constant part of the sparse first layer, `[first layer's columns]`.
-    offset: Vec<f32>,
+    /// Room for the sums of the sparse first layer.
+    sums: Vec<f32>,
     /// Room for partial sums.
     tiles: Vec<f64>,
 }
@@ -181,7 +181,7 @@ impl Autoencoder {
         let head = if has_head { stage(&architecture.head_dims(), 0, 0, 300) } else { Vec::new() };
         let mut network = Self {
             architecture: architecture.clone(),
-            offset: vec![0.0; encoder[0].cols()],
+            sums: Vec::new(),
             encoder,
             decoder,
             head,
@@ -303,10 +303,10 @@ impl Autoencoder {
                 first.forward(matrix(input, n_rows, n_genes, n_genes), Accum::Replace, training);
             }
             BatchValues::Sparse(sparse) => {
-                let (cols, stride) = (first.cols(), first.stride);
-                let out = matrix_mut(&mut first.out, n_rows, stride, stride).subcols_mut(0, cols);
+                let (stride, zero) = (first.stride, &standardiser.zero);
                 let (weights, bias) = (&first.weights.value, &first.bias.value);
-                sparse.multiply(out, weights, bias, &standardiser.zero, &mut self.offset);
+                let out = &mut first.out[..n_rows * stride];
+                sparse.multiply(out, stride, weights, bias, zero, &mut self.sums);
                 first.finish(n_rows, training);
             }
         }

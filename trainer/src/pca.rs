@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::TrainError;
 use crate::engine::rng::{Purpose, Rng};
+use crate::engine::simd::vectorised;
 use crate::engine::training_data::{Row, TrainingData};
 
 /// Principal components of centred rows, by falling variance.
@@ -240,11 +241,10 @@ impl Centred<'_> {
                 for &index in rows {
                     score.iter_mut().zip(&centre).for_each(|(s, c)| *s = -c);
                     for_each_value(self.data.row(index), |gene, x| {
-                        score.iter_mut().zip(row(gene)).for_each(|(s, b)| *s += x * b);
+                        add_scaled(&mut score, row(gene), x);
                     });
                     let mut add = |at: usize, x: f64| {
-                        let sum = &mut sum[at * width..(at + 1) * width];
-                        sum.iter_mut().zip(&score).for_each(|(sum, s)| *sum += x * s);
+                        add_scaled(&mut sum[at * width..(at + 1) * width], &score, x);
                     };
                     for_each_value(self.data.row(index), &mut add);
                     add(p, 1.0);
@@ -264,6 +264,13 @@ fn add_product(dst: &mut Mat<f64>, lhs: MatRef<'_, f64>, rhs: MatRef<'_, f64>) {
         let rhs = rhs.subcols(i * TILE, tile.ncols());
         matmul(tile, Accum::Add, lhs, rhs, 1.0, Par::Seq);
     });
+}
+
+fn add_scaled(sums: &mut [f64], values: &[f64], factor: f64) {
+    vectorised(
+        #[inline(always)]
+        || sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value),
+    );
 }
 
 fn orthonormal(matrix: &Mat<f64>) -> Mat<f64> {

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use crate::TrainError;
 use crate::engine::batch::{Batch, BatchValues, ClassTargets, Corruption, Moment};
 use crate::engine::layer::add_to;
-use crate::engine::matmul::matrix_mut;
 use crate::engine::rng::{Purpose, Rng};
 use crate::engine::standardiser::Standardiser;
 use crate::engine::training_data::TrainingData;
@@ -45,7 +44,7 @@ pub struct SparseLayer<'a> {
     weights: Vec<f32>,
     gradient: Vec<f32>,
     bias: Vec<f32>,
-    offset: Vec<f32>,
+    sums: Vec<f32>,
     /// Outputs, and gradient of the loss by them.
     out: Vec<f32>,
     d: Vec<f32>,
@@ -65,7 +64,7 @@ impl<'a> SparseLayer<'a> {
             weights: random(data.n_genes * cols),
             gradient: vec![0.0; data.n_genes * cols],
             bias: random(cols),
-            offset: vec![0.0; cols],
+            sums: Vec::new(),
             out: vec![0.0; rows.len() * cols],
             d: random(rows.len() * cols),
             rows,
@@ -83,8 +82,7 @@ impl<'a> SparseLayer<'a> {
         let BatchValues::Sparse(batch) = &self.batch.values else { return Default::default() };
         let gathered = started.elapsed();
         let (cols, zero) = (self.bias.len(), &standardiser.zero);
-        let out = matrix_mut(&mut self.out, rows.len(), cols, cols);
-        batch.multiply(out, &self.weights, &self.bias, zero, &mut self.offset);
+        batch.multiply(&mut self.out, cols, &self.weights, &self.bias, zero, &mut self.sums);
         let forward = started.elapsed();
         let mut bias_gradient = vec![0.0; cols];
         self.d.chunks_exact(cols).for_each(|row| add_to(&mut bias_gradient, row));

@@ -133,6 +133,7 @@ fn before_the_first_step_the_reconstruction_is_that_of_the_components() {
         let params = TrainParams {
             learning_rate: 0.0,
             max_epochs: 1,
+            refit_decoder: false,
             ..TrainParams::for_rows(architecture, N_ROWS)
         };
         let all: Vec<usize> = (0..N_ROWS).collect();
@@ -186,6 +187,7 @@ fn freezing_keeps_the_losses_and_gives_every_code_dimension_unit_spread() {
         for data in [rows.csr(), rows.dense()] {
             let params = TrainParams {
                 refit: false,
+                refit_decoder: false,
                 label_smoothing: 0.0,
                 max_epochs: 8,
                 learning_rate: 3e-3,

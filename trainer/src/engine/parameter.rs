@@ -78,9 +78,10 @@ impl Parameter {
         }
         let rows_per_chunk = CHUNK.div_ceil(self.cols).max(1);
         let len = rows_per_chunk * self.cols;
-        let (cols, skip) = (self.cols, self.skip);
         let [plain, of_skip] =
             [false, true].map(|is_skip| Rates::new(update, is_skip, self.decays));
+        let skip = if plain == of_skip { SkipPart::None } else { self.skip };
+        let cols = self.cols;
         self.value
             .par_chunks_mut(len)
             .zip(self.gradient.par_chunks(len))
@@ -164,7 +165,7 @@ fn for_each_rate(
 }
 
 /// The constants of an element's update.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Rates {
     rule: Rule,
     gradient_scale: f32,
