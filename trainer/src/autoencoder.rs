@@ -6,9 +6,10 @@ use cic_model::{Activation, StageKind};
 
 use crate::TrainError;
 use crate::engine::batch::{Batch, BatchValues, Moment};
+use crate::engine::drawn_genes::DrawnGenes;
 use crate::engine::layer::{Layer, LayerShape, add_to};
 use crate::engine::losses::{Pass, classify, reconstruct};
-use crate::engine::matmul::{matrix, matrix_mut};
+use crate::engine::matmul::matrix;
 use crate::engine::parameter::{Parameter, SkipPart};
 use crate::engine::rng::Purpose;
 use crate::engine::standardiser::Standardiser;
@@ -137,10 +138,12 @@ pub(crate) struct Autoencoder {
     /// `[max_rows × code]`, what the branches read: the encoder's output and its noise.
     pub(crate) code: Vec<f32>,
     code_gradient: Vec<f32>,
+    /// The genes that a step reproduces, where it is not all of them.
+    pub(crate) drawn: Option<DrawnGenes>,
     /// Room for the spread of each code dimension.
     deviation: Vec<f32>,
-    /// Room for the constant part of the sparse first layer, `[first layer's columns]`.
-    offset: Vec<f32>,
+    /// Room for the sums of the sparse first layer.
+    sums: Vec<f32>,
     /// Room for partial sums.
     tiles: Vec<f64>,
 }
@@ -178,12 +181,13 @@ impl Autoencoder {
         let head = if has_head { stage(&architecture.head_dims(), 0, 0, 300) } else { Vec::new() };
         let mut network = Self {
             architecture: architecture.clone(),
-            offset: vec![0.0; encoder[0].cols()],
+            sums: Vec::new(),
             encoder,
             decoder,
             head,
             code: vec![0.0; max_rows * code],
             code_gradient: vec![0.0; max_rows * code],
+            drawn: None,
             deviation: vec![0.0; code],
             tiles: Vec::new(),
         };
@@ -220,6 +224,13 @@ impl Autoencoder {
         forward_chain(&mut self.head, code, training);
     }
 
+    /// Draws the genes that the step (from 0) reproduces.
+    pub(crate) fn draw_genes(&mut self, step: u64) {
+        if let Some(drawn) = &mut self.drawn {
+            drawn.draw(step, split_last(&mut self.decoder).0);
+        }
+    }
+
     /// Losses of the batch that went forward last; in training leaves their gradients in every
     /// parameter.
     pub(crate) fn losses(
@@ -240,7 +251,12 @@ impl Autoencoder {
         };
         let scale = objective.lambda_recon * per_row;
         let tiles = &mut self.tiles;
-        let recon = reconstruct(output, input, batch, standardiser, scale, pass, tiles);
+        let recon = match &mut self.drawn {
+            Some(drawn) if pass == Pass::Training => {
+                drawn.reconstruct(output, input, batch, standardiser, scale, tiles)
+            }
+            _ => reconstruct(output, input, batch, standardiser, scale, pass, tiles),
+        };
         let class = match self.head.last_mut() {
             Some(head) => classify(head, batch, objective.lambda_class * per_row),
             None => 0.0,
@@ -287,10 +303,10 @@ impl Autoencoder {
                 first.forward(matrix(input, n_rows, n_genes, n_genes), Accum::Replace, training);
             }
             BatchValues::Sparse(sparse) => {
-                let (cols, stride) = (first.cols(), first.stride);
-                let out = matrix_mut(&mut first.out, n_rows, stride, stride).subcols_mut(0, cols);
+                let (stride, zero) = (first.stride, &standardiser.zero);
                 let (weights, bias) = (&first.weights.value, &first.bias.value);
-                sparse.multiply(out, weights, bias, &standardiser.zero, &mut self.offset);
+                let out = &mut first.out[..n_rows * stride];
+                sparse.multiply(out, stride, weights, bias, zero, &mut self.sums);
                 first.finish(n_rows, training);
             }
         }
@@ -316,15 +332,20 @@ impl Autoencoder {
         d_code.fill(0.0);
         let code = matrix(&self.code, n_rows, code_dim, code_dim);
         let (output, hidden) = split_last(&mut self.decoder);
+        let drawn = &self.drawn;
+        let backward_input = |into: &mut [f32], stride: usize| match drawn {
+            Some(drawn) => drawn.backward_input(output, into, stride, n_rows),
+            None => output.backward_input(into, stride, n_rows, Accum::Replace),
+        };
         match hidden.last_mut() {
             Some(layer) => {
                 let stride = layer.stride;
-                output.backward_input(&mut layer.gradient, stride, n_rows, Accum::Replace);
+                backward_input(&mut layer.gradient, stride);
                 let rows =
                     layer.gradient.chunks_exact(stride).zip(d_code.chunks_exact_mut(code_dim));
                 rows.for_each(|(row, d_code)| add_to(d_code, &row[layer.units..]));
             }
-            None => output.backward_input(d_code, code_dim, n_rows, Accum::Replace),
+            None => backward_input(d_code, code_dim),
         }
         backward_chain(hidden, code, n_rows, (d_code, code_dim, Accum::Add));
         backward_chain(&mut self.head, code, n_rows, (d_code, code_dim, Accum::Add));

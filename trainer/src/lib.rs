@@ -40,6 +40,8 @@ pub mod reproduction;
 pub mod resplits;
 pub mod separation;
 pub mod settings;
+#[doc(hidden)]
+pub mod steps;
 
 pub use autoencoder::Architecture;
 pub use engine::training_data::{Expression, TrainingData, UNLABELLED};

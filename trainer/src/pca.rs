@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::TrainError;
 use crate::engine::rng::{Purpose, Rng};
+use crate::engine::simd::vectorised;
 use crate::engine::training_data::{Row, TrainingData};
 
 /// Principal components of centred rows, by falling variance.
@@ -105,6 +106,22 @@ fn for_each_value(row: Row<'_>, mut f: impl FnMut(usize, f64)) {
         }
         Row::Dense(values) => {
             values.iter().enumerate().for_each(|(gene, &x)| f(gene, f64::from(x)));
+        }
+    }
+}
+
+/// [`for_each_value`] of some genes.
+fn for_each_value_of(row: Row<'_>, within: core::ops::Range<usize>, mut f: impl FnMut(usize, f64)) {
+    match row {
+        Row::Sparse(genes, values) => {
+            let before = |end: usize| genes.partition_point(|&gene| (gene as usize) < end);
+            let range = before(within.start)..before(within.end);
+            for_each_value(Row::Sparse(&genes[range.clone()], &values[range]), &mut f);
+        }
+        Row::Dense(values) => {
+            for_each_value(Row::Dense(&values[within.clone()]), |gene, x| {
+                f(within.start + gene, x)
+            });
         }
     }
 }
@@ -229,6 +246,7 @@ impl Centred<'_> {
         for (gene, mean) in self.mean.iter().enumerate() {
             centre.iter_mut().zip(row(gene)).for_each(|(c, b)| *c += mean * b);
         }
+        let blocks = || (0..p).step_by(GENES).map(|first| first..(first + GENES).min(p));
         // A fixed number of parts, added in order.
         let part_len = self.rows.len().div_ceil(PARTS).max(1);
         let parts: Vec<Vec<f64>> = self
@@ -236,18 +254,30 @@ impl Centred<'_> {
             .par_chunks(part_len)
             .map(|rows| {
                 let mut sum = vec![0.0; (p + 1) * width];
-                let mut score = vec![0.0; width];
-                for &index in rows {
-                    score.iter_mut().zip(&centre).for_each(|(s, c)| *s = -c);
-                    for_each_value(self.data.row(index), |gene, x| {
-                        score.iter_mut().zip(row(gene)).for_each(|(s, b)| *s += x * b);
+                let mut scores = vec![0.0; BLOCK.min(part_len) * width];
+                // Block by block, so that basis and sums come from a near cache; each sum runs in the same order.
+                for rows in rows.chunks(BLOCK) {
+                    let scores = &mut scores[..rows.len() * width];
+                    scores.chunks_exact_mut(width).for_each(|score| {
+                        score.iter_mut().zip(&centre).for_each(|(s, c)| *s = -c);
                     });
-                    let mut add = |at: usize, x: f64| {
-                        let sum = &mut sum[at * width..(at + 1) * width];
-                        sum.iter_mut().zip(&score).for_each(|(sum, s)| *sum += x * s);
-                    };
-                    for_each_value(self.data.row(index), &mut add);
-                    add(p, 1.0);
+                    for genes in blocks() {
+                        for (&index, score) in rows.iter().zip(scores.chunks_exact_mut(width)) {
+                            for_each_value_of(self.data.row(index), genes.clone(), |gene, x| {
+                                add_scaled(score, row(gene), x);
+                            });
+                        }
+                    }
+                    for genes in blocks() {
+                        for (&index, score) in rows.iter().zip(scores.chunks_exact(width)) {
+                            for_each_value_of(self.data.row(index), genes.clone(), |gene, x| {
+                                add_scaled(&mut sum[gene * width..(gene + 1) * width], score, x);
+                            });
+                        }
+                    }
+                    for score in scores.chunks_exact(width) {
+                        add_scaled(&mut sum[p * width..], score, 1.0);
+                    }
                 }
                 sum
             })
@@ -264,6 +294,13 @@ fn add_product(dst: &mut Mat<f64>, lhs: MatRef<'_, f64>, rhs: MatRef<'_, f64>) {
         let rhs = rhs.subcols(i * TILE, tile.ncols());
         matmul(tile, Accum::Add, lhs, rhs, 1.0, Par::Seq);
     });
+}
+
+fn add_scaled(sums: &mut [f64], values: &[f64], factor: f64) {
+    vectorised(
+        #[inline(always)]
+        || sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value),
+    );
 }
 
 fn orthonormal(matrix: &Mat<f64>) -> Mat<f64> {
@@ -285,6 +322,8 @@ fn unit_rows(columns: &Mat<f64>) -> Vec<f64> {
 const EXACT: usize = 4000;
 /// Rows made dense at a time.
 const BLOCK: usize = 256;
+/// Genes at a time, of compressed rows.
+const GENES: usize = 1024;
 const TILE: usize = 128;
 const OVERSAMPLING: usize = 12;
 const ITERATIONS: usize = 10;

@@ -36,7 +36,7 @@ impl core::fmt::Display for Setting {
 
 impl Setting {
     /// What can be set. Widths of layers are written `128,64`, or `none`.
-    pub const NAMES: [&str; 32] = [
+    pub const NAMES: [&str; 33] = [
         "hidden",
         "decoder_hidden",
         "head_hidden",
@@ -46,6 +46,7 @@ impl Setting {
         "linear_skip",
         "lambda_recon",
         "lambda_class",
+        "recon_genes",
         "class_weights",
         "label_smoothing",
         "weight_decay",
@@ -95,6 +96,9 @@ impl Setting {
             "linear_skip" => architecture.linear_skip = self.number()?,
             "lambda_recon" => params.lambda_recon = self.number()?,
             "lambda_class" => params.lambda_class = self.number()?,
+            "recon_genes" => {
+                params.recon_genes = if self.value == "all" { None } else { Some(self.number()?) };
+            }
             "class_weights" => {
                 params.class_weights = self.one_of(&[
                     ("none", ClassWeights::None),

@@ -5,6 +5,7 @@ use cic_model::StageKind;
 use crate::TrainError;
 use crate::autoencoder::{Autoencoder, LossSums, Objective};
 use crate::engine::batch::{Batch, ClassTargets, Corruption, Lost, Moment};
+use crate::engine::drawn_genes::DrawnGenes;
 use crate::engine::losses::Pass;
 use crate::engine::parameter::{Parameter, Rule, Update};
 use crate::engine::rng::{Purpose, Rng};
@@ -66,7 +67,9 @@ impl<'a> Stage<'a> {
         let max_rows = rows.len().div_ceil(n_batches);
         let start = pca.as_ref().map(|pca| (pca, &standardiser));
         let (dropout, seed) = (params.hidden_dropout, params.seed);
-        let network = Autoencoder::new(architecture, dropout, max_rows, seed, start);
+        let mut network = Autoencoder::new(architecture, dropout, max_rows, seed, start);
+        network.drawn =
+            params.recon_genes.and_then(|n| DrawnGenes::new(data.n_genes, n, params.seed));
         let density = data.density(&rows);
         let corruption = Corruption {
             drop: params.input_dropout,
@@ -125,6 +128,7 @@ impl<'a> Stage<'a> {
             let (network, batch) = (&mut self.network, &self.batch);
             network.forward(batch, &self.standardiser, &self.objective, Some(&moment));
             count(network, self.data, rows, &mut confusion);
+            network.draw_genes(self.step);
             let losses = network.losses(batch, &self.standardiser, &self.objective, Pass::Training);
             sums.recon += losses.recon;
             sums.class += losses.class;

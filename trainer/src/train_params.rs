@@ -12,6 +12,11 @@ pub struct TrainParams {
     pub lambda_recon: f32,
     /// Weight of the cross-entropy, in nats per row.
     pub lambda_class: f32,
+    /// Genes that a step reproduces, about; `None` for all of them. They are dealt out anew in every round of steps, each
+    /// gene once a round, and the loss is scaled so that its expectation is that of all genes. The decoder's weights of a
+    /// gene learn in the steps that it is drawn for. What is measured on other rows, and the refit of the last decoder
+    /// layer, are of all genes.
+    pub recon_genes: Option<usize>,
     /// How classes of different size count.
     pub class_weights: ClassWeights,
     /// Share of a label spread over all classes, in [0, 1).
@@ -136,6 +141,7 @@ impl TrainParams {
         Self {
             lambda_recon: 1.0,
             lambda_class: if is_small { 0.1 } else { 0.3 },
+            recon_genes: (architecture.n_genes > MANY_GENES).then_some(RECON_GENES),
             class_weights: ClassWeights::None,
             label_smoothing: 0.05,
             weight_decay: if is_small { 1.0 } else { 0.01 },
@@ -190,7 +196,11 @@ impl TrainParams {
                 return Err(TrainError::Parameter { name, value: value.to_string(), expected });
             }
         }
-        for (name, value) in [("batch_size", self.batch_size), ("max_epochs", self.max_epochs)] {
+        for (name, value) in [
+            ("batch_size", self.batch_size),
+            ("max_epochs", self.max_epochs),
+            ("recon_genes", self.recon_genes.unwrap_or(1)),
+        ] {
             if value == 0 {
                 let (value, expected) = (value.to_string(), "at least 1");
                 return Err(TrainError::Parameter { name, value, expected });
@@ -231,6 +241,10 @@ impl TrainParams {
 const SMALL_ROWS: usize = 1_000;
 /// Rows from which on hidden layers are hardly held back.
 const MANY_ROWS: usize = 4_000;
+/// Genes above which a step reproduces some of them.
+const MANY_GENES: usize = 4_000;
+/// How many.
+const RECON_GENES: usize = 2_000;
 /// The largest number below 1.
 const BELOW_ONE: f32 = 1.0 - f32::EPSILON / 2.0;
 /// Share of the learning rate left at the end of the cosine.
@@ -248,12 +262,13 @@ mod tests {
     fn defaults_pass_and_each_fault_is_named() {
         params().check().unwrap();
         type Fault = (&'static str, fn(&mut TrainParams));
-        let faults: [Fault; 8] = [
+        let faults: [Fault; 9] = [
             ("lambda_recon", |p| p.lambda_recon = -1.0),
             ("learning_rate", |p| p.learning_rate = f32::NAN),
             ("input_dropout", |p| p.input_dropout = 1.0),
             ("mixup", |p| p.mixup = 0.6),
             ("batch_size", |p| p.batch_size = 0),
+            ("recon_genes", |p| p.recon_genes = Some(0)),
             ("n_classes", |p| p.architecture.n_classes = 1),
             ("hidden units", |p| p.architecture.encoder_hidden = vec![4, 0]),
             ("beta", |p| {

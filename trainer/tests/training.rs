@@ -19,8 +19,13 @@ const N_CLASSES: usize = 3;
 #[test]
 fn a_seed_gives_the_same_bytes_for_one_two_and_three_threads() {
     let rows = Rows::new(0.1);
-    for (name, data) in [("compressed", rows.csr()), ("dense", rows.dense())] {
-        let params = TrainParams { max_epochs: 4, mixup: 0.2, ..params() };
+    for (name, data, recon_genes) in [
+        ("compressed", rows.csr(), None),
+        ("dense", rows.dense(), None),
+        ("compressed, some genes a step", rows.csr(), Some(100)),
+        ("dense, some genes a step", rows.dense(), Some(100)),
+    ] {
+        let params = TrainParams { max_epochs: 4, mixup: 0.2, recon_genes, ..params() };
         let run = |threads| {
             let mut control = FitControl { threads, ..FitControl::default() };
             bytes(&rows.fit(&params, &data, &mut control).unwrap())
@@ -87,7 +92,7 @@ fn child_that_is_killed() {
 fn a_cancelled_run_continues_and_a_changed_one_is_refused() {
     let rows = Rows::new(1.0);
     let data = rows.dense();
-    let params = TrainParams { refit: false, ..params() };
+    let params = TrainParams { refit: false, recon_genes: Some(100), ..params() };
     let whole = bytes(&rows.fit(&params, &data, &mut FitControl::default()).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.checkpoint");
@@ -99,6 +104,9 @@ fn a_cancelled_run_continues_and_a_changed_one_is_refused() {
     assert!(matches!(error, TrainError::Cancelled { epoch: 5 }), "{error}");
 
     let changed = TrainParams { learning_rate: 2e-3, ..params.clone() };
+    let error = rows.fit(&changed, &data, &mut with_checkpoint(&path)).err().unwrap();
+    assert!(error.to_string().contains("other parameters"), "{error}");
+    let changed = TrainParams { recon_genes: Some(200), ..params.clone() };
     let error = rows.fit(&changed, &data, &mut with_checkpoint(&path)).err().unwrap();
     assert!(error.to_string().contains("other parameters"), "{error}");
     let others = Rows { values: rows.values.iter().map(|x| x + 1.0).collect(), ..Rows::new(1.0) };
@@ -125,6 +133,7 @@ fn before_the_first_step_the_reconstruction_is_that_of_the_components() {
         let params = TrainParams {
             learning_rate: 0.0,
             max_epochs: 1,
+            refit_decoder: false,
             ..TrainParams::for_rows(architecture, N_ROWS)
         };
         let all: Vec<usize> = (0..N_ROWS).collect();
@@ -178,6 +187,7 @@ fn freezing_keeps_the_losses_and_gives_every_code_dimension_unit_spread() {
         for data in [rows.csr(), rows.dense()] {
             let params = TrainParams {
                 refit: false,
+                refit_decoder: false,
                 label_smoothing: 0.0,
                 max_epochs: 8,
                 learning_rate: 3e-3,

@@ -216,6 +216,18 @@ fn standardise(
     partner: Option<(usize, f32)>,
     z: &mut [f32],
 ) {
+    let Standardiser { inverse, zero, .. } = standardiser;
+    if let (Row::Dense(values), None) = (data.row(row), partner) {
+        return vectorised(
+            #[inline(always)]
+            || {
+                for (((z, &x), &inverse), &zero) in z.iter_mut().zip(values).zip(inverse).zip(zero)
+                {
+                    *z = x * inverse - zero;
+                }
+            },
+        );
+    }
     z.fill(0.0);
     let other = partner.map_or(0.0, |(_, share)| share);
     for (row, share) in [(row, 1.0 - other), (partner.map_or(row, |(row, _)| row), other)] {
@@ -241,9 +253,7 @@ fn standardise(
     vectorised(
         #[inline(always)]
         || {
-            for ((z, &inverse), &zero) in
-                z.iter_mut().zip(&standardiser.inverse).zip(&standardiser.zero)
-            {
+            for ((z, &inverse), &zero) in z.iter_mut().zip(inverse).zip(zero) {
                 *z = *z * inverse - zero;
             }
         },

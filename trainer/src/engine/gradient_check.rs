@@ -4,6 +4,7 @@
 use cic_model::Activation;
 
 use super::batch::{Batch, ClassTargets, Corruption, Moment};
+use super::drawn_genes::DrawnGenes;
 use super::losses::Pass;
 use super::rng::{Purpose, Rng};
 use super::standardiser::Standardiser;
@@ -47,6 +48,24 @@ fn the_sparse_first_layer_has_the_right_gradient() {
 }
 
 #[test]
+fn the_decoder_on_drawn_genes_has_the_right_gradient() {
+    for linear_skip in [true, false] {
+        for decoder_hidden in [vec![9], vec![]] {
+            for storage in [Storage::Dense, Storage::Sparse] {
+                let architecture = Architecture {
+                    linear_skip,
+                    decoder_hidden: decoder_hidden.clone(),
+                    ..architecture()
+                };
+                for step in [0, 1] {
+                    check_drawn(&architecture, 0.0, storage, Some(step));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn every_depth_with_and_without_skip_has_the_right_gradient() {
     for linear_skip in [true, false] {
         for (encoder_hidden, decoder_hidden, head_hidden) in [
@@ -83,6 +102,11 @@ enum Storage {
 }
 
 fn check(architecture: &Architecture, dropout: f32, storage: Storage) {
+    check_drawn(architecture, dropout, storage, None);
+}
+
+/// With a step, on the genes that it draws: sixteen, or the other seven.
+fn check_drawn(architecture: &Architecture, dropout: f32, storage: Storage, step: Option<u64>) {
     let mut rng = Rng::stream(1, Purpose::Initialise, 77, 0);
     let x: Vec<f32> = (0..N_ROWS * N_GENES)
         .map(|_| if rng.unit() < 0.4 { 3.0 * rng.unit() } else { 0.0 })
@@ -115,6 +139,20 @@ fn check(architecture: &Architecture, dropout: f32, storage: Storage) {
     let clean = Corruption::default();
     batch.gather(&data, &standardiser, &classes, &rows, Some((&MOMENT, &clean, &rows)));
     network.forward(&batch, &standardiser, &OBJECTIVE, Some(&MOMENT));
+    let mut loss_weight: Vec<f64> =
+        standardiser.loss_weight.iter().map(|&w| f64::from(w)).collect();
+    if let Some(step) = step {
+        network.drawn = DrawnGenes::new(N_GENES, 16, 7);
+        network.draw_genes(step);
+        let draw = network.decoder.last().unwrap().weights.drawn.as_ref().unwrap();
+        let mut drawn = [false; N_GENES];
+        draw.ranges().for_each(|(genes, _)| drawn[genes].fill(true));
+        // Two blocks, one of them drawn.
+        loss_weight
+            .iter_mut()
+            .zip(drawn)
+            .for_each(|(w, drawn)| *w *= if drawn { 2.0 } else { 0.0 });
+    }
     let sums = network.losses(&batch, &standardiser, &OBJECTIVE, Pass::Training);
 
     let reference = Reference {
@@ -128,14 +166,27 @@ fn check(architecture: &Architecture, dropout: f32, storage: Storage) {
                     - f64::from(standardiser.zero[gene])
             })
             .collect(),
-        loss_weight: standardiser.loss_weight.iter().map(|&w| f64::from(w)).collect(),
+        loss_weight,
         targets: batch.class_targets.iter().map(|&t| f64::from(t)).collect(),
     };
     let mut values: Vec<Vec<f64>> = Vec::new();
     let mut gradients: Vec<Vec<f32>> = Vec::new();
     network.for_each_parameter(&mut |parameter| {
         values.push(parameter.value.iter().map(|&value| f64::from(value)).collect());
-        gradients.push(parameter.gradient.clone());
+        gradients.push(match &parameter.drawn {
+            None => parameter.gradient.clone(),
+            Some(draw) => {
+                let mut whole = vec![0.0; parameter.value.len()];
+                let rows = whole.chunks_exact_mut(N_GENES);
+                for (row, gradient) in rows.zip(parameter.gradient.chunks_exact(draw.n_drawn)) {
+                    for (genes, at) in draw.ranges() {
+                        let n = genes.len();
+                        row[genes].copy_from_slice(&gradient[at..at + n]);
+                    }
+                }
+                whole
+            }
+        });
     });
     let (recon, class) = reference.losses(&values);
     let case = format!("{architecture:?} dropout {dropout}");

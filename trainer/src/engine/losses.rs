@@ -37,6 +37,7 @@ pub(crate) fn reconstruct(
     let weights = matrix(&layer.weights.value, k, n_genes, n_genes);
     let bias = &layer.bias.value;
     let width = tile_width(n_genes);
+    let keep = if pass == Pass::Training { 2.0 * scale } else { 0.0 };
     let residual = matrix_mut(&mut layer.gradient, n_rows, n_genes, n_genes);
     let gradient = matrix_mut(&mut layer.weights.gradient, k, n_genes, n_genes);
     residual
@@ -57,7 +58,7 @@ pub(crate) fn reconstruct(
                 add_to(d, &bias[columns.clone()]);
                 subtract_target(batch, standardiser, row, columns.clone(), d);
                 let weights = &standardiser.loss_weight[columns.clone()];
-                sum += weighted_square(d, weights, scale, pass);
+                sum += weighted_square(d, weights, keep);
                 if pass == Pass::Training {
                     add_to(bias_gradient, d);
                 }
@@ -94,11 +95,10 @@ fn subtract_target(
     }
 }
 
-/// Returns Σ weight·d² and, in training, replaces d by the gradient.
-fn weighted_square(d: &mut [f32], weights: &[f32], scale: f32, pass: Pass) -> f64 {
+/// Returns Σ weight·d² and replaces d by `keep` times weight·d.
+pub(crate) fn weighted_square(d: &mut [f32], weights: &[f32], keep: f32) -> f64 {
     // Sixteen lanes, whatever the processor has: the order of the sum is fixed.
     let mut lanes = [0.0_f32; 16];
-    let keep = if pass == Pass::Training { 2.0 * scale } else { 0.0 };
     vectorised(
         #[inline(always)]
         || {

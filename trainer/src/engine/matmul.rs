@@ -47,7 +47,7 @@ pub(crate) fn multiply(
             matmul(tile, accum, lhs, rhs, 1.0, Par::Seq);
         });
     } else {
-        let height = tile_width(m);
+        let height = m.div_ceil(16).next_multiple_of(16).clamp(128, 512);
         dst.par_row_chunks_mut(height).enumerate().for_each(|(i, tile)| {
             let lhs = lhs.subrows(i * height, tile.nrows());
             matmul(tile, accum, lhs, rhs, 1.0, Par::Seq);
@@ -55,10 +55,10 @@ pub(crate) fn multiply(
     }
 }
 
-/// Side of a tile along the longer dimension: about sixteen tiles, a multiple of the vector width,
+/// Columns of a tile: about sixteen tiles, a multiple of the columns that the product's inner loop holds in registers,
 /// large enough that packing the other operand again for each tile stays cheap.
 pub(crate) fn tile_width(n: usize) -> usize {
-    n.div_ceil(16).next_multiple_of(16).clamp(128, 512)
+    n.div_ceil(16).next_multiple_of(96).clamp(192, 480)
 }
 
 /// Multiply-adds below which splitting costs more than it gives.

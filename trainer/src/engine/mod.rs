@@ -11,6 +11,7 @@
 pub(crate) mod activation;
 pub(crate) mod batch;
 pub(crate) mod batch_norm;
+pub(crate) mod drawn_genes;
 #[cfg(test)]
 mod gradient_check;
 pub(crate) mod layer;

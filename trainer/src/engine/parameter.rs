@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::drawn_genes::Draw;
 use super::simd::vectorised;
 
 /// `[rows × cols]`, row-major: inputs × outputs, so that a gene's weights are contiguous.
@@ -15,6 +16,8 @@ pub(crate) struct Parameter {
     pub(crate) skip: SkipPart,
     /// Whether weight decay applies: to weights, not to biases and scales.
     pub(crate) decays: bool,
+    /// The columns that the step is about, where it is not about all; the gradient is then `[rows × drawn columns]`.
+    pub(crate) drawn: Option<Draw>,
 }
 
 /// Which part of a matrix is the linear skip.
@@ -63,16 +66,22 @@ impl Parameter {
             second_moment: zeros(),
             skip: SkipPart::None,
             decays,
+            drawn: None,
         }
     }
 
     /// Applies one step with the gradient.
     pub(crate) fn update(&mut self, update: &Update) {
+        if let Some(drawn) = &self.drawn {
+            let update = Update { step: drawn.count, ..*update };
+            return self.update_drawn(&update);
+        }
         let rows_per_chunk = CHUNK.div_ceil(self.cols).max(1);
         let len = rows_per_chunk * self.cols;
-        let (cols, skip) = (self.cols, self.skip);
         let [plain, of_skip] =
             [false, true].map(|is_skip| Rates::new(update, is_skip, self.decays));
+        let skip = if plain == of_skip { SkipPart::None } else { self.skip };
+        let cols = self.cols;
         self.value
             .par_chunks_mut(len)
             .zip(self.gradient.par_chunks(len))
@@ -93,9 +102,40 @@ impl Parameter {
             });
     }
 
+    fn update_drawn(&mut self, update: &Update) {
+        let (cols, skip) = (self.cols, self.skip);
+        let [plain, of_skip] =
+            [false, true].map(|is_skip| Rates::new(update, is_skip, self.decays));
+        let Some(drawn) = &self.drawn else { return };
+        self.value
+            .par_chunks_mut(cols)
+            .zip(self.gradient.par_chunks(drawn.n_drawn))
+            .zip(self.first_moment.par_chunks_mut(cols))
+            .zip(self.second_moment.par_chunks_mut(cols))
+            .enumerate()
+            .for_each(|(row, (((value, gradient), first), second))| {
+                let is_skip = matches!(skip, SkipPart::Rows(from) if row >= from);
+                let rates = if is_skip { of_skip } else { plain };
+                for (columns, at) in drawn.ranges() {
+                    rates.apply(
+                        &mut value[columns.clone()],
+                        &gradient[at..at + columns.len()],
+                        &mut first[columns.clone()],
+                        &mut second[columns],
+                    );
+                }
+            });
+    }
+
+    /// The gradient of the step.
+    fn step_gradient(&self) -> &[f32] {
+        let drawn = self.drawn.as_ref().map_or(self.cols, |drawn| drawn.n_drawn);
+        &self.gradient[..self.value.len() / self.cols * drawn]
+    }
+
     /// Sum of the squared gradient, summed in chunks of fixed bounds.
     pub(crate) fn gradient_square(&self, partial: &mut Vec<f64>) -> f64 {
-        self.gradient.par_chunks(CHUNK).map(sum_of_squares).collect_into_vec(partial);
+        self.step_gradient().par_chunks(CHUNK).map(sum_of_squares).collect_into_vec(partial);
         partial.iter().sum()
     }
 }
@@ -125,7 +165,7 @@ fn for_each_rate(
 }
 
 /// The constants of an element's update.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Rates {
     rule: Rule,
     gradient_scale: f32,

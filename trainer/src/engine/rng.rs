@@ -21,6 +21,7 @@ pub(crate) enum Purpose {
     Thin,
     Disturb,
     LoseGenes,
+    DrawGenes,
 }
 
 /// xoshiro256++.
