@@ -204,7 +204,8 @@ mod tests {
                 "optimizer" => "sgd",
                 "schedule" => "constant",
                 "watch" => "accuracy",
-                "code" | "batch_size" | "max_epochs" | "patience" | "skip_frozen_epochs" => "9",
+                "recon_genes" | "code" | "batch_size" | "max_epochs" | "patience"
+                | "skip_frozen_epochs" => "9",
                 _ => "0.375",
             };
             let mut params = before.clone();
