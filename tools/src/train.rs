@@ -246,7 +246,7 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
             path.display()
         )),
         (TrainError::Cancelled { epoch }, None) => Failure::Interrupted(anyhow::anyhow!(
-            "interrupted after epoch {epoch}; nothing was kept, for want of --checkpoint"
+            "interrupted after epoch {epoch}; nothing was kept (cic train --checkpoint FILE keeps a run)"
         )),
         _ => Failure::from(error),
     })?;
