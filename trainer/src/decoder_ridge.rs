@@ -4,11 +4,10 @@
 //! dropped while training. The linear path is free of penalty, so that it gives as much as principal components would;
 //! hidden units are penalised as much as cross-validation over the fitted rows says.
 
-use faer::linalg::matmul::matmul;
 use faer::linalg::solvers::Solve;
-use faer::{Accum, Mat, MatRef, Par, Side};
-use rayon::prelude::*;
+use faer::{Mat, Side};
 
+use crate::pca::add_product;
 use crate::stage::Stage;
 
 impl Stage<'_> {
@@ -23,19 +22,19 @@ impl Stage<'_> {
         let total = Moments::sum(&moments);
         let weight: Vec<f64> =
             self.standardiser.loss_weight.iter().map(|&weight| f64::from(weight)).collect();
-        let error = |penalty: f64| -> f64 {
-            let held_out = moments.iter().map(|held| {
-                let fit = total.less(held).ridge(n_hidden, penalty);
-                fit.map_or(f64::INFINITY, |fit| held.error(&fit, &weight))
-            });
-            held_out.sum()
-        };
+        let mut errors = [0.0; PENALTIES.len()];
+        for held in &moments {
+            let Some(rest) = total.less(held).centred() else { return };
+            for (error, penalty) in errors.iter_mut().zip(PENALTIES) {
+                let fit = rest.ridge(n_hidden, penalty);
+                *error += fit.map_or(f64::INFINITY, |fit| held.error(&fit, &weight));
+            }
+        }
         // The largest leaves the hidden units next to nothing.
-        let best = PENALTIES.into_iter().map(|penalty| (error(penalty), penalty));
-        let best = best.min_by(|a, b| a.0.total_cmp(&b.0)).filter(|(error, _)| error.is_finite());
-        let Some(fit) = best.and_then(|(_, penalty)| total.ridge(n_hidden, penalty)) else {
-            return;
-        };
+        let best = errors.into_iter().zip(PENALTIES).min_by(|a, b| a.0.total_cmp(&b.0));
+        let best = best.filter(|(error, _)| error.is_finite());
+        let fit = best.and_then(|(_, penalty)| total.centred()?.ridge(n_hidden, penalty));
+        let Some(fit) = fit else { return };
         let Some(layer) = self.network.decoder.last_mut() else { return };
         let n_genes = layer.units;
         for feature in 0..layer.in_dim {
@@ -95,6 +94,35 @@ struct Moments {
     cross: Mat<f64>,
     /// Σ z²
     squares: Vec<f64>,
+}
+
+/// The same about their means, for one row.
+struct Centred {
+    mean: Vec<f64>,
+    target: Vec<f64>,
+    gram: Mat<f64>,
+    cross: Mat<f64>,
+    /// Mean variance of the features.
+    variance: f64,
+}
+
+impl Centred {
+    /// The first `n_hidden` features are penalised with `penalty` times their mean variance, the others hardly.
+    fn ridge(&self, n_hidden: usize, penalty: f64) -> Option<Ridge> {
+        let Self { mean, target, cross, variance, .. } = self;
+        let mut gram = self.gram.clone();
+        for i in 0..mean.len() {
+            gram[(i, i)] += variance * if i < n_hidden { penalty } else { FREE };
+        }
+        let weights = gram.llt(Side::Lower).ok()?.solve(cross);
+        let bias = (0..target.len())
+            .map(|gene| {
+                let of = |i: usize| mean[i] * weights[(i, gene)];
+                target[gene] - (0..mean.len()).map(of).sum::<f64>()
+            })
+            .collect();
+        Some(Ridge { weights, bias })
+    }
 }
 
 struct Ridge {
@@ -159,27 +187,18 @@ impl Moments {
         self.cross += faer::Scale(sign) * &other.cross;
     }
 
-    /// The first `n_hidden` features are penalised with `penalty` times their mean variance, the others hardly.
-    fn ridge(&self, n_hidden: usize, penalty: f64) -> Option<Ridge> {
+    /// `None` where no feature varies.
+    fn centred(&self) -> Option<Centred> {
         let (m, n) = (self.features.len(), self.n);
         let mean: Vec<f64> = self.features.iter().map(|sum| sum / n).collect();
         let target: Vec<f64> = self.targets.iter().map(|sum| sum / n).collect();
-        let mut gram = Mat::from_fn(m, m, |i, j| self.gram[(i, j)] / n - mean[i] * mean[j]);
-        let variance = (0..m).map(|i| gram[(i, i)]).sum::<f64>() / m.max(1) as f64;
-        if !(variance > 0.0 && variance.is_finite()) {
-            return None;
-        }
-        for i in 0..m {
-            gram[(i, i)] += variance * if i < n_hidden { penalty } else { FREE };
-        }
+        let gram = Mat::from_fn(m, m, |i, j| self.gram[(i, j)] / n - mean[i] * mean[j]);
         let cross = Mat::from_fn(m, target.len(), |i, gene| {
             self.cross[(i, gene)] / n - mean[i] * target[gene]
         });
-        let weights = gram.llt(Side::Lower).ok()?.solve(&cross);
-        let bias = (0..target.len())
-            .map(|gene| target[gene] - (0..m).map(|i| mean[i] * weights[(i, gene)]).sum::<f64>())
-            .collect();
-        Some(Ridge { weights, bias })
+        let variance = (0..m).map(|i| gram[(i, i)]).sum::<f64>() / m.max(1) as f64;
+        let varies = variance > 0.0 && variance.is_finite();
+        varies.then_some(Centred { mean, target, gram, cross, variance })
     }
 
     /// Σ over rows and genes of weight · (z − ẑ)².
@@ -203,16 +222,7 @@ impl Moments {
     }
 }
 
-/// `dst += lhs · rhs`, in column tiles of fixed width.
-fn add_product(dst: &mut Mat<f64>, lhs: MatRef<'_, f64>, rhs: MatRef<'_, f64>) {
-    dst.as_mut().par_col_chunks_mut(TILE).enumerate().for_each(|(i, tile)| {
-        let rhs = rhs.subcols(i * TILE, tile.ncols());
-        matmul(tile, Accum::Add, lhs, rhs, 1.0, Par::Seq);
-    });
-}
-
 const FOLDS: usize = 5;
-const TILE: usize = 128;
 /// Of the mean variance of the features.
 const PENALTIES: [f64; 11] = [1e-4, 1e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 10_000.0];
 /// Against dimensions that never vary.
@@ -237,7 +247,7 @@ mod tests {
         let (features, targets) = made_up();
         let mut moments = Moments::new(4, 3);
         moments.add(&features, &targets);
-        let fit = moments.ridge(4, 0.1).unwrap();
+        let fit = moments.centred().unwrap().ridge(4, 0.1).unwrap();
         // tests/fixtures/decoder_ridge.py
         let expected = [2.023871, 0.009943, 0.012218, -0.894164];
         for (feature, expected) in expected.into_iter().enumerate() {
@@ -252,7 +262,7 @@ mod tests {
         let (features, targets) = made_up();
         let mut moments = Moments::new(4, 3);
         moments.add(&features, &targets);
-        let fit = moments.ridge(2, 0.5).unwrap();
+        let fit = moments.centred().unwrap().ridge(2, 0.5).unwrap();
         let weight = [1.0, 0.5, 2.0];
         let mut expected = 0.0;
         for row in 0..30 {

@@ -186,15 +186,22 @@ impl<'a, 'c, 'f> Run<'a, 'c, 'f> {
         early_rows: &'a [usize],
         control: &'c mut FitControl<'f>,
     ) -> Result<Self, TrainError> {
+        let all_rows: Vec<usize> = fit_rows.iter().chain(early_rows).copied().collect();
+        // Where nothing is looked for, all rows are trained on from the start.
+        let searches = !refits(params, early_rows) || params.early_stopping.is_some();
+        let (pass, rows, epoch) = match searches {
+            true => (FitPass::Search, fit_rows.to_vec(), 0),
+            false => (FitPass::Refit, all_rows.clone(), params.max_epochs),
+        };
         let mut run = Self {
             params,
             early_rows,
-            all_rows: fit_rows.iter().chain(early_rows).copied().collect(),
+            all_rows,
             data,
             digest: None,
-            pass: FitPass::Search,
-            stage: Stage::new(params, data, fit_rows.to_vec())?,
-            best: Best::default(),
+            pass,
+            stage: Stage::new(params, data, rows)?,
+            best: Best { epoch, ..Best::default() },
             epochs_run: 0,
             control,
         };
@@ -209,18 +216,11 @@ impl<'a, 'c, 'f> Run<'a, 'c, 'f> {
     }
 
     fn finish(mut self) -> Result<Trained, TrainError> {
-        if self.pass == FitPass::Search && self.refits() && self.params.early_stopping.is_none() {
-            // Nothing is looked for: all rows are trained on from the start.
-            self.pass = FitPass::Refit;
-            self.best.epoch = self.params.max_epochs;
-            self.stage = Stage::new(self.params, self.data, self.all_rows.clone())?;
-        }
         if self.pass == FitPass::Search {
             self.search()?;
             self.epochs_run = self.stage.epoch;
-            if self.refits() {
-                self.pass = FitPass::Refit;
-                self.stage = Stage::new(self.params, self.data, self.all_rows.clone())?;
+            if refits(self.params, self.early_rows) {
+                self.begin_refit()?;
             } else if !self.best.state.is_empty() {
                 load_state(&mut self.stage, &self.best.state);
             }
@@ -251,8 +251,10 @@ impl<'a, 'c, 'f> Run<'a, 'c, 'f> {
         })
     }
 
-    fn refits(&self) -> bool {
-        self.params.refit && !self.early_rows.is_empty()
+    fn begin_refit(&mut self) -> Result<(), TrainError> {
+        self.pass = FitPass::Refit;
+        self.stage = Stage::new(self.params, self.data, self.all_rows.clone())?;
+        Ok(())
     }
 
     fn search(&mut self) -> Result<(), TrainError> {
@@ -327,7 +329,7 @@ impl<'a, 'c, 'f> Run<'a, 'c, 'f> {
         self.best.epoch = epoch;
         self.best.evaluation = early.unwrap_or_default();
         // A refit starts afresh: only the epoch is needed.
-        if watched.is_some() && !self.refits() {
+        if watched.is_some() && !refits(self.params, self.early_rows) {
             let state = &mut self.best.state;
             state.clear();
             self.stage.network.for_each_state(&mut |values| state.extend_from_slice(values));
@@ -359,9 +361,8 @@ impl<'a, 'c, 'f> Run<'a, 'c, 'f> {
     }
 
     fn restore(&mut self, mut reader: Reader<'_>) -> Result<(), TrainError> {
-        if reader.number()? == 1 {
-            self.pass = FitPass::Refit;
-            self.stage = Stage::new(self.params, self.data, self.all_rows.clone())?;
+        if reader.number()? == 1 && self.pass == FitPass::Search {
+            self.begin_refit()?;
         }
         self.stage.epoch = reader.count()?;
         self.stage.step = reader.number()?;
@@ -397,6 +398,11 @@ impl<'a, 'c, 'f> Run<'a, 'c, 'f> {
         result?;
         reader.finish()
     }
+}
+
+/// Whether training ends with a pass over all rows.
+fn refits(params: &TrainParams, early_rows: &[usize]) -> bool {
+    params.refit && !early_rows.is_empty()
 }
 
 fn load_state(stage: &mut Stage<'_>, mut state: &[f32]) {

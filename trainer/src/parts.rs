@@ -182,7 +182,7 @@ fn take_groups<const N: usize>(
     }
     let mut drawn: Vec<([u8; 32], Vec<usize>)> = groups
         .into_iter()
-        .map(|(name, members)| (draw(seed, name.unwrap_or_default()), members))
+        .map(|(name, members)| (draw(&[seed], name.unwrap_or_default()), members))
         .collect();
     drawn.sort();
     let mut parts = [const { Vec::new() }; N];
@@ -238,7 +238,7 @@ fn take_stratified<const N: usize>(
 ) -> [Vec<usize>; N] {
     let mut classes: BTreeMap<Option<u32>, Vec<([u8; 32], usize)>> = BTreeMap::new();
     for row in pool {
-        let drawn = (draw(seed, rows[*row].id), *row);
+        let drawn = (draw(&[seed], rows[*row].id), *row);
         classes.entry(rows[*row].label).or_default().push(drawn);
     }
     let mut classes: Vec<Stratum> = classes
@@ -314,8 +314,10 @@ fn shares(classes: &[Stratum], target: usize, eligible: impl Fn(usize) -> bool) 
 }
 
 /// A key that orders names as if at random, the same way on every machine.
-fn draw(seed: u64, name: &str) -> [u8; 32] {
-    Sha256::new().chain_update(seed.to_le_bytes()).chain_update(name.as_bytes()).finalize().into()
+pub(crate) fn draw(seeds: &[u64], name: &str) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    seeds.iter().for_each(|seed| hasher.update(seed.to_le_bytes()));
+    hasher.chain_update(name.as_bytes()).finalize().into()
 }
 
 fn sorted<const N: usize>(

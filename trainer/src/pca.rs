@@ -289,7 +289,7 @@ impl Centred<'_> {
 }
 
 /// `dst += lhs · rhs`, in column tiles of fixed width.
-fn add_product(dst: &mut Mat<f64>, lhs: MatRef<'_, f64>, rhs: MatRef<'_, f64>) {
+pub(crate) fn add_product(dst: &mut Mat<f64>, lhs: MatRef<'_, f64>, rhs: MatRef<'_, f64>) {
     dst.as_mut().par_col_chunks_mut(TILE).enumerate().for_each(|(i, tile)| {
         let rhs = rhs.subcols(i * TILE, tile.ncols());
         matmul(tile, Accum::Add, lhs, rhs, 1.0, Par::Seq);

@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sha2::{Digest, Sha256};
-
-use crate::parts::{PartRow, TINY_CLASS};
+use crate::parts::{PartRow, TINY_CLASS, draw};
 
 /// One division. Rows that are in neither take no part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +12,15 @@ pub struct Resplit {
     pub train: Vec<usize>,
     /// Rows, ascending, of classes that are trained on.
     pub test: Vec<usize>,
+}
+
+impl Resplit {
+    /// The division without test rows of classes that no training row has.
+    pub fn of_known(rows: &[PartRow<'_>], train: Vec<usize>, test: Vec<usize>) -> Self {
+        let known: BTreeSet<Option<u32>> = train.iter().map(|&row| rows[row].label).collect();
+        let test = test.into_iter().filter(|&row| known.contains(&rows[row].label)).collect();
+        Self { train, test }
+    }
 }
 
 /// `n` divisions of labelled rows; which they are depends on ids, labels, groups and `seed`.
@@ -32,9 +39,7 @@ pub fn resplits(rows: &[PartRow<'_>], n: usize, seed: u64) -> Vec<Resplit> {
                 true => by_group(rows, &labelled, seed, at),
                 false => within_classes(rows, &labelled, seed, at, 4),
             };
-            let known: BTreeSet<Option<u32>> = train.iter().map(|&row| rows[row].label).collect();
-            let test = test.into_iter().filter(|&row| known.contains(&rows[row].label)).collect();
-            Resplit { train, test }
+            Resplit::of_known(rows, train, test)
         })
         .collect()
 }
@@ -44,20 +49,17 @@ pub fn folds(rows: &[PartRow<'_>], of: &[usize], n_folds: usize, seed: u64) -> V
     let groups: BTreeSet<Option<&str>> = of.iter().map(|&row| rows[row].group).collect();
     if groups.len() >= n_folds.max(2) {
         let mut order: Vec<Option<&str>> = groups.into_iter().collect();
-        order.sort_by_key(|group| draw(seed, FOLD, group.unwrap_or_default()));
+        order.sort_by_key(|group| draw(&[seed, FOLD], group.unwrap_or_default()));
         let fold = |row: usize| order.iter().position(|&group| group == rows[row].group);
         return of.iter().map(|&row| fold(row).unwrap_or(0) % n_folds).collect();
     }
     let mut folds = vec![0; of.len()];
     let mut next = 0;
-    for members in by_class(rows, of).into_values() {
-        let mut order: Vec<usize> = members;
-        order.sort_by_key(|&row| draw(seed, FOLD, rows[row].id));
-        for row in order {
-            // `of` is searched by position: rows may be in any order.
-            if let Some(at) = of.iter().position(|&other| other == row) {
-                folds[at] = next % n_folds;
-            }
+    let place: BTreeMap<usize, usize> = of.iter().copied().zip(0..).collect();
+    for mut members in by_class(rows, of).into_values() {
+        members.sort_by_key(|&row| draw(&[seed, FOLD], rows[row].id));
+        for row in members {
+            folds[place[&row]] = next % n_folds;
             next += 1;
         }
     }
@@ -76,7 +78,7 @@ fn within_classes(
 ) -> Divided {
     let (mut train, mut test) = (Vec::new(), Vec::new());
     for mut members in by_class(rows, of).into_values() {
-        members.sort_by_key(|&row| draw(seed, at, rows[row].id));
+        members.sort_by_key(|&row| draw(&[seed, at], rows[row].id));
         let n_test = match members.len() {
             0 | 1 => 0,
             few if few < TINY_CLASS => 1,
@@ -95,7 +97,7 @@ fn by_group(rows: &[PartRow<'_>], of: &[usize], seed: u64, at: u64) -> Divided {
     of.iter().for_each(|&row| *sizes.entry(rows[row].group).or_default() += 1);
     let n_groups = sizes.len();
     let mut order: Vec<(Option<&str>, usize)> = sizes.into_iter().collect();
-    order.sort_by_key(|(group, _)| draw(seed, at, group.unwrap_or_default()));
+    order.sort_by_key(|(group, _)| draw(&[seed, at], group.unwrap_or_default()));
     let mut held: BTreeSet<Option<&str>> = BTreeSet::new();
     let mut n_held = 0;
     for (group, size) in order {
@@ -117,12 +119,6 @@ fn by_class(rows: &[PartRow<'_>], of: &[usize]) -> BTreeMap<Option<u32>, Vec<usi
     let mut classes: BTreeMap<Option<u32>, Vec<usize>> = BTreeMap::new();
     of.iter().for_each(|&row| classes.entry(rows[row].label).or_default().push(row));
     classes
-}
-
-/// A key that orders names as if at random, the same way on every machine.
-fn draw(seed: u64, at: u64, name: &str) -> [u8; 32] {
-    let hasher = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(at.to_le_bytes());
-    hasher.chain_update(name.as_bytes()).finalize().into()
 }
 
 /// From so many groups on, random draws of them differ enough.
