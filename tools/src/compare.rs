@@ -3,8 +3,6 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::time::Instant;
 
 use cic_data::SplitPart;
 use cic_model::spec::NetworkSpec;
@@ -22,11 +20,13 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::console::{print, print_json, tell};
+use crate::countdown::Countdown;
 use crate::dataset::{Annotations, DataArgs, LabelArgs, SplitArgs};
 use crate::failure::Failure;
 use crate::output;
 use crate::plots::{self, Axis, Estimate, ForestRow};
-use crate::study::{Held, Recipe, Study, confusion};
+use crate::study::{Held, INNER_FOLDS, Recipe, Study, confusion};
+use crate::threads::ThreadArgs;
 use crate::train::parse_panel;
 
 /// Options of `cic compare`.
@@ -64,14 +64,8 @@ pub struct CompareArgs {
     /// Divisions and models follow from it
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Threads, 0 for one per processor
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        value_parser = clap::value_parser!(u16).range(0..=256)
-    )]
-    threads: u16,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// Draw the differences here, as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -140,12 +134,10 @@ struct Comparison {
 
 const MODEL: &str = "classifier autoencoder";
 const BEST_LINEAR: &str = "best linear";
-const INNER_FOLDS: usize = 3;
+
 /// Divides, trains, compares and prints.
 pub fn run(args: &CompareArgs) -> Result<(), Failure> {
-    if args.labels.labels.is_none() {
-        return Err(Failure::usage("--labels KEY is missing: it names the column with cell types"));
-    }
+    args.labels.require()?;
     if args.resplits < 2 {
         return Err(Failure::usage("--resplits: an interval needs at least 2"));
     }
@@ -187,25 +179,17 @@ struct Comparing<'a> {
 impl Comparing<'_> {
     /// Divisions side by side, one thread each.
     fn run(&self, rows: &[PartRow<'_>], all: &[Resplit]) -> Result<Vec<Division>, Failure> {
-        let threads = usize::from(self.args.threads);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(Failure::internal)?;
-        let (started, done) = (Instant::now(), Mutex::new(0_usize));
-        pool.install(|| {
+        let countdown = Countdown::new(all.len());
+        self.args.threads.pool()?.install(|| {
             all.par_iter()
                 .map(|resplit| {
                     let division = self.divide(rows, resplit)?;
-                    let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    *done += 1;
-                    if !self.args.quiet {
-                        let left = (all.len() - *done) as f64 / *done as f64;
-                        let left = started.elapsed().mul_f64(left).as_secs();
-                        tell(format_args!(
-                            "{} of {} divisions; about {left} s to go",
-                            *done,
-                            all.len()
-                        ));
-                    }
+                    countdown.step(|n, left| {
+                        if !self.args.quiet {
+                            let all = all.len();
+                            tell(format_args!("{n} of {all} divisions; about {left} s to go"));
+                        }
+                    });
                     Ok(division)
                 })
                 .collect()
@@ -220,15 +204,11 @@ impl Comparing<'_> {
                 .filter(|&row| split[row] == Some(part) && self.study.classes[row].is_some())
                 .collect()
         };
-        let train = of(SplitPart::Train);
-        let known = |row: &usize| {
-            train.iter().any(|&other| self.study.classes[other] == self.study.classes[*row])
-        };
-        let test: Vec<usize> = of(SplitPart::Test).into_iter().filter(known).collect();
-        if test.is_empty() || train.len() < 10 {
+        let stored = Resplit::of_known(rows, of(SplitPart::Train), of(SplitPart::Test));
+        if stored.test.is_empty() || stored.train.len() < 10 {
             return Ok(None);
         }
-        self.divide(rows, &Resplit { train, test }).map(Some)
+        self.divide(rows, &stored).map(Some)
     }
 
     fn divide(&self, rows: &[PartRow<'_>], resplit: &Resplit) -> Result<Division, Failure> {

@@ -61,6 +61,18 @@ pub struct LabelArgs {
     pub labels_file: Option<PathBuf>,
 }
 
+impl LabelArgs {
+    /// Refuses to go on without the column.
+    pub(crate) fn require(&self) -> Result<(), Failure> {
+        match self.labels {
+            Some(_) => Ok(()),
+            None => {
+                Err(Failure::usage("--labels KEY is missing: it names the column with cell types"))
+            }
+        }
+    }
+}
+
 /// Where the split is.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SplitArgs {

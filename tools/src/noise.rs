@@ -8,8 +8,6 @@ mod spoil;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::Instant;
 
 use cic_data::AlignedMatrix;
 use cic_model::provenance::{Part, row_digest};
@@ -18,16 +16,18 @@ use cic_runtime::Pages;
 use cic_trainer::Pca;
 use cic_trainer::baselines::{self, Contender, Fitted, Labelled, Prepared};
 use cic_trainer::noise::CodeShift;
-use cic_trainer::parts::{Assigned, PartRow};
 use cic_trainer::resplits::folds;
 use clap::Args;
 use rayon::prelude::*;
 
 use crate::console::{print, print_json, tell};
+use crate::countdown::Countdown;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
-use crate::profiles::Profiles;
+use crate::profiles::{N_GENES, Profiles};
 use crate::reproduce::train_and_test;
+use crate::study::{INNER_FOLDS, part_rows};
+use crate::threads::ThreadArgs;
 use crate::{model_file, output};
 
 use figures::{Bench, Contestant, Figures, of_classifier, of_components, of_refitted, type_cells};
@@ -72,16 +72,8 @@ pub struct NoiseArgs {
     /// Chance follows from it
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Threads, 0 for one per processor; they change
-    /// nothing but the time
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        value_parser = clap::value_parser!(u16).range(0..=256),
-        verbatim_doc_comment
-    )]
-    threads: u16,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// Folder for the table as noise.tsv
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -113,16 +105,11 @@ the share refused tells of that.";
 
 /// As in `cic compare`.
 const LOGISTIC: Contender = Contender::Logistic(0.1);
-const INNER_FOLDS: usize = 3;
-/// Genes that count in reproduction: of largest variance over the training rows.
-const N_GENES: usize = 1000;
 const TSV: &str = "noise.tsv";
 
 /// Spoils, types, compares and prints.
 pub fn run(args: &NoiseArgs) -> Result<(), Failure> {
-    if args.labels.labels.is_none() {
-        return Err(Failure::usage("--labels KEY is missing: it names the column with cell types"));
-    }
+    args.labels.require()?;
     let tsv = args.out.as_ref().map(|folder| folder.join(TSV));
     if let (Some(folder), Some(tsv)) = (&args.out, &tsv) {
         fs::create_dir_all(folder).map_err(|error| Failure::output(folder, error))?;
@@ -173,10 +160,9 @@ pub fn run(args: &NoiseArgs) -> Result<(), Failure> {
         classes: &classes,
         n_classes: names.n_trained,
     };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(args.threads)).build();
-    let pool = pool.map_err(Failure::internal)?;
-    pool.install(|| {
-        let rows = part_rows(&dataset, &annotations, &names);
+    args.threads.pool()?.install(|| {
+        let class = |row| annotations.label(row).and_then(|label: String| names.class(&label));
+        let rows = part_rows(&dataset, &[], class);
         let inner = folds(&rows, &train.rows, INNER_FOLDS, args.seed);
         let k = model.code_dim();
         let chosen = baselines::choose(labelled, &inner, k).map_err(Failure::internal)?;
@@ -258,18 +244,17 @@ impl Study<'_> {
     /// Figures of all methods under each condition.
     fn run(&self, conditions: &[Condition], quiet: bool) -> Result<Vec<Vec<Figures>>, Failure> {
         let clean = self.inputs(&Condition::CLEAN).values;
-        let (started, done) = (Instant::now(), Mutex::new(0_usize));
+        let countdown = Countdown::new(conditions.len());
         conditions
             .par_iter()
             .map(|condition| {
                 let figures = self.measure(condition, &clean)?;
-                let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                *done += 1;
-                if !quiet && (*done).is_multiple_of(10) {
-                    let (n, all) = (*done, conditions.len());
-                    let left = started.elapsed().mul_f64((all - n) as f64 / n as f64).as_secs();
-                    tell(format_args!("{n} of {all} conditions; about {left} s to go"));
-                }
+                countdown.step(|n, left| {
+                    if !quiet && n.is_multiple_of(10) {
+                        let all = conditions.len();
+                        tell(format_args!("{n} of {all} conditions; about {left} s to go"));
+                    }
+                });
                 Ok(figures)
             })
             .collect()
@@ -358,25 +343,6 @@ impl ClassNames {
     fn class(&self, name: &str) -> Option<usize> {
         self.all.iter().position(|known| known == name)
     }
-}
-
-fn part_rows<'a>(
-    dataset: &'a Dataset,
-    annotations: &Annotations,
-    names: &ClassNames,
-) -> Vec<PartRow<'a>> {
-    let ids = dataset.matrix.obs_names.iter().enumerate();
-    ids.map(|(row, id)| PartRow {
-        id,
-        // There are at most as many classes as rows.
-        label: annotations
-            .label(row)
-            .and_then(|label| names.class(&label))
-            .map(|class| class as u32),
-        group: None,
-        assigned: Assigned::Open,
-    })
-    .collect()
 }
 
 /// The clean samples, then every amount of every kind, repeats side by side.

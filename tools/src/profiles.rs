@@ -11,6 +11,9 @@ use faer::Mat;
 use crate::failure::Failure;
 use crate::results::network_input;
 
+/// Genes that count in reproduction: of largest variance over the training rows.
+pub(crate) const N_GENES: usize = 1000;
+
 /// Profiles as the network reads them.
 pub(crate) struct Profiles {
     /// Rows of the file.

@@ -14,7 +14,7 @@ use faer::Mat;
 
 use crate::dataset::{Annotations, Dataset};
 use crate::failure::Failure;
-use crate::profiles::{ModelOutputs, Profiles, genes_of, run_model, scores};
+use crate::profiles::{ModelOutputs, N_GENES, Profiles, genes_of, run_model, scores};
 use crate::train::{TrainPlan, train_model};
 
 /// Labelled rows of a data set.
@@ -56,8 +56,25 @@ pub(crate) struct Held {
     leaves: Vec<usize>,
 }
 
-/// Genes that count in reproduction.
-const N_GENES: usize = 1000;
+/// Folds of the training rows on which the best linear method is chosen.
+pub(crate) const INNER_FOLDS: usize = 3;
+
+/// Every row with its class, for division.
+pub(crate) fn part_rows<'a>(
+    dataset: &'a Dataset,
+    groups: &'a [Option<String>],
+    class: impl Fn(usize) -> Option<usize>,
+) -> Vec<PartRow<'a>> {
+    let ids = dataset.matrix.obs_names.iter().enumerate();
+    ids.map(|(row, id)| PartRow {
+        id,
+        // There are at most as many classes as rows.
+        label: class(row).map(|class| class as u32),
+        group: groups.get(row).and_then(|group| group.as_deref()),
+        assigned: Assigned::Open,
+    })
+    .collect()
+}
 
 impl<'a> Study<'a> {
     /// Rows without values, without a label or with one of `without` take no part.
@@ -91,15 +108,7 @@ impl<'a> Study<'a> {
 
     /// Every row; those that take part have a label.
     pub(crate) fn part_rows(&self) -> Vec<PartRow<'_>> {
-        (0..self.classes.len())
-            .map(|row| PartRow {
-                id: &self.dataset.matrix.obs_names[row],
-                // There are at most as many classes as rows.
-                label: self.classes[row].map(|class| class as u32),
-                group: self.annotations.groups.get(row).and_then(|group| group.as_deref()),
-                assigned: Assigned::Open,
-            })
-            .collect()
+        part_rows(self.dataset, &self.annotations.groups, |row| self.classes[row])
     }
 
     /// Trains on all training rows of a division, on one thread.

@@ -6,7 +6,6 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Instant;
 
 use cic_data::SplitPart;
 use cic_model::{AlignedBytes, Dtype, Model};
@@ -21,12 +20,14 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::console::{print, print_json, tell};
+use crate::countdown::Countdown;
 use crate::dataset::{Annotations, DataArgs, LabelArgs, SplitArgs};
 use crate::failure::Failure;
 use crate::output;
 use crate::plots::{self, Estimate, Forest, ForestRow};
 use crate::quantize::quantize_rows;
 use crate::study::{Held, Recipe, Study, confusion};
+use crate::threads::ThreadArgs;
 use crate::train::parse_panel;
 
 /// Options of `cic sweep`.
@@ -67,14 +68,8 @@ pub struct SweepArgs {
     /// Folds and models follow from it
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Threads, 0 for one per processor
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        value_parser = clap::value_parser!(u16).range(0..=256)
-    )]
-    threads: u16,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// Keep what is done here; the same command goes on
     /// from it
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
@@ -209,9 +204,7 @@ struct Head {
 
 /// Tries and prints.
 pub fn run(args: &SweepArgs) -> Result<(), Failure> {
-    if args.labels.labels.is_none() {
-        return Err(Failure::usage("--labels KEY is missing: it names the column with cell types"));
-    }
+    args.labels.require()?;
     let dataset = args.data.read()?;
     let groups = args.groups.as_deref();
     let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, groups)?;
@@ -247,14 +240,9 @@ impl<'a> Sweep<'a> {
         let fold = |fold: usize| {
             let (test, train): (Vec<usize>, Vec<usize>) =
                 (0..training.len()).partition(|&at| of[at] == fold);
-            let rows =
+            let of =
                 |at: Vec<usize>| -> Vec<usize> { at.into_iter().map(|at| training[at]).collect() };
-            let (train, test) = (rows(train), rows(test));
-            let known = |row: &usize| {
-                train.iter().any(|&other| study.classes[other] == study.classes[*row])
-            };
-            let test = test.into_iter().filter(known).collect();
-            Resplit { train, test }
+            Resplit::of_known(&rows, of(train), of(test))
         };
         let folds: Vec<Resplit> =
             (0..n_folds).map(fold).filter(|one| !one.test.is_empty()).collect();
@@ -300,10 +288,8 @@ impl<'a> Sweep<'a> {
                 all.len()
             ));
         }
-        let threads = usize::from(self.args.threads);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let (started, done) = (Instant::now(), Mutex::new(0_usize));
-        pool.map_err(Failure::internal)?.install(|| {
+        let countdown = Countdown::new(n_left);
+        self.args.threads.pool()?.install(|| {
             all.par_iter()
                 .map(|&(settings, fold)| {
                     if let Some(known) = state.find(&text(settings), fold) {
@@ -311,19 +297,16 @@ impl<'a> Sweep<'a> {
                     }
                     let outcome = self.one(settings, fold)?;
                     state.keep(&outcome)?;
-                    let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    *done += 1;
-                    if !self.args.quiet {
-                        let left = (n_left - *done) as f64 / *done as f64;
-                        let left = started.elapsed().mul_f64(left).as_secs();
-                        tell(format_args!(
-                            "{} of {n_left} runs; about {left} s to go; {}: accuracy {:.4}, R2 {:.4}",
-                            *done,
-                            text(settings),
-                            outcome.accuracy,
-                            outcome.r2
-                        ));
-                    }
+                    countdown.step(|n, left| {
+                        if !self.args.quiet {
+                            tell(format_args!(
+                                "{n} of {n_left} runs; about {left} s to go; {}: accuracy {:.4}, R2 {:.4}",
+                                text(settings),
+                                outcome.accuracy,
+                                outcome.r2
+                            ));
+                        }
+                    });
                     Ok(outcome)
                 })
                 .collect()

@@ -24,6 +24,7 @@ use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
 use crate::output;
 use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
+use crate::threads::ThreadArgs;
 
 /// Options of `cic train`.
 #[derive(Args, Clone, Debug)]
@@ -81,16 +82,8 @@ pub struct TrainArgs {
     /// The same seed gives the same bytes
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Threads, 0 for one per processor; they change
-    /// nothing but the time
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        value_parser = clap::value_parser!(u16).range(0..=256),
-        verbatim_doc_comment
-    )]
-    threads: u16,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// Where the model goes
     #[arg(long, short, value_name = "MODEL")]
     output: PathBuf,
@@ -129,9 +122,7 @@ pub(crate) struct TrainPlan<'a> {
 
 /// Trains and writes.
 pub fn run(args: &TrainArgs) -> Result<(), Failure> {
-    if args.labels.labels.is_none() {
-        return Err(Failure::usage("--labels KEY is missing: it names the column with cell types"));
-    }
+    args.labels.require()?;
     let outputs = [Some(&args.output), args.onnx.as_ref(), args.checkpoint.as_ref()];
     let outputs: Vec<&Path> = outputs.into_iter().flatten().map(PathBuf::as_path).collect();
     output::check(&outputs, &[&args.data.data])?;
@@ -151,7 +142,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         settings: &args.settings,
         trains_on_calibration: false,
         seed: args.seed,
-        threads: usize::from(args.threads),
+        threads: args.threads.number(),
         checkpoint: args.checkpoint.clone(),
         quiet: args.quiet,
     })?;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
 
 use cic_data::SplitPart;
 use cic_model::profile::Library;
@@ -17,9 +16,10 @@ use faer::Mat;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::console::{print, print_json, tell};
+use crate::countdown::Countdown;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
-use crate::profiles::{Profiles, genes_of, run_model, scores};
+use crate::profiles::{N_GENES, Profiles, genes_of, run_model, scores};
 use crate::train::{TrainPlan, parse_activation, parse_panel, train_model};
 
 /// Options of `cic unseen`.
@@ -112,14 +112,9 @@ fn number_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
 /// Neighbours that are looked at.
 const N_NEIGHBOURS: usize = 15;
 
-/// Genes that count: of largest variance over the training rows.
-const N_GENES: usize = 1000;
-
 /// Leaves out, trains, compares and prints.
 pub fn run(args: &UnseenArgs) -> Result<(), Failure> {
-    if args.labels.labels.is_none() {
-        return Err(Failure::usage("--labels KEY is missing: it names the column with cell types"));
-    }
+    args.labels.require()?;
     let dataset = args.data.read()?;
     let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, None)?;
     let labels: Vec<Option<String>> =
@@ -143,24 +138,22 @@ pub fn run(args: &UnseenArgs) -> Result<(), Failure> {
         .into_iter()
         .filter(|name| args.types.is_empty() || args.types.contains(name))
         .collect();
-    let started = Instant::now();
+    let countdown = Countdown::new(types.len());
     let mut found = Vec::new();
-    for (n, &name) in types.iter().enumerate() {
+    for &name in &types {
         found.push(leave_out(args, &dataset, &annotations, &labels, name)?);
-        if !args.quiet {
-            let left = started.elapsed().mul_f64((types.len() - n - 1) as f64 / (n + 1) as f64);
-            tell_progress(n + 1, types.len(), name, left);
-        }
+        countdown.step(|n, left| {
+            if !args.quiet {
+                let all = types.len();
+                tell(format_args!("{n} of {all}: without {name}; about {left} s to go"));
+            }
+        });
     }
     let report = Report { schema_version: 1, n_neighbours: N_NEIGHBOURS, types: found };
     match args.json {
         true => print_json(&report),
         false => print(|out| report.write(out)),
     }
-}
-
-fn tell_progress(n: usize, all: usize, name: &str, left: Duration) {
-    tell(format_args!("{n} of {all}: without {name}; about {} s to go", left.as_secs()));
 }
 
 fn leave_out(

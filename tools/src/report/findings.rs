@@ -18,7 +18,7 @@ use super::noise::{NoiseCurves, noise_curves};
 use crate::dataset::{Annotations, Dataset};
 use crate::evaluate::{Assessment, assess};
 use crate::failure::Failure;
-use crate::profiles::select_cells;
+use crate::profiles::{N_GENES, select_cells};
 use crate::reproduce::{self, Study, train_and_test};
 use crate::type_cells::file_sha256;
 use crate::{check, unseen};
@@ -97,9 +97,6 @@ pub(super) struct Quantization {
     pub(super) assessment: Assessment,
     pub(super) comparison: Comparison,
 }
-
-/// Genes that count where profiles are compared.
-const N_GENES: usize = 1000;
 
 /// Points of a map at most: its time goes with their square.
 const MOST_POINTS: usize = 2000;

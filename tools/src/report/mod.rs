@@ -61,9 +61,7 @@ pub struct ReportArgs {
 
 /// Measures, and writes the page.
 pub fn run(args: &ReportArgs) -> Result<(), Failure> {
-    if args.labels.labels.is_none() {
-        return Err(Failure::usage("--labels KEY is missing: it names the column with cell types"));
-    }
+    args.labels.require()?;
     let inputs = [&args.data.data, &args.model];
     let others = [&args.quantized, &args.unseen, &args.explained];
     let inputs: Vec<&Path> =
