@@ -90,7 +90,7 @@ Parameters (--try, --set):
   hidden, decoder_hidden, head_hidden   widths as 128,64 or none; hidden also mirrors the decoder
   code, activation, batch_norm, linear_skip
   lambda_recon, lambda_class, recon_genes (or all), class_weights (none, balanced), label_smoothing
-  weight_decay, input_dropout, input_noise, gene_dropout, hidden_dropout, code_noise, mixup
+  weight_decay, input_dropout, input_noise, gene_dropout, thinning, hidden_dropout, code_noise, mixup
   optimizer (adam, sgd), learning_rate, schedule (constant, cosine), warm_up_epochs, clip_norm (or none)
   skip_rate, encoder_rate, skip_frozen_epochs, batch_size, max_epochs, watch (loss, accuracy, macro_f1)
   patience (or none), refit, refit_decoder";

@@ -35,6 +35,7 @@ fn measure(case: &str) {
         n_genes: N_GENES,
         labels: Some(&rows.labels),
         n_classes: N_CLASSES,
+        counts: None,
     };
     let mut architecture = Architecture::mirrored(N_GENES, vec![512, 128], 30, N_CLASSES);
     architecture.linear_skip = case == "skip";

@@ -38,8 +38,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let labels: Vec<u32> = (0..n_rows).map(|row| (row % N_CLASSES) as u32).collect();
     let expression = Expression::Csr { indptr: &indptr, indices: &indices, values: &values };
-    let data =
-        TrainingData { expression, n_genes: N_GENES, labels: Some(&labels), n_classes: N_CLASSES };
+    let data = TrainingData {
+        expression,
+        n_genes: N_GENES,
+        labels: Some(&labels),
+        n_classes: N_CLASSES,
+        counts: None,
+    };
     let share = values.len() as f64 / (n_rows * N_GENES) as f64;
     println!("{n_rows} × {N_GENES}, {:.1} % not zero, {:.2} GB so far", 100.0 * share, peak_gb()?);
 

@@ -114,6 +114,6 @@ impl Rows {
             false => Expression::Csr { indptr, indices, values },
         };
         let labels = Some(&labels[..]);
-        TrainingData { expression, n_genes: *n_genes, labels, n_classes: CLASSES }
+        TrainingData { expression, n_genes: *n_genes, labels, n_classes: CLASSES, counts: None }
     }
 }

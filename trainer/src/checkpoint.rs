@@ -217,7 +217,8 @@ mod tests {
         let params = TrainParams::for_rows(Architecture::mirrored(2, vec![3], 2, 0), 10);
         let params = TrainParams { seed, ..params };
         let expression = Expression::Dense(values);
-        let data = TrainingData { expression, n_genes: 2, labels: None, n_classes: 0 };
+        let data =
+            TrainingData { expression, n_genes: 2, labels: None, n_classes: 0, counts: None };
         RunDigest::new(&params, &data, &[0], &[1])
     }
 

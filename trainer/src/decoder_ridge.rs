@@ -49,14 +49,19 @@ impl Stage<'_> {
     /// Moments of features and targets, one for each fold: every so many rows.
     fn decoder_moments(&mut self) -> Vec<Moments> {
         let rows = core::mem::take(&mut self.rows);
+        let n_draws = if self.is_disturbed() { DRAWS } else { 1 };
+        // Every disturbed row has a stream of its own.
+        let mut place = 0;
         let moments = (0..FOLDS.min(rows.len()))
             .map(|fold| {
                 let of: Vec<usize> = rows.iter().skip(fold).step_by(FOLDS).copied().collect();
                 let layer = self.network.decoder.last();
                 let (m, p) = layer.map_or((0, 0), |layer| (layer.in_dim, layer.units));
                 let mut moments = Moments::new(m, p);
-                for chunk in of.chunks(self.max_rows) {
-                    self.infer(chunk);
+                let chunks = of.chunks(self.max_rows);
+                for chunk in (0..n_draws).flat_map(|_| chunks.clone()) {
+                    self.infer_disturbed(chunk, place);
+                    place += chunk.len() as u64;
                     let features = self.decoder_features(chunk.len());
                     let targets = self.batch.targets(&self.standardiser);
                     moments.add(&features, &targets);
@@ -223,6 +228,8 @@ impl Moments {
 }
 
 const FOLDS: usize = 5;
+/// How often each row is disturbed.
+const DRAWS: usize = 4;
 /// Of the mean variance of the features.
 const PENALTIES: [f64; 11] = [1e-4, 1e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 10_000.0];
 /// Against dimensions that never vary.

@@ -131,6 +131,10 @@ fn check(
 ) -> Result<(), TrainError> {
     params.check()?;
     data.check()?;
+    if params.thinning > 0.0 && data.counts.is_none() {
+        let (value, expected) = (params.thinning.to_string(), "0 where values are no counts");
+        return Err(TrainError::Parameter { name: "thinning", value, expected });
+    }
     let architecture = &params.architecture;
     for (what, expected, found) in [
         ("genes of the architecture and the data", data.n_genes, architecture.n_genes),

@@ -44,7 +44,7 @@ pub mod settings;
 pub mod steps;
 
 pub use autoencoder::Architecture;
-pub use engine::training_data::{Expression, TrainingData, UNLABELLED};
+pub use engine::training_data::{Expression, FromCounts, TrainingData, UNLABELLED};
 pub use error::TrainError;
 pub use fit::{CheckpointPolicy, EpochReport, FitControl, FitPass, Trained, fit};
 pub use forward::{Outputs, forward};

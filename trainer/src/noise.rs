@@ -20,8 +20,8 @@ pub fn thin(counts: &[f32], total: f64, share: f64, seed: u64, row: usize) -> Th
     let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 1.0 };
     let given: f64 = counts.iter().map(|&count| f64::from(count)).sum();
     let kept: Vec<f32> =
-        counts.iter().map(|&count| binomial(&mut rng, f64::from(count), share) as f32).collect();
-    let others = binomial(&mut rng, (total - given).max(0.0), share);
+        counts.iter().map(|&count| rng.binomial(f64::from(count), share) as f32).collect();
+    let others = rng.binomial((total - given).max(0.0), share);
     let total = kept.iter().map(|&count| f64::from(count)).sum::<f64>() + others;
     Thinned { counts: kept, total }
 }
@@ -85,22 +85,6 @@ fn distance(x: MatRef<'_, f64>, a: usize, y: MatRef<'_, f64>, b: usize) -> f64 {
     let squares = x.row(a).iter().zip(y.row(b).iter()).map(|(x, y)| (x - y) * (x - y));
     squares.sum::<f64>().sqrt()
 }
-
-/// How many of `n` come up. Beyond [`MOST_DRAWS`] the normal distribution is close enough, and quicker.
-fn binomial(rng: &mut Rng, n: f64, share: f64) -> f64 {
-    if !n.is_finite() || share >= 1.0 {
-        return n;
-    }
-    if n > MOST_DRAWS {
-        let spread = libm::sqrt(n * share * (1.0 - share));
-        return libm::round(n * share + spread * f64::from(rng.normal())).clamp(0.0, n);
-    }
-    // At most `MOST_DRAWS`, and not below zero: values of profiles are not.
-    let draws = n as u32;
-    f64::from((0..draws).filter(|_| f64::from(rng.unit()) < share).count() as u32)
-}
-
-const MOST_DRAWS: f64 = 2_000.0;
 
 #[cfg(test)]
 mod tests {

@@ -349,7 +349,8 @@ mod tests {
             row.iter_mut().for_each(|x| *x = if rng.unit() < 0.5 { 0.0 } else { *x + 3.0 });
         }
         let expression = Expression::Dense(&values);
-        let data = TrainingData { expression, n_genes: p, labels: None, n_classes: 0 };
+        let data =
+            TrainingData { expression, n_genes: p, labels: None, n_classes: 0, counts: None };
         let rows: Vec<usize> = (0..n).collect();
         let mean = mean(&data, &rows);
         let centred = Centred { data: &data, rows: &rows, mean: &mean };
@@ -376,7 +377,8 @@ mod tests {
     fn data_of_lower_rank_gives_fewer_components() {
         let values: Vec<f32> = (0..40).map(|i| ((i / 8) * (i % 8 + 1)) as f32).collect();
         let expression = Expression::Dense(&values);
-        let data = TrainingData { expression, n_genes: 8, labels: None, n_classes: 0 };
+        let data =
+            TrainingData { expression, n_genes: 8, labels: None, n_classes: 0, counts: None };
         let pca = Pca::fit(&data, &[0, 1, 2, 3, 4], 5, 1).unwrap();
         assert_eq!(pca.n_components(), 1);
         let constant = Pca::fit(&data, &[2, 2, 2], 5, 1).unwrap();

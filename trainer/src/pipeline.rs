@@ -22,7 +22,7 @@ use crate::panel::{self, PanelChoice, PanelRequest, PanelSize};
 use crate::parts::{Assigned, PartRow, Parts, row_digest};
 use crate::settings::Setting;
 use crate::temperature::fit_temperature;
-use crate::{Architecture, Expression, TrainParams, TrainingData, UNLABELLED};
+use crate::{Architecture, Expression, FromCounts, TrainParams, TrainingData, UNLABELLED};
 
 /// What to train on and what to make of it.
 pub struct Request<'a> {
@@ -128,6 +128,11 @@ pub fn train(
     let totals: Vec<f64> =
         (0..matrix.n_obs()).map(|row| sum_of(matrix.values.row(row).1)).collect();
     let inputs = network_inputs(&raw, &totals, scaling);
+    let libraries = match scaling.library {
+        Library::Panel => (0..matrix.n_obs()).map(|row| sum_of(raw.row(row).1)).collect(),
+        _ => totals,
+    };
+    let counts = FromCounts { scale: scaling.target_sum as f32, totals: &libraries };
 
     let n_genes = panel.genes.len();
     let n_train = parts.fit.len() + parts.early_stop.len();
@@ -155,6 +160,7 @@ pub fn train(
         n_genes,
         labels: Some(&labels),
         n_classes: classes.len(),
+        counts: (request.kind == ValueKind::Counts).then_some(counts),
     };
     let mut held_out = parts.early_stop.clone();
     if parts.calibrate.len() < MIN_CALIBRATION_ROWS {

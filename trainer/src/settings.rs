@@ -36,7 +36,7 @@ impl core::fmt::Display for Setting {
 
 impl Setting {
     /// What can be set. Widths of layers are written `128,64`, or `none`.
-    pub const NAMES: [&str; 33] = [
+    pub const NAMES: [&str; 34] = [
         "hidden",
         "decoder_hidden",
         "head_hidden",
@@ -53,6 +53,7 @@ impl Setting {
         "input_dropout",
         "input_noise",
         "gene_dropout",
+        "thinning",
         "hidden_dropout",
         "code_noise",
         "mixup",
@@ -110,6 +111,7 @@ impl Setting {
             "input_dropout" => params.input_dropout = self.number()?,
             "input_noise" => params.input_noise = self.number()?,
             "gene_dropout" => params.gene_dropout = self.number()?,
+            "thinning" => params.thinning = self.number()?,
             "hidden_dropout" => params.hidden_dropout = self.number()?,
             "code_noise" => params.code_noise = self.number()?,
             "mixup" => params.mixup = self.number()?,

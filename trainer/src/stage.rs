@@ -77,12 +77,13 @@ impl<'a> Stage<'a> {
             noise: params.input_noise,
             mixup: params.mixup,
             missing: params.gene_dropout,
+            thin: params.thinning,
         };
         let fills_in = params.input_noise > 0.0 || params.gene_dropout > 0.0;
         let batch = if density < SPARSE_BELOW && !fills_in {
             Batch::sparse(data.n_genes)
         } else {
-            let corrupted = params.input_dropout > 0.0 || fills_in;
+            let corrupted = params.input_dropout > 0.0 || params.thinning > 0.0 || fills_in;
             Batch::dense(max_rows, data.n_genes, corrupted)
         };
         Ok(Self {
@@ -183,6 +184,21 @@ impl<'a> Stage<'a> {
     pub(crate) fn infer(&mut self, rows: &[usize]) {
         self.batch.gather(self.data, &self.standardiser, &self.classes, rows, None);
         self.network.forward(&self.batch, &self.standardiser, &self.objective, None);
+    }
+
+    /// Runs rows through the network as another instrument or panel might have measured them, where the run asks for that;
+    /// `place` says what chance does. What is to be reproduced stays undisturbed.
+    pub(crate) fn infer_disturbed(&mut self, rows: &[usize], place: u64) {
+        let Some(corruption) = self.corruption.of_measurement() else { return self.infer(rows) };
+        // No epoch has this number, and no batch begins there.
+        let moment = Moment { seed: self.params.seed, epoch: u64::MAX, first_row: place };
+        let training = Some((&moment, &corruption, rows));
+        self.batch.gather(self.data, &self.standardiser, &self.classes, rows, training);
+        self.network.forward(&self.batch, &self.standardiser, &self.objective, None);
+    }
+
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.corruption.of_measurement().is_some()
     }
 
     fn update(&mut self) {

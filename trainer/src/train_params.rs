@@ -31,6 +31,9 @@ pub struct TrainParams {
     /// Largest share of a row's genes that are missing, in [0, 1): each row loses a share drawn evenly up to it. Lost
     /// genes are read as their mean, as those are that a file does not have.
     pub gene_dropout: f32,
+    /// Largest share of a row's counts that are lost, in [0, 1), as where less was sequenced: in each step a row keeps a
+    /// share of its counts drawn evenly from 1 − `thinning` to 1, and is scaled anew. Only for counts, without mixup.
+    pub thinning: f32,
     /// Probability that a hidden unit is dropped, in [0, 1).
     pub hidden_dropout: f32,
     /// Standard deviation of Gaussian noise on the code, in standard deviations of each dimension:
@@ -64,7 +67,8 @@ pub struct TrainParams {
     /// After early stopping, train again on all rows, those for early stopping included, for as
     /// many epochs as were best.
     pub refit: bool,
-    /// Whether the last decoder layer is fitted anew at the end, in closed form on undisturbed rows.
+    /// Whether the last decoder layer is fitted anew at the end, in closed form: to tell the rows from codes of the rows,
+    /// or of rows with the noise, lost genes and lost counts that the run asks for.
     pub refit_decoder: bool,
     /// Everything random follows from it.
     pub seed: u64,
@@ -148,6 +152,7 @@ impl TrainParams {
             input_dropout: 0.2,
             input_noise: 0.0,
             gene_dropout: 0.0,
+            thinning: 0.0,
             hidden_dropout: if n_rows < MANY_ROWS { 0.5 } else { 0.1 },
             code_noise: if is_small { 0.0 } else { 0.1 },
             mixup: 0.0,
@@ -173,7 +178,7 @@ impl TrainParams {
         self.architecture.check()?;
         let at_least_zero = "a finite number, 0 or more";
         let probability = "0 or more, below 1";
-        let floats: [(&'static str, f32, f32, &'static str); 16] = [
+        let floats: [(&'static str, f32, f32, &'static str); 17] = [
             ("lambda_recon", self.lambda_recon, f32::MAX, at_least_zero),
             ("lambda_class", self.lambda_class, f32::MAX, at_least_zero),
             ("label_smoothing", self.label_smoothing, BELOW_ONE, probability),
@@ -181,6 +186,7 @@ impl TrainParams {
             ("input_dropout", self.input_dropout, BELOW_ONE, probability),
             ("input_noise", self.input_noise, f32::MAX, at_least_zero),
             ("gene_dropout", self.gene_dropout, BELOW_ONE, probability),
+            ("thinning", self.thinning, BELOW_ONE, probability),
             ("hidden_dropout", self.hidden_dropout, BELOW_ONE, probability),
             ("code_noise", self.code_noise, f32::MAX, at_least_zero),
             ("mixup", self.mixup, 0.5, "from 0 to 0.5"),
@@ -195,6 +201,10 @@ impl TrainParams {
             if !(value >= 0.0 && value <= highest) {
                 return Err(TrainError::Parameter { name, value: value.to_string(), expected });
             }
+        }
+        if self.thinning > 0.0 && self.mixup > 0.0 {
+            let (value, expected) = (self.mixup.to_string(), "0 where counts are thinned");
+            return Err(TrainError::Parameter { name: "mixup", value, expected });
         }
         for (name, value) in [
             ("batch_size", self.batch_size),
@@ -262,13 +272,14 @@ mod tests {
     fn defaults_pass_and_each_fault_is_named() {
         params().check().unwrap();
         type Fault = (&'static str, fn(&mut TrainParams));
-        let faults: [Fault; 9] = [
+        let faults: [Fault; 10] = [
             ("lambda_recon", |p| p.lambda_recon = -1.0),
             ("learning_rate", |p| p.learning_rate = f32::NAN),
             ("input_dropout", |p| p.input_dropout = 1.0),
             ("mixup", |p| p.mixup = 0.6),
             ("batch_size", |p| p.batch_size = 0),
             ("recon_genes", |p| p.recon_genes = Some(0)),
+            ("mixup", |p| (p.mixup, p.thinning) = (0.3, 0.5)),
             ("n_classes", |p| p.architecture.n_classes = 1),
             ("hidden units", |p| p.architecture.encoder_hidden = vec![4, 0]),
             ("beta", |p| {

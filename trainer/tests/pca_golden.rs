@@ -12,7 +12,8 @@ fn components_and_variances_equal_those_of_scikit_learn() {
         let (indptr, indices, values) = compress(&rows);
         let csr = Expression::Csr { indptr: &indptr, indices: &indices, values: &values };
         for expression in [Expression::Dense(&dense), csr] {
-            let data = TrainingData { expression, n_genes, labels: None, n_classes: 0 };
+            let data =
+                TrainingData { expression, n_genes, labels: None, n_classes: 0, counts: None };
             let all: Vec<usize> = (0..rows.len()).collect();
             let pca = Pca::fit(&data, &all, components.len(), 1).unwrap();
             assert_eq!(pca.n_components(), components.len());

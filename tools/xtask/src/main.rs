@@ -23,6 +23,7 @@ mod no_std;
 mod paper;
 mod pipeline;
 mod proofs;
+mod reference;
 mod serial_line;
 mod size;
 mod toolchain;
@@ -60,6 +61,7 @@ fn run(task: Task) -> Result<()> {
         Task::Guides => guides::run(),
         Task::KernelCount(args) => kernel_count::run(&args),
         Task::Paper(args) => paper::run(&args),
+        Task::Reference => reference::run(),
         Task::Data => data::run(),
     }
 }
@@ -107,6 +109,8 @@ enum Task {
     KernelCount(kernel_count::Args),
     /// Run every experiment of the paper on the data sets, and write docs/paper.md with what they print.
     Paper(paper::Args),
+    /// Train the model of models/ anew, and write its card.
+    Reference,
     /// Fetch the demo's data by package name, with its checksum, into .cache/data.
     Data,
 }

@@ -41,8 +41,13 @@ pub fn pca(
     n_components: usize,
     seed: u64,
 ) -> Result<Pca, TrainError> {
-    let data =
-        TrainingData { expression: Expression::Dense(rows), n_genes, labels: None, n_classes: 0 };
+    let data = TrainingData {
+        expression: Expression::Dense(rows),
+        n_genes,
+        labels: None,
+        n_classes: 0,
+        counts: None,
+    };
     let all: Vec<usize> = (0..rows.len().checked_div(n_genes).unwrap_or(0)).collect();
     Pca::fit(&data, &all, n_components, seed)
 }

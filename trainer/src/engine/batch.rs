@@ -6,9 +6,10 @@ use rayon::prelude::*;
 
 use super::rng::{Purpose, Rng};
 use super::simd::vectorised;
-use super::sparse::SparseBatch;
+use super::sparse::{SparseBatch, stored};
 use super::standardiser::Standardiser;
-use super::training_data::{Row, TrainingData};
+use super::thinning::thin_row;
+use super::training_data::{FromCounts, Row, TrainingData};
 
 /// Rows of a step.
 pub(crate) struct Batch {
@@ -41,6 +42,17 @@ pub(crate) struct Corruption {
     pub(crate) mixup: f32,
     /// Largest share of a row's genes that are missing, as from another panel: dense rows only.
     pub(crate) missing: f32,
+    /// Largest share of a row's counts that are lost, as where less was sequenced.
+    pub(crate) thin: f32,
+}
+
+impl Corruption {
+    /// What another instrument or panel would do; what only holds the network back is left out.
+    pub(crate) fn of_measurement(&self) -> Option<Self> {
+        let Self { noise, missing, thin, .. } = *self;
+        let any = noise > 0.0 || missing > 0.0 || thin > 0.0;
+        any.then_some(Self { noise, missing, thin, ..Self::default() })
+    }
 }
 
 /// What a lost value becomes.
@@ -121,23 +133,22 @@ impl Batch {
                 }
                 target[..rows.len() * n_genes].copy_from_slice(&input[..rows.len() * n_genes]);
                 let Some((moment, corruption, _)) = training else { return };
-                input[..rows.len() * n_genes]
-                    .par_chunks_mut(n_genes)
-                    .enumerate()
-                    .for_each(|(i, z)| corrupt(z, standardiser, corruption, moment, i));
+                input[..rows.len() * n_genes].par_chunks_mut(n_genes).enumerate().for_each(
+                    |(i, z)| {
+                        thin_dense(data, standardiser, rows[i], (corruption, moment, i), z);
+                        corrupt(z, standardiser, corruption, moment, i);
+                    },
+                );
             }
             BatchValues::Sparse(batch) => {
                 batch.clear();
                 for (i, &row) in rows.iter().enumerate() {
                     batch.push(data, standardiser, row, partner(i));
-                    if let Some((moment, Corruption { drop, .. }, _)) = training
-                        && *drop > 0.0
-                    {
-                        drop_values(
-                            batch.last_row(),
-                            *drop,
-                            &mut moment.row(Purpose::DropInputs, i),
-                        );
+                    let Some((moment, corruption, _)) = training else { continue };
+                    thin_sparse(data, standardiser, row, (corruption, moment, i), batch);
+                    if corruption.drop > 0.0 {
+                        let mut rng = moment.row(Purpose::DropInputs, i);
+                        drop_values(batch.last_row(), corruption.drop, &mut rng);
                     }
                 }
                 if training.is_some() {
@@ -289,6 +300,54 @@ fn corrupt(
     }
 }
 
+/// How a row of a batch is thinned: the share of its counts that is left, and what draws them.
+fn thinning<'a>(
+    data: &TrainingData<'a>,
+    (corruption, moment, i): (&Corruption, &Moment, usize),
+) -> Option<(FromCounts<'a>, f64, Rng)> {
+    let counts = data.counts.filter(|_| corruption.thin > 0.0)?;
+    let mut rng = moment.row(Purpose::ThinInputs, i);
+    let share = 1.0 - f64::from(corruption.thin * rng.unit());
+    Some((counts, share, rng))
+}
+
+/// `z` is the standardised row, and becomes that of the thinned one.
+fn thin_dense(
+    data: &TrainingData<'_>,
+    standardiser: &Standardiser,
+    row: usize,
+    how: (&Corruption, &Moment, usize),
+    z: &mut [f32],
+) {
+    let Some((counts, share, mut rng)) = thinning(data, how) else { return };
+    let values = data.row(row);
+    let values: Vec<(u32, f32)> = stored(values).collect();
+    let mut kept = vec![0.0; values.len()];
+    let of = values.iter().map(|&(_, value)| value);
+    thin_row(counts, row, of, share, &mut rng, &mut kept);
+    for (&(gene, _), kept) in values.iter().zip(kept) {
+        let gene = gene as usize;
+        z[gene] = kept * standardiser.inverse[gene] - standardiser.zero[gene];
+    }
+}
+
+/// The same of the row that a sparse batch was given last.
+fn thin_sparse(
+    data: &TrainingData<'_>,
+    standardiser: &Standardiser,
+    row: usize,
+    how: (&Corruption, &Moment, usize),
+    batch: &mut SparseBatch,
+) {
+    let Some((counts, share, mut rng)) = thinning(data, how) else { return };
+    let values = stored(data.row(row)).map(|(_, value)| value);
+    let kept = batch.last_row();
+    thin_row(counts, row, values, share, &mut rng, kept);
+    for (kept, (gene, _)) in kept.iter_mut().zip(stored(data.row(row))) {
+        *kept *= standardiser.inverse[gene as usize];
+    }
+}
+
 fn drop_values(values: &mut [f32], drop: f32, rng: &mut Rng) {
     let keep = 1.0 / (1.0 - drop);
     for value in values {
@@ -304,7 +363,13 @@ mod tests {
     const VALUES: [f32; 12] = [0.0, 2.0, 0.0, 1.0, 3.0, 0.0, 0.0, 1.0, 0.0, 4.0, 0.5, 2.0];
 
     fn data(expression: Expression<'_>) -> TrainingData<'_> {
-        TrainingData { expression, n_genes: 4, labels: Some(&[0, 1, 1]), n_classes: 2 }
+        TrainingData {
+            expression,
+            n_genes: 4,
+            labels: Some(&[0, 1, 1]),
+            n_classes: 2,
+            counts: None,
+        }
     }
 
     fn targets() -> ClassTargets {
@@ -342,6 +407,46 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_thinned_alike_in_both_forms_and_targets_stay() {
+        let counts = VALUES.map(|value| value * 40.0);
+        let totals: Vec<f64> =
+            counts.chunks(4).map(|row| f64::from(row.iter().sum::<f32>())).collect();
+        let from = FromCounts { scale: 100.0, totals: &totals };
+        let values: Vec<f32> =
+            (0..12).map(|at| libm::log1pf(counts[at] * (100.0 / totals[at / 4]) as f32)).collect();
+        let stored: Vec<(u32, f32)> = (0..12).map(|at| (at % 4, values[at as usize])).collect();
+        let stored: Vec<(u32, f32)> = stored.into_iter().filter(|entry| entry.1 > 0.0).collect();
+        let (indices, kept): (Vec<u32>, Vec<f32>) = stored.into_iter().unzip();
+        let csr = Expression::Csr { indptr: &[0, 2, 4, 7], indices: &indices, values: &kept };
+        let [dense_data, sparse_data] = [Expression::Dense(&values), csr]
+            .map(|form| TrainingData { counts: Some(from), ..data(form) });
+        let standardiser = Standardiser::fit(&dense_data, &[0, 1, 2]);
+        let moment = Moment { seed: 3, epoch: 1, first_row: 0 };
+        let corruption = Corruption { thin: 0.9, ..Corruption::default() };
+        let rows = [2, 0, 1];
+        let training = Some((&moment, &corruption, &rows[..]));
+        let mut dense = Batch::dense(3, 4, true);
+        dense.gather(&dense_data, &standardiser, &targets(), &rows, training);
+        let mut sparse = Batch::sparse(4);
+        sparse.gather(&sparse_data, &standardiser, &targets(), &rows, training);
+        let BatchValues::Sparse(batch) = &sparse.values else { panic!() };
+        let (input, target) = dense.values.dense_parts().unwrap();
+        assert!(input != target);
+        for (row, &of) in rows.iter().enumerate() {
+            let mut z: Vec<f32> = standardiser.zero.iter().map(|zero| -zero).collect();
+            let (genes, values) = batch.row(row);
+            genes.iter().zip(values).for_each(|(&gene, &value)| z[gene as usize] += value);
+            let clean = dense_data.row(of);
+            let Row::Dense(clean) = clean else { panic!() };
+            for gene in 0..4 {
+                assert!((z[gene] - input[row * 4 + gene]).abs() < 1e-5);
+                let expected = clean[gene] * standardiser.inverse[gene] - standardiser.zero[gene];
+                assert!((target[row * 4 + gene] - expected).abs() < 1e-5);
+            }
+        }
+    }
+
+    #[test]
     fn class_targets_are_smoothed_and_sum_to_the_class_weight() {
         let data = data(Expression::Dense(&VALUES));
         let standardiser = Standardiser::fit(&data, &[0, 1, 2]);
@@ -356,7 +461,7 @@ mod tests {
         let n_genes = 20_000;
         let values: Vec<f32> = (0..2 * n_genes).map(|i| (i / n_genes) as f32).collect();
         let expression = Expression::Dense(&values);
-        let data = TrainingData { expression, n_genes, labels: None, n_classes: 0 };
+        let data = TrainingData { expression, n_genes, labels: None, n_classes: 0, counts: None };
         let standardiser = Standardiser::fit(&data, &[0, 1]);
         let moment = Moment { seed: 3, epoch: 1, first_row: 0 };
         let corruption = Corruption { drop: 0.3, ..Corruption::default() };

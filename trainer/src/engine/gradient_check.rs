@@ -117,6 +117,7 @@ fn check_drawn(architecture: &Architecture, dropout: f32, storage: Storage, step
         n_genes: N_GENES,
         labels: Some(&labels),
         n_classes: architecture.n_classes.max(3),
+        counts: None,
     };
     let rows: Vec<usize> = (0..N_ROWS).collect();
     let standardiser = Standardiser::fit(&data, &rows);

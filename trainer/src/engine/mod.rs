@@ -22,4 +22,5 @@ pub(crate) mod rng;
 pub(crate) mod simd;
 pub(crate) mod sparse;
 pub(crate) mod standardiser;
+pub(crate) mod thinning;
 pub(crate) mod training_data;

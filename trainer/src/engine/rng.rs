@@ -22,6 +22,7 @@ pub(crate) enum Purpose {
     Disturb,
     LoseGenes,
     DrawGenes,
+    ThinInputs,
 }
 
 /// xoshiro256++.
@@ -67,6 +68,21 @@ impl Rng {
         (radius * libm::cos(angle)) as f32
     }
 
+    /// How many of `n` come up, each with probability `share`. Beyond [`MOST_DRAWS`] the normal distribution is close enough,
+    /// and quicker.
+    pub(crate) fn binomial(&mut self, n: f64, share: f64) -> f64 {
+        if !n.is_finite() || share >= 1.0 {
+            return n;
+        }
+        if n > MOST_DRAWS {
+            let spread = libm::sqrt(n * share * (1.0 - share));
+            return libm::round(n * share + spread * f64::from(self.normal())).clamp(0.0, n);
+        }
+        // At most `MOST_DRAWS`, and not below zero: values of profiles are not.
+        let draws = n as u32;
+        f64::from((0..draws).filter(|_| f64::from(self.unit()) < share).count() as u32)
+    }
+
     /// Uniform in `0..n`; the bias of at most n/2⁶⁴ is of no consequence here.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         // The high word of the product is below n, which is a usize.
@@ -87,6 +103,8 @@ fn split_mix(state: &mut u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
 }
+
+const MOST_DRAWS: f64 = 2_000.0;
 
 #[cfg(test)]
 mod tests {

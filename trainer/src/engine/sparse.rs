@@ -295,7 +295,7 @@ impl SparseBatch {
 }
 
 /// Entries of a row of the data that are not zero.
-fn stored<'d>(row: Row<'d>) -> impl Iterator<Item = (u32, f32)> + 'd {
+pub(crate) fn stored<'d>(row: Row<'d>) -> impl Iterator<Item = (u32, f32)> + 'd {
     let (genes, values, all) = match row {
         Row::Sparse(genes, values) => (genes, values, &[][..]),
         Row::Dense(values) => (&[][..], &[][..], values),
@@ -398,7 +398,8 @@ mod tests {
         let x: Vec<f32> =
             (0..n * p).map(|_| if rng.unit() < 0.1 { rng.unit() } else { 0.0 }).collect();
         let expression = Expression::Dense(&x);
-        let data = TrainingData { expression, n_genes: p, labels: None, n_classes: 0 };
+        let data =
+            TrainingData { expression, n_genes: p, labels: None, n_classes: 0, counts: None };
         let rows: Vec<usize> = (0..n).collect();
         let standardiser = Standardiser::fit(&data, &rows);
         let mut batch = SparseBatch::new(p);
@@ -441,6 +442,7 @@ mod tests {
             n_genes: 5,
             labels: None,
             n_classes: 0,
+            counts: None,
         };
         let standardiser = Standardiser::fit(&data, &[0, 1]);
         let mut batch = SparseBatch::new(5);

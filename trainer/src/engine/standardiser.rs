@@ -87,7 +87,13 @@ mod tests {
         let (indptr, indices) = ([0, 2, 4, 6], [0, 2, 0, 2, 1, 2]);
         let values = [1.0, 5.0, 3.0, 5.0, 2.0, 5.0];
         let sparse = Expression::Csr { indptr: &indptr, indices: &indices, values: &values };
-        let data = |expression| TrainingData { expression, n_genes: 3, labels: None, n_classes: 0 };
+        let data = |expression| TrainingData {
+            expression,
+            n_genes: 3,
+            labels: None,
+            n_classes: 0,
+            counts: None,
+        };
         let a = Standardiser::fit(&data(sparse), &[0, 1, 2]);
         let b = Standardiser::fit(&data(Expression::Dense(&dense)), &[0, 1, 2]);
         for (a, b) in [(&a.mean, &b.mean), (&a.scale, &b.scale), (&a.zero, &b.zero)] {

@@ -16,6 +16,17 @@ pub struct TrainingData<'a> {
     pub labels: Option<&'a [u32]>,
     /// Number of classes; 0 where there are no labels.
     pub n_classes: usize,
+    /// Where the values were counts: what they were made with.
+    pub counts: Option<FromCounts<'a>>,
+}
+
+/// Values that are ln(1 + `scale` · count / total).
+#[derive(Clone, Copy, Debug)]
+pub struct FromCounts<'a> {
+    /// What a row's counts are scaled to sum to.
+    pub scale: f32,
+    /// `[n_rows]` sum of the counts that each row was scaled by: at least that of its values' counts.
+    pub totals: &'a [f64],
 }
 
 /// How the values are stored. The storage does not decide how they are multiplied: that follows
@@ -101,6 +112,12 @@ impl<'a> TrainingData<'a> {
                 }
             }
         }
+        if let Some(FromCounts { totals, .. }) = self.counts
+            && totals.len() != self.n_rows()
+        {
+            let (expected, found) = (self.n_rows(), totals.len());
+            return Err(TrainError::Shape { what: "totals of counts", expected, found });
+        }
         let Some(labels) = self.labels else { return Ok(()) };
         if labels.len() != self.n_rows() {
             let (expected, found) = (self.n_rows(), labels.len());
@@ -151,7 +168,7 @@ mod tests {
 
     fn csr<'a>(indptr: &'a [usize], indices: &'a [u32], values: &'a [f32]) -> TrainingData<'a> {
         let expression = Expression::Csr { indptr, indices, values };
-        TrainingData { expression, n_genes: 3, labels: None, n_classes: 0 }
+        TrainingData { expression, n_genes: 3, labels: None, n_classes: 0, counts: None }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod contest;
 mod page;
-mod sets;
+pub mod sets;
 
 use std::fs;
 use std::path::{Path, PathBuf};
