@@ -207,7 +207,7 @@ class Model:
         n_thresholds, zero = reader.take("I", 2)
         require(n_thresholds == (127 if self.dtype == INT8 else 0) and zero == 0, "profile")
         is_scaled = profile["kind"] in (COUNTS, LINEAR_NORMALISED)
-        require(profile["kind"] in (1, 2, 3, 4) and profile["library"] in (0, 1, 2), "profile")
+        require(profile["kind"] in (1, 2, 3, 4, 5) and profile["library"] in (0, 1, 2), "profile")
         require(is_scaled == (profile["library"] != NO_LIBRARY), "profile: library")
         require(is_scaled == (profile["target"] != 0), "profile: target sum")
         profile["name"] = reader.text(32).rstrip(b"\0").decode("utf-8")

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use cic_data::{
     AlignedMatrix, Column, ExpressionMatrix, MatrixChoice, Names, ObsTable, Orientation,
-    ReadOptions, SplitPart, align, check_scale, read_expression, read_labels_tsv, read_split,
-    split_parts,
+    ReadOptions, SplitPart, align, check_scale, rank_rows, read_expression, read_labels_tsv,
+    read_split, split_parts,
 };
 use cic_model::genes::GeneName;
 use cic_model::profile::Library;
@@ -156,9 +156,12 @@ impl Dataset {
         let names = self.matrix.names();
         check_kind(names, self.kind, model)?;
         check_log1p_sum(names, self.log1p_sum, model)?;
-        let cells = align(&self.matrix, model.genes())?;
+        let mut cells = align(&self.matrix, model.genes())?;
         check_coverage(names, cells.overlap.n_present, model)?;
-        GeneSums::of(self.kind, &cells.values).check(names, &cells.present, model)?;
+        GeneSums::of(model_kind(model)?, &cells.values).check(names, &cells.present, model)?;
+        if model_kind(model)? == ValueKind::Ranks {
+            rank_rows(&mut cells.values, cells.overlap.n_present as usize);
+        }
         Ok(cells)
     }
 }
@@ -170,7 +173,8 @@ pub(crate) fn check_kind(
     model: &Model<'_>,
 ) -> Result<(), Failure> {
     let expected = model_kind(model)?;
-    if expected == kind {
+    // Ranks are made of values of any kind.
+    if expected == kind || expected == ValueKind::Ranks {
         return Ok(());
     }
     Err(Failure::input(format!(
@@ -288,8 +292,9 @@ pub(crate) fn obs_column<'a>(
 }
 
 pub(crate) fn parse_kind(text: &str) -> Result<ValueKind, String> {
-    ValueKind::from_name(text).ok_or_else(|| {
-        let names: Vec<&str> = ValueKind::ALL.iter().map(|kind| kind.name()).collect();
+    let kind = ValueKind::from_name(text).filter(|kind| ValueKind::OF_FILES.contains(kind));
+    kind.ok_or_else(|| {
+        let names: Vec<&str> = ValueKind::OF_FILES.iter().map(|kind| kind.name()).collect();
         format!("expected one of {}", names.join(", "))
     })
 }

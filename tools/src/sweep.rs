@@ -89,6 +89,7 @@ const NAMES: &str = "\
 Parameters (--try, --set):
   hidden, decoder_hidden, head_hidden   widths as 128,64 or none; hidden also mirrors the decoder
   code, activation, batch_norm, linear_skip
+  ranks (true: the network reads ranks of a cell's genes, and takes files of every kind of values)
   lambda_recon, lambda_class, recon_genes (or all), class_weights (none, balanced), label_smoothing
   weight_decay, input_dropout, input_noise, gene_dropout, thinning, hidden_dropout, code_noise, mixup
   optimizer (adam, sgd), learning_rate, schedule (constant, cosine), warm_up_epochs, clip_norm (or none)

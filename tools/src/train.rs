@@ -241,7 +241,8 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
         )),
         _ => Failure::from(error),
     })?;
-    if let Some(sum) = plan.dataset.log1p_sum.filter(|_| plan.dataset.kind == ValueKind::Log1p) {
+    let reads_log1p = trained.spec.profiles.iter().any(|profile| profile.kind == ValueKind::Log1p);
+    if let Some(sum) = plan.dataset.log1p_sum.filter(|_| reads_log1p) {
         trained.spec.provenance.insert(LOG1P_SUM.into(), log1p_sum_text(sum));
     }
     Ok(trained)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use cic_data::{
     BlockSize, CsrMatrix, DataError, ExpressionHead, ExpressionReader, PanelAlignment,
-    ScaleEvidence, ScaleVerdict,
+    ScaleEvidence, ScaleVerdict, rank_rows,
 };
 use cic_model::{Model, ValueKind};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -149,6 +149,9 @@ impl Typing<'_> {
                         let mut rows = alignment.align(&values);
                         if let Some(totals) = totals {
                             rows.totals.copy_from_slice(&totals[first_row..first_row + n_rows]);
+                        }
+                        if expected == ValueKind::Ranks {
+                            rank_rows(&mut rows.values, alignment.overlap.n_present as usize);
                         }
                         gene_sums = GeneSums::of(expected, &rows.values);
                         calls = type_block(self.model, &mut runner, &rows.values, &rows.totals);

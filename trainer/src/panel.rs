@@ -306,7 +306,7 @@ impl Scale {
             ValueKind::Counts | ValueKind::LinearNormalised => {
                 libm::log1p(value * (TARGET_SUM / self.total))
             }
-            ValueKind::Log1p | ValueKind::Log2Intensity => value,
+            ValueKind::Log1p | ValueKind::Log2Intensity | ValueKind::Ranks => value,
         }
     }
 }
@@ -316,7 +316,7 @@ fn linear(kind: ValueKind, value: f32) -> f64 {
     match kind {
         ValueKind::Counts | ValueKind::LinearNormalised => f64::from(value),
         ValueKind::Log1p => libm::expm1(f64::from(value)),
-        ValueKind::Log2Intensity => 0.0,
+        ValueKind::Log2Intensity | ValueKind::Ranks => 0.0,
     }
 }
 

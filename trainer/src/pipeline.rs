@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use cic_data::{CsrMatrix, ExpressionMatrix};
+use cic_data::{CsrMatrix, ExpressionMatrix, rank_rows};
 use cic_model::genes::{DuplicatePolicy, is_ensembl, strip_version};
 use cic_model::profile::{Library, Scaling, is_scaled};
 use cic_model::quant::{ONE_Q16, ONE_Q30};
@@ -119,12 +119,25 @@ pub fn train(
         parts.fit.sort_unstable();
     }
     let panel = choose_panel(request, &parts, &labels, classes.len())?;
+    let mut held_out = parts.early_stop.clone();
+    if parts.calibrate.len() < MIN_CALIBRATION_ROWS {
+        held_out.extend(&parts.calibrate);
+    }
+    let seen: Vec<usize> = parts.fit.iter().chain(&held_out).copied().collect();
+    let n_genes = panel.genes.len();
+    let params =
+        training_params(request, n_genes, classes.len(), parts.fit.len() + parts.early_stop.len())?;
+    let kind = if params.ranks { ValueKind::Ranks } else { request.kind };
     let scaling = Scaling {
-        kind: request.kind,
-        library: if is_scaled(request.kind) { request.library } else { Library::None },
-        target_sum: if is_scaled(request.kind) { TARGET_SUM } else { 0 },
+        kind,
+        library: if is_scaled(kind) { request.library } else { Library::None },
+        target_sum: if is_scaled(kind) { TARGET_SUM } else { 0 },
     };
-    let raw = panel_values(&matrix.values, &panel.columns());
+    let mut raw = panel_values(&matrix.values, &panel.columns());
+    let panel_spec = panel_spec(request, &panel, &raw, &seen);
+    if params.ranks {
+        rank_rows(&mut raw, n_genes);
+    }
     let totals: Vec<f64> =
         (0..matrix.n_obs()).map(|row| sum_of(matrix.values.row(row).1)).collect();
     let inputs = network_inputs(&raw, &totals, scaling);
@@ -134,10 +147,58 @@ pub fn train(
     };
     let counts = FromCounts { scale: scaling.target_sum as f32, totals: &libraries };
 
-    let n_genes = panel.genes.len();
-    let n_train = parts.fit.len() + parts.early_stop.len();
+    let data = TrainingData {
+        expression: Expression::Csr {
+            indptr: &inputs.indptr,
+            indices: &inputs.indices,
+            values: &inputs.data,
+        },
+        n_genes,
+        labels: Some(&labels),
+        n_classes: classes.len(),
+        counts: (kind == ValueKind::Counts).then_some(counts),
+    };
+    let run = fit(&params, &data, &parts.fit, &held_out, control)?;
+    let network = run.freeze();
+
+    let fill_values = column_means(&inputs, &seen);
+    let temperature = fit_temperature(
+        parts.calibrate.iter().filter(|&&row| labels[row] != UNLABELLED).map(|&row| {
+            let outputs = forward(&network, &dense(&inputs, row));
+            (outputs.logits, labels[row] as usize)
+        }),
+    );
+    let golden = golden_cells(&raw, &seen, &labels, classes.len(), scaling, &network, request.seed);
+    let spec = ModelSpec {
+        panel: panel_spec,
+        profiles: vec![ProfileSpec {
+            name: kind.name().into(),
+            kind,
+            library: scaling.library,
+            target_sum: scaling.target_sum,
+            fill_values,
+            levels: None,
+        }],
+        labels: LabelsSpec::flat(&classes),
+        rules: rules(kind, &raw, &seen, temperature),
+        provenance: provenance(request, &parts, &rows, &panel, &network, &run),
+        rows: [&parts.fit, &parts.early_stop, &parts.calibrate, &parts.test]
+            .map(|part| part.iter().map(|&row| row_digest(&matrix.obs_names[row])).collect()),
+        network: NetworkSpec::F32(network),
+        golden,
+    };
+    Ok(TrainedModel { spec, parts, panel, run })
+}
+
+/// Parameters of the run: defaults for its size and its values, then what was asked for.
+fn training_params(
+    request: &Request<'_>,
+    n_genes: usize,
+    n_classes: usize,
+    n_train: usize,
+) -> Result<TrainParams, TrainError> {
     let hidden = request.hidden.clone().unwrap_or_else(|| default_hidden(n_genes));
-    let mut architecture = Architecture::mirrored(n_genes, hidden, request.code, classes.len());
+    let mut architecture = Architecture::mirrored(n_genes, hidden, request.code, n_classes);
     architecture.activation = request.activation;
     let mut params = TrainParams::for_rows(architecture, n_train);
     params.seed = request.seed;
@@ -151,52 +212,7 @@ pub fn train(
     for setting in request.settings {
         setting.apply(&mut params)?;
     }
-    let data = TrainingData {
-        expression: Expression::Csr {
-            indptr: &inputs.indptr,
-            indices: &inputs.indices,
-            values: &inputs.data,
-        },
-        n_genes,
-        labels: Some(&labels),
-        n_classes: classes.len(),
-        counts: (request.kind == ValueKind::Counts).then_some(counts),
-    };
-    let mut held_out = parts.early_stop.clone();
-    if parts.calibrate.len() < MIN_CALIBRATION_ROWS {
-        held_out.extend(&parts.calibrate);
-    }
-    let run = fit(&params, &data, &parts.fit, &held_out, control)?;
-    let network = run.freeze();
-
-    let seen: Vec<usize> = parts.fit.iter().chain(&held_out).copied().collect();
-    let fill_values = column_means(&inputs, &seen);
-    let temperature = fit_temperature(
-        parts.calibrate.iter().filter(|&&row| labels[row] != UNLABELLED).map(|&row| {
-            let outputs = forward(&network, &dense(&inputs, row));
-            (outputs.logits, labels[row] as usize)
-        }),
-    );
-    let golden = golden_cells(&raw, &seen, &labels, classes.len(), scaling, &network, request.seed);
-    let spec = ModelSpec {
-        panel: panel_spec(request, &panel, &raw, &seen),
-        profiles: vec![ProfileSpec {
-            name: request.kind.name().into(),
-            kind: request.kind,
-            library: scaling.library,
-            target_sum: scaling.target_sum,
-            fill_values,
-            levels: None,
-        }],
-        labels: LabelsSpec::flat(&classes),
-        rules: rules(request.kind, &raw, &seen, temperature),
-        provenance: provenance(request, &parts, &rows, &panel, &network, &run),
-        rows: [&parts.fit, &parts.early_stop, &parts.calibrate, &parts.test]
-            .map(|part| part.iter().map(|&row| row_digest(&matrix.obs_names[row])).collect()),
-        network: NetworkSpec::F32(network),
-        golden,
-    };
-    Ok(TrainedModel { spec, parts, panel, run })
+    Ok(params)
 }
 
 /// Names of the classes that occur outside the test rows, sorted.

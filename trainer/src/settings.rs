@@ -36,7 +36,7 @@ impl core::fmt::Display for Setting {
 
 impl Setting {
     /// What can be set. Widths of layers are written `128,64`, or `none`.
-    pub const NAMES: [&str; 34] = [
+    pub const NAMES: [&str; 35] = [
         "hidden",
         "decoder_hidden",
         "head_hidden",
@@ -44,6 +44,7 @@ impl Setting {
         "activation",
         "batch_norm",
         "linear_skip",
+        "ranks",
         "lambda_recon",
         "lambda_class",
         "recon_genes",
@@ -95,6 +96,7 @@ impl Setting {
             }
             "batch_norm" => architecture.batch_norm = self.number()?,
             "linear_skip" => architecture.linear_skip = self.number()?,
+            "ranks" => params.ranks = self.number()?,
             "lambda_recon" => params.lambda_recon = self.number()?,
             "lambda_class" => params.lambda_class = self.number()?,
             "recon_genes" => {
@@ -202,6 +204,7 @@ mod tests {
                 "hidden" | "decoder_hidden" | "head_hidden" => "7,5",
                 "activation" => "tanh",
                 "batch_norm" | "linear_skip" | "refit" | "refit_decoder" => "false",
+                "ranks" => "true",
                 "class_weights" => "balanced",
                 "optimizer" => "sgd",
                 "schedule" => "constant",

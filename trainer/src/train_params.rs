@@ -8,6 +8,9 @@ use crate::autoencoder::Architecture;
 pub struct TrainParams {
     /// The network.
     pub architecture: Architecture,
+    /// Whether the network reads ranks of a row's genes in place of their values: see [`cic_model::ranks`]. The pipeline makes
+    /// them; [`fit`](crate::fit()) takes the rows as they are.
+    pub ranks: bool,
     /// Weight of the reconstruction: the share of the fitted rows' variance not explained.
     pub lambda_recon: f32,
     /// Weight of the cross-entropy, in nats per row.
@@ -143,6 +146,7 @@ impl TrainParams {
         let is_small = n_rows < SMALL_ROWS;
         architecture.batch_norm |= is_small;
         Self {
+            ranks: false,
             lambda_recon: 1.0,
             lambda_class: if is_small { 0.1 } else { 0.3 },
             recon_genes: (architecture.n_genes > MANY_GENES).then_some(RECON_GENES),

@@ -327,6 +327,11 @@ enum cic_values
      log2 of an intensity: microarrays.
      */
     CIC_VALUES_LOG2_INTENSITY = 4,
+    /*
+     Ranks of the genes among those of the panel that the sample has: (genes of a smaller value + (genes of the same value +
+     1) / 2) / genes that the sample has, above 0 and at most 1; 0 where a gene was not detected.
+     */
+    CIC_VALUES_RANKS = 5,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -79,6 +79,9 @@ pub enum ProfileValues {
     Log1p = 3,
     /// log2 of an intensity: microarrays.
     Log2Intensity = 4,
+    /// Ranks of the genes among those of the panel that the sample has: (genes of a smaller value + (genes of the same value +
+    /// 1) / 2) / genes that the sample has, above 0 and at most 1; 0 where a gene was not detected.
+    Ranks = 5,
 }
 
 /// Which sum divides the values of a sample.
@@ -287,6 +290,7 @@ unsafe fn profile_info(
         ValueKind::LinearNormalised => ProfileValues::LinearNormalised,
         ValueKind::Log1p => ProfileValues::Log1p,
         ValueKind::Log2Intensity => ProfileValues::Log2Intensity,
+        ValueKind::Ranks => ProfileValues::Ranks,
     };
     let library = match profile.library() {
         Library::None => ProfileLibrary::None,

@@ -5,6 +5,7 @@
 //! - [`vocabulary`](ValueKind): the closed lists of the format.
 //! - [`quant`]: the integer arithmetic of int8 models. The only place where rounding is defined.
 //! - [`profile`]: preprocessing, from counts or values to levels or network inputs.
+//! - [`ranks`]: what models read that take values of every scale.
 //! - [`container`]: bytes on disk, the section table, digests.
 //! - [`genes`], [`labels`], [`rules`], [`golden`], [`provenance`], [`layer`]: views of the sections.
 //! - [`Model`]: all of them, checked once by [`Model::open`] or [`Model::open_verified`].
@@ -34,6 +35,7 @@ mod network;
 pub mod profile;
 pub mod provenance;
 pub mod quant;
+pub mod ranks;
 pub mod rules;
 #[cfg(feature = "alloc")]
 pub mod spec;

@@ -13,11 +13,18 @@ pub enum ValueKind {
     Log1p = 3,
     /// `log2` of an intensity: microarrays.
     Log2Intensity = 4,
+    /// [Ranks](crate::ranks) of a sample's genes among those of the panel that it has, above 0 and at most 1; 0 where a gene
+    /// was not detected. No file holds them: whoever runs a model makes them of values of any other kind.
+    Ranks = 5,
 }
 
 impl ValueKind {
     /// Every kind.
-    pub const ALL: [Self; 4] =
+    pub const ALL: [Self; 5] =
+        [Self::Counts, Self::LinearNormalised, Self::Log1p, Self::Log2Intensity, Self::Ranks];
+
+    /// Those that files hold.
+    pub const OF_FILES: [Self; 4] =
         [Self::Counts, Self::LinearNormalised, Self::Log1p, Self::Log2Intensity];
 
     /// The name used on command lines and in tables.
@@ -27,6 +34,7 @@ impl ValueKind {
             Self::LinearNormalised => "linear_normalised",
             Self::Log1p => "log1p",
             Self::Log2Intensity => "log2_intensity",
+            Self::Ranks => "ranks",
         }
     }
 

@@ -1,6 +1,6 @@
 //! Held samples, spoiled: what a model gets to see.
 
-use cic_data::{AlignedMatrix, CsrMatrix};
+use cic_data::{AlignedMatrix, CsrMatrix, rank_rows};
 use cic_model::profile::{Library, Profile, fit_value_thresholds, is_scaled};
 use cic_model::spec::{GoldenSpec, LayoutPlan, ModelSpec};
 use cic_model::{AlignedBytes, Model, ValueKind};
@@ -220,6 +220,10 @@ impl<'a> Held<'a> {
         cells.overlap.share_q30 = shares.map(|(share, _)| share).sum();
         cells.overlap.n_present -= lost.len() as u32;
         cells.present = present;
+        if self.kind() == ValueKind::Ranks {
+            // Among the genes that are left.
+            rank_rows(&mut cells.values, cells.overlap.n_present as usize);
+        }
         cells
     }
 

@@ -64,6 +64,46 @@ fn log1p_of_another_sum_than_in_training_is_refused() {
     folder.cic("type some.h5ad -m log.cic -o -").ok();
 }
 
+#[test]
+fn a_model_of_ranks_takes_every_kind_of_values_and_gives_the_same_calls() {
+    let folder = Sandbox::new();
+    let counts = cells(240);
+    let log1p = log_normalised(&counts);
+    for (name, matrix) in [
+        ("counts", counts.clone()),
+        ("log1p", log1p.clone()),
+        ("thousand", mapped(&log1p, |value| (value.exp_m1() / 10.0).ln_1p())),
+        ("linear", mapped(&log1p, f32::exp_m1)),
+    ] {
+        write_h5ad(&folder.path(&format!("{name}.h5ad")), &matrix);
+    }
+    let train = "--labels cell_type --genes 100 --epochs 40 --set ranks=true -q -o";
+    folder.cic(&format!("train counts.h5ad {train} ranks.cic")).ok();
+    folder.cic(&format!("train log1p.h5ad {train} other.cic")).ok();
+    assert!(folder.cic("inspect ranks.cic").ok().stdout.contains("ranks"));
+    folder.quantize("ranks.cic --calibrate log1p.h5ad --to int8 -o small.cic").ok();
+    for model in ["ranks.cic", "small.cic", "other.cic"] {
+        let calls =
+            |name: &str| folder.cic(&format!("type {name}.h5ad -m {model} -o - -q")).ok().stdout;
+        // All columns but the sum of what was read.
+        let without_sum = |table: String| -> Vec<String> {
+            table.lines().filter_map(|line| Some(line.rsplit_once(',')?.0.to_owned())).collect()
+        };
+        let of_counts = without_sum(calls("counts"));
+        assert!(of_counts.iter().filter(|line| line.contains(",False,")).count() > 230);
+        for other in ["log1p", "thousand", "linear"] {
+            assert_eq!(without_sum(calls(other)), of_counts, "{model} {other}");
+        }
+        let score = format!("eval thousand.h5ad -m {model} --labels cell_type --json");
+        assert!(folder.cic(&score).json()["accuracy"].as_f64().unwrap() > 0.9);
+    }
+    // No file is said to hold them.
+    folder.refuses("check counts.h5ad --kind ranks", 2, &["log2_intensity"]);
+    // Noise of a lost gene is that of ranks among the others.
+    let noise = "noise counts.h5ad -m ranks.cic --labels cell_type --kinds genes --repeats 1 -q";
+    folder.cic(noise).ok();
+}
+
 /// Intensities of every gene, from 2⁴ on: no zeros.
 fn log2_intensities() -> ExpressionMatrix {
     let counts = cells(120);
