@@ -109,6 +109,9 @@ pub(crate) struct TypeReport {
 /// Kernel components take time and memory of the square of the rows and more; beyond so many, as many of them, evenly.
 const MOST_KERNEL_ROWS: usize = 2_000;
 
+/// Training rows whose sums are searched for the nearest.
+const MOST_SPANNING_ROWS: usize = 1_000;
+
 /// Reproduces, compares and prints.
 pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
     let bytes = model_file::read(&args.model)?;
@@ -253,8 +256,14 @@ impl<'a> Study<'a> {
         methods.push(method("training mean", &scored, &same, &mean));
 
         let groups = by_sample(&self.test.rows, samples);
-        let of =
-            Reproduced { profiles: &scored, by_model: &by_model, by_pca: &by_pca, mean: &mean };
+        let in_span = if groups.is_empty() { None } else { self.nearest_sums(&scored)? };
+        let of = Reproduced {
+            profiles: &scored,
+            by_model: &by_model,
+            by_pca: &by_pca,
+            mean: &mean,
+            in_span: in_span.as_ref(),
+        };
         let denoised = Denoised::of(&groups, &of);
 
         let nearest = nearest_other(scored.as_ref());
@@ -277,6 +286,20 @@ impl<'a> Study<'a> {
             types: self.types(&scored, &by_model, &mean, annotations),
             skipped,
         })
+    }
+
+    /// For each of these profiles the nearest sum of training profiles; `None` where that takes long or says nothing.
+    fn nearest_sums(&self, profiles: &Mat<f64>) -> Result<Option<Mat<f64>>, Failure> {
+        let (n, n_genes) = (self.train.rows.len(), self.genes.len());
+        if n >= n_genes || n > MOST_SPANNING_ROWS {
+            return Ok(None);
+        }
+        let train = genes_of(&self.train.matrix(), &self.genes);
+        let rows: Vec<f32> = (0..n)
+            .flat_map(|row| train.row(row).iter().map(|&x| x as f32).collect::<Vec<_>>())
+            .collect();
+        let all = baselines::pca(&rows, n_genes, n - 1, 1).map_err(Failure::internal)?;
+        Ok(Some(all.reproduce(profiles.as_ref())))
     }
 
     fn types(

@@ -27,6 +27,6 @@ mod tests {
             data: vec![9.0, 2.0, 1.0, 1.0, 8.0],
         };
         rank_rows(&mut rows, 4);
-        assert_eq!(rows.data, [1.0, 0.75, 0.5, 0.5, 1.0]);
+        assert_eq!(rows.data, [1.0, 0.75, 0.625, 0.625, 1.0]);
     }
 }

@@ -198,7 +198,8 @@ fn noise(paper: &Paper, page: &mut Page) -> Result<()> {
     let half = paper.quantized(set, &plain, "f16")?;
     let small = paper.quantized(set, &plain, "int8")?;
     let dropped = paper.model(set, "pbmc3k-dropped.cic", &["--set", "gene_dropout=0.9"])?;
-    let models = [plain, half, small, dropped].map(|path| text(&path));
+    let thinned = paper.model(set, "pbmc3k-thinned.cic", &["--set", "thinning=0.9"])?;
+    let models = [plain, half, small, dropped, thinned].map(|path| text(&path));
     let further: Vec<&str> =
         models.iter().flat_map(|path| ["--model", path.as_str()]).chain(["-q"]).collect();
     paper.show(page, "noise-pbmc3k.txt", &paper.arguments("noise", set, &further)?)
@@ -206,39 +207,61 @@ fn noise(paper: &Paper, page: &mut Page) -> Result<()> {
 
 fn architectures(paper: &Paper, page: &mut Page) -> Result<()> {
     page.text(include_str!("architectures.md"));
-    let set = Set::named("gnf-atlas-replicates")?;
-    for (name, what, further) in [
+    let arrays = "gnf-atlas-replicates";
+    for (data, name, what, further) in [
         (
+            arrays,
             "activations",
             "The paper's network with six activations",
             "--preset paper --try activation=relu|sigmoid|log_sigmoid|tanh|soft_plus|soft_shrink",
         ),
         (
+            arrays,
             "codes",
             "The paper's network, codes of 10 to 100",
             "--preset paper --try code=10|20|30|50|70|100",
         ),
         (
+            arrays,
             "shapes",
             "Our network, depth and width",
             "--try hidden=none|32|128|512|256,128 --try linear_skip=true|false",
         ),
         (
+            arrays,
             "ours",
             "Our network with six activations",
             "--try activation=relu|sigmoid|log_sigmoid|tanh|soft_plus|soft_shrink",
         ),
         (
+            arrays,
             "disturbed",
             "Our network, dropout, mixing, loss weight",
             "--try input_dropout=0|0.2 --try mixup=0|0.3 --try lambda_class=0.1|1",
+        ),
+        (arrays, "inputs-arrays", "Logarithms or ranks", "--try ranks=false|true"),
+        (
+            "pbmc3k",
+            "inputs-cells",
+            "Counts or ranks; lost counts, lost genes",
+            "--try ranks=false --try thinning=0|0.5 --try gene_dropout=0|0.5",
+        ),
+        ("pbmc3k", "ranks-cells", "Ranks", "--try ranks=true"),
+        (
+            "pbmc3k",
+            "classes",
+            "Balanced classes, smoothed labels",
+            "--try class_weights=none|balanced --try label_smoothing=0|0.05|0.1",
         ),
     ] {
         let plot = paper.figures.join(format!("{name}.svg"));
         let further: Vec<&str> = further.split_whitespace().collect();
         let plotted = text(&plot);
-        let further =
-            [further.as_slice(), &["--groups", "tissue", "--plot", &plotted, "-q"]].concat();
+        let set = Set::named(data)?;
+        // Whole groups are held out where there are any.
+        let groups = set.division(&paper.root);
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        let further = [further.as_slice(), &groups, &["--plot", &plotted, "-q"]].concat();
         page.heading(what);
         let kept = format!("sweep-{name}.txt");
         if !plot.is_file() && paper.work.join(&kept).is_file() {
