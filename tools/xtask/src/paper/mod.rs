@@ -240,13 +240,13 @@ fn architectures(paper: &Paper, page: &mut Page) -> Result<()> {
             "--try input_dropout=0|0.2 --try mixup=0|0.3 --try lambda_class=0.1|1",
         ),
         (arrays, "inputs-arrays", "Logarithms or ranks", "--try ranks=false|true"),
+        ("pbmc3k", "inputs-cells", "Counts or ranks", "--try ranks=false|true"),
         (
             "pbmc3k",
-            "inputs-cells",
-            "Counts or ranks; lost counts, lost genes",
-            "--try ranks=false --try thinning=0|0.5 --try gene_dropout=0|0.5",
+            "losses-cells",
+            "Lost counts, lost genes",
+            "--try thinning=0|0.5 --try gene_dropout=0|0.5",
         ),
-        ("pbmc3k", "ranks-cells", "Ranks", "--try ranks=true"),
         (
             "pbmc3k",
             "classes",
