@@ -9,7 +9,7 @@ use cic_model::{Activation, Network};
 use cic_trainer::{
     Architecture, CheckpointPolicy, ClassWeights, EarlyStopping, EpochReport, Expression,
     FitControl, FitPass, FromCounts, Optimizer, Pca, TrainError, TrainParams, TrainingData,
-    UNLABELLED, Watch, fit, forward, noise::thin,
+    UNLABELLED, Watch, fit, forward,
 };
 
 const N_ROWS: usize = 150;
@@ -278,44 +278,6 @@ fn what_does_not_fit_together_is_refused_before_training() {
     let mut wider = params();
     wider.architecture.n_genes += 1;
     assert!(refused(&wider, &data, &[0, 1]).contains("genes"));
-}
-
-#[test]
-fn who_learns_from_thinned_rows_tells_profiles_of_shallow_ones() {
-    const SCALE: f32 = 1_000.0;
-    let rows = Rows::new(0.6);
-    let counts: Vec<f32> = rows.values.iter().map(|value| (value * 6.0).round()).collect();
-    let scaled = |counts: &[f32], total: f64| -> Vec<f32> {
-        counts
-            .iter()
-            .map(|&count| (count * (f64::from(SCALE) / total.max(1.0)) as f32).ln_1p())
-            .collect()
-    };
-    let totals: Vec<f64> =
-        counts.chunks(N_GENES).map(|row| row.iter().map(|&count| f64::from(count)).sum()).collect();
-    let values: Vec<f32> =
-        counts.chunks(N_GENES).zip(&totals).flat_map(|(row, &total)| scaled(row, total)).collect();
-    let data = TrainingData {
-        expression: Expression::Dense(&values),
-        counts: Some(FromCounts { scale: SCALE, totals: &totals }),
-        ..rows.dense()
-    };
-    let (fit_rows, held) = Rows::parts();
-    let error = |thinning: f32| -> f64 {
-        let params = TrainParams { thinning, early_stopping: None, refit: false, ..params() };
-        let trained = fit(&params, &data, &fit_rows, &[], &mut FitControl::default()).unwrap();
-        let network = trained.freeze();
-        let of_row = |&row: &usize| -> f64 {
-            let of = row * N_GENES..(row + 1) * N_GENES;
-            let shallow = thin(&counts[of.clone()], totals[row], 0.15, 1, row);
-            let output = forward(&network, &scaled(&shallow.counts, shallow.total));
-            let errors = output.reconstruction.iter().zip(&values[of]);
-            errors.map(|(told, truth)| (told - f64::from(*truth)).powi(2)).sum()
-        };
-        held.iter().map(of_row).sum()
-    };
-    let (plain, thinned) = (error(0.0), error(0.9));
-    assert!(thinned < 0.8 * plain, "{thinned} {plain}");
 }
 
 const CHILD: &str = "CIC_TRAINER_CHILD_CHECKPOINT";

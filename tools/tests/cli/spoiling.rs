@@ -86,6 +86,28 @@ fn kinds_can_be_chosen_and_values_that_are_no_counts_are_not_thinned() {
 }
 
 #[test]
+fn training_prepares_for_shallow_cells_and_for_missing_genes() {
+    let folder = trained();
+    let train = "train cells.h5ad --labels cell_type --genes 100 --code 8 -q";
+    folder.cic(&format!("{train} --set thinning=0.95 -o t.cic")).ok();
+    folder.cic(&format!("{train} --set gene_dropout=0.9 -o g.cic")).ok();
+    let noise = "noise cells.h5ad -m n.cic -m t.cic -m g.cic --labels cell_type --repeats 2 -q --json";
+    let report = folder.cic(&format!("{noise} --kinds thinning,genes")).json();
+    let shallow = level(&report, "thinning", 0.05);
+    for name in ["r2_clean", "accuracy"] {
+        let [plain, thinned] = ["n, f32", "t, f32"].map(|model| figure(shallow, model, name));
+        assert!(thinned > plain + 0.05, "{name}: {plain} {thinned}");
+    }
+    let few = level(&report, "genes", 0.75);
+    assert_eq!(figure(few, "n, f32", "refused"), 1.0);
+    assert!(figure(few, "g, f32", "refused") < 0.2, "{few}");
+    write_h5ad(&folder.path("logs.h5ad"), &log_normalised(&cells(300)));
+    let words = ["thinning", "no counts"];
+    let refused = "train logs.h5ad --labels cell_type --set thinning=0.5 -q -o x.cic";
+    folder.refuses(refused, 2, &words);
+}
+
+#[test]
 fn models_that_read_cells_in_different_ways_are_refused() {
     let folder = trained();
     let noise = "noise cells.h5ad --labels cell_type -m n.cic -m model.cic";
