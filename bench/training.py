@@ -2,7 +2,7 @@
 """Training steps beside PyTorch's, on the same shapes and as many threads, in turns.
 
     cargo build --release -p cic-trainer --example training_steps
-    python -m venv T && T/bin/pip install torch numpy
+    python -m venv T && T/bin/pip install torch numpy scipy
     T/bin/python bench/training.py --threads 1,2
 
 README.md beside this file tells what the cases are and how to read the table.
@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import time
 
+import scipy.sparse
 import torch
 from torch import nn
 from torch.nn import functional
@@ -86,9 +87,23 @@ def rows_of(rows, genes, density):
     return values
 
 
+class Rows:
+    """Rows of a data set as a training loop takes them, in an order that is drawn anew."""
+
+    def __init__(self, n, genes, density, layout):
+        self.dense = rows_of(n, genes, density)
+        self.compressed = scipy.sparse.csr_matrix(self.dense.numpy()) if layout == "CSR" else None
+
+    def take(self, rows):
+        if self.compressed is None:
+            return self.dense[rows]
+        some = self.compressed[rows.numpy()]
+        parts = (some.indptr, some.indices, some.data)
+        return torch.sparse_csr_tensor(*map(torch.from_numpy, parts), size=some.shape)
+
+
 def network_steps(genes, density, drawn, layout, fused, compiled):
-    batches = rows_of(BATCH * BATCHES, genes, density).split(BATCH)
-    inputs = [x.to_sparse_csr() for x in batches] if layout == "CSR" else batches
+    data = Rows(BATCH * BATCHES, genes, density, layout)
     labels = torch.arange(BATCH) % CLASSES
     network = Network(genes)
     weight = torch.full((genes,), 1 / genes)
@@ -97,7 +112,10 @@ def network_steps(genes, density, drawn, layout, fused, compiled):
 
     def epoch():
         started = time.perf_counter()
-        for x, dense in zip(inputs, batches):
+        for rows in torch.randperm(BATCH * BATCHES).split(BATCH):
+            x = data.take(rows)
+            # What is to be reproduced is dense.
+            dense = data.dense[rows] if layout == "CSR" else x
             genes_of_step = torch.randperm(genes)[:drawn] if drawn else None
             target = dense[:, genes_of_step] if drawn else dense
             factor = weight[genes_of_step] * (genes / drawn) if drawn else weight
@@ -112,8 +130,7 @@ def network_steps(genes, density, drawn, layout, fused, compiled):
 
 
 def layer_steps(genes, density, layout):
-    x = rows_of(BATCH, genes, density)
-    x = x.to_sparse_csr() if layout == "CSR" else x
+    data = Rows(BATCH, genes, density, layout)
     # The order in which either is quicker: [genes, outputs] for CSR, PyTorch's own for dense.
     shape = (genes, OUTPUTS) if layout == "CSR" else (OUTPUTS, genes)
     weight = torch.randn(shape, requires_grad=True)
@@ -123,6 +140,8 @@ def layer_steps(genes, density, layout):
     def step():
         weight.grad = bias.grad = None
         started = time.perf_counter()
+        x = data.take(torch.randperm(BATCH))
+        taken = time.perf_counter()
         if layout == "CSR":
             out = torch.sparse.mm(x, weight) + bias
         else:
@@ -130,7 +149,8 @@ def layer_steps(genes, density, layout):
         forward = time.perf_counter()
         out.backward(d)
         ended = time.perf_counter()
-        return [(ended - started) * 1e3, 0.0, (forward - started) * 1e3, (ended - forward) * 1e3]
+        parts = [taken - started, forward - taken, ended - forward]
+        return [(ended - started) * 1e3, *(part * 1e3 for part in parts)]
 
     return step
 

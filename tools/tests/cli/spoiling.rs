@@ -91,7 +91,8 @@ fn training_prepares_for_shallow_cells_and_for_missing_genes() {
     let train = "train cells.h5ad --labels cell_type --genes 100 --code 8 -q";
     folder.cic(&format!("{train} --set thinning=0.95 -o t.cic")).ok();
     folder.cic(&format!("{train} --set gene_dropout=0.9 -o g.cic")).ok();
-    let noise = "noise cells.h5ad -m n.cic -m t.cic -m g.cic --labels cell_type --repeats 2 -q --json";
+    let noise =
+        "noise cells.h5ad -m n.cic -m t.cic -m g.cic --labels cell_type --repeats 2 -q --json";
     let report = folder.cic(&format!("{noise} --kinds thinning,genes")).json();
     let shallow = level(&report, "thinning", 0.05);
     for name in ["r2_clean", "accuracy"] {

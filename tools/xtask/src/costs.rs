@@ -39,10 +39,7 @@ pub fn run(args: &Args) -> Result<()> {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
-    let mut cargo = workspace::cargo();
-    cargo.args(["build", "--release", "-p", "cic-tools", "-p", "cic-tests", "--bin", "cic"]);
-    command::run(cargo.args(["--example", "cost_models", "--example", "fit_costs"]))?;
-    command::run(Command::new(program("examples/cost_models")?).arg(&folder).arg(set))?;
+    command::run(Command::new(workspace::program("examples/cost_models")?).arg(&folder).arg(set))?;
     let runs = measure_all(&boards, &folder)?;
     if args.check {
         return check(&runs);
@@ -56,12 +53,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     fs::write(folder.join("measured.tsv"), table)?;
     let costs = workspace::root().join("tools/src/budget/costs.tsv");
-    command::run(Command::new(program("examples/fit_costs")?).arg(&folder).arg(costs))
-}
-
-/// A program that was built for this machine.
-fn program(name: &str) -> Result<PathBuf> {
-    Ok(workspace::target_dir()?.join("release").join(name))
+    command::run(Command::new(workspace::program("examples/fit_costs")?).arg(&folder).arg(costs))
 }
 
 /// What a model took on a board.
@@ -207,7 +199,7 @@ fn check(runs: &[Run<'_>]) -> Result<()> {
 
 /// What `cic budget` says about a model on a core.
 fn budget(model: &Path, core: &str) -> Result<Value> {
-    let mut cic = Command::new(program("cic")?);
+    let mut cic = Command::new(workspace::program("cic")?);
     let printed =
         command::capture(cic.arg("budget").arg(model).args(["--json", "--target", core]))?;
     let budget: Value = serde_json::from_str(&printed).context("`cic budget` printed no JSON")?;

@@ -118,10 +118,8 @@ impl Image {
         if path.exists() {
             fs::remove_file(&path)?;
         }
-        let mut host = workspace::cargo();
-        host.args(["run", "--quiet", "--release", "-p", "cic-tests"]);
-        host.args(["--example", "firmware_expected", "--", self.program, model.name, layout]);
-        host.arg(&path);
+        let mut host = Command::new(workspace::program("examples/firmware_expected")?);
+        host.args([self.program, model.name, layout]).arg(&path);
         command::announce(&host);
         let expected = command::capture(&mut host)?;
         if !path.exists() {

@@ -22,15 +22,11 @@ pub fn run() -> Result<()> {
         return Ok(());
     }
     let start = Instant::now();
-    let mut cargo = workspace::cargo();
-    cargo.args(["build", "--release", "-p", "cic-tools", "-p", "cic-tests"]);
-    cargo.args(["--bin", "cic", "--bin", "cic-quantize", "--example", "fixture_folder"]);
-    command::run(&mut cargo)?;
     toolchain::ensure(toolchain::PROGRAMS)?;
     let folder = workspace::target_dir()?.join("pipeline");
     std::fs::create_dir_all(&folder).context("a folder for the results")?;
     let cells = folder.join("cells");
-    command::run(Command::new(program("examples/fixture_folder")?).arg(&cells))?;
+    command::run(Command::new(workspace::program("examples/fixture_folder")?).arg(&cells))?;
 
     let mut expected: Option<Vec<Vec<u8>>> = None;
     for (name, cpu) in PROCESSORS {
@@ -59,10 +55,10 @@ fn run_on(cpu: Option<&str>, folder: &Path, cells: &Path) -> Result<[PathBuf; 2]
     std::fs::create_dir_all(folder).context("a folder for the results")?;
     let (model, calls) = (folder.join("int8.cic"), folder.join("calls.csv"));
     let fixture = workspace::root().join("tests/data/fixture/simulated.cic");
-    let mut quantize = emulated(cpu, &program("cic-quantize")?);
+    let mut quantize = emulated(cpu, &workspace::program("cic-quantize")?);
     quantize.arg(fixture).arg("--calibrate").arg(cells).args(["--to", "int8", "-q", "-o"]);
     command::run(quantize.arg(&model))?;
-    let mut typing = emulated(cpu, &program("cic")?);
+    let mut typing = emulated(cpu, &workspace::program("cic")?);
     typing.arg("type").arg(cells).args(["-q", "-m"]).arg(&model).arg("-o");
     command::run(typing.arg(&calls))?;
     Ok([model, calls])
@@ -73,8 +69,4 @@ fn emulated(cpu: Option<&str>, program: &Path) -> Command {
     let mut qemu = Command::new("qemu-x86_64");
     qemu.args(["-cpu", cpu]).arg(program);
     qemu
-}
-
-fn program(name: &str) -> Result<PathBuf> {
-    Ok(workspace::target_dir()?.join("release").join(name))
 }

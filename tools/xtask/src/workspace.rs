@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -42,4 +43,15 @@ pub fn target_dir() -> Result<PathBuf> {
     let metadata = metadata(&root())?;
     let directory = metadata["target_directory"].as_str();
     Ok(directory.context("cargo metadata names no target_directory")?.into())
+}
+
+/// A program of the workspace for this machine, or `examples/NAME`, as the tests build it: what they built is not built once more
+/// with other features or another profile.
+pub fn program(name: &str) -> Result<PathBuf> {
+    static BUILT: AtomicBool = AtomicBool::new(false);
+    if !BUILT.load(Relaxed) {
+        command::run(cargo().args(["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
+        BUILT.store(true, Relaxed);
+    }
+    Ok(target_dir()?.join("debug").join(name))
 }
