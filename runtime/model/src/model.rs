@@ -12,7 +12,7 @@ use crate::labels::Labels;
 use crate::layer::{BOUNDS, Epilogue, Layer, RECORD_WORDS, S8Epilogue};
 use crate::profile::Profile;
 use crate::provenance::{Provenance, Rows};
-use crate::quant::{Ratio, requantize};
+use crate::quant::{Ratio, level_line, requantize};
 use crate::rules::Rules;
 use crate::vocabulary::{Activation, Dtype};
 
@@ -84,6 +84,12 @@ impl<'a> CodeScales<'a> {
             shift: self.shifts.get(dim).copied().unwrap_or(0),
         };
         (self.offsets.get(dim).copied().unwrap_or(0), ratio)
+    }
+
+    /// What the levels of a dimension stand for, see [`crate::quant::level_line`].
+    pub fn level_line(&self, dim: usize) -> (f64, f64) {
+        let (offset, ratio) = self.level_rule(dim);
+        level_line(self.scales.get(dim).copied().unwrap_or(0.0), offset, ratio)
     }
 }
 
