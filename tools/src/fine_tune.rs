@@ -1,12 +1,12 @@
 //! `cic-quantize --fine-tune`: classifier and decoder fitted to the codes of the int8 encoder.
 
 use cic_data::{AlignedMatrix, CsrMatrix};
-use cic_model::provenance::{Part, row_digest};
+use cic_model::provenance::Part;
 use cic_model::spec::{ModelSpec, NetworkSpec};
 use cic_model::{AlignedBytes, Dtype, Model};
 use cic_quant::{
-    CellRunner, CodeCopy, FineTunedHeads, QuantError, QuantizeOptions, quantize_fine_tuned,
-    training_rows,
+    CellRunner, CodeCopy, FineTunedHeads, QuantError, QuantizeOptions, fitted_parts,
+    quantize_fine_tuned, rows_of,
 };
 use cic_runtime::Session;
 use cic_trainer::fine_tune::{FineTuneSettings, FineTuned, Gain, fine_tune, inv_temperature_q16};
@@ -83,7 +83,10 @@ impl FineTuning<'_> {
         }
         let mut temperature = self.model.rules().inv_temperature_q16;
         if let Some(labels) = labels.as_deref().filter(|_| is_changed(tuned.classifier)) {
-            let held = Coded::read(&rounded, self.cells, &self.calibration_part(), Some(labels))?;
+            // No weight has seen these, unless they are too few to say anything.
+            let names = &self.dataset.matrix.obs_names;
+            let held = rows_of(self.model, names, &[Part::Calibrate]);
+            let held = Coded::read(&rounded, self.cells, &held, Some(labels))?;
             let fitted = inv_temperature_q16(&tuned.network, &held.codes, &held.labels)?;
             temperature = fitted.unwrap_or(temperature);
         }
@@ -124,7 +127,7 @@ impl FineTuning<'_> {
     fn training_rows(&self, labels: Option<&[u32]>) -> Result<Vec<usize>, Failure> {
         let (names, path) =
             (&self.dataset.matrix.obs_names, self.dataset.matrix.source.path.display());
-        let rows = training_rows(self.model, names);
+        let rows = rows_of(self.model, names, fitted_parts(self.model));
         if rows.is_empty() {
             return Err(Failure::input(format!(
                 "{path}: none of its {} cells (the first is {:?}) is one that the model was fitted to; fine-tune with the \
@@ -134,8 +137,8 @@ impl FineTuning<'_> {
             )));
         }
         refuse_test_rows(self.dataset, self.annotations.split.as_deref(), &rows)?;
-        let of_model = self.model.rows();
-        let n_fitted = of_model.part(Part::Fit).len() + of_model.part(Part::EarlyStop).len();
+        let parts = fitted_parts(self.model).iter();
+        let n_fitted: usize = parts.map(|&part| self.model.rows().part(part).len()).sum();
         if rows.len() < n_fitted {
             tell(format_args!(
                 "note: {path} has {} of the {n_fitted} cells that the model was fitted to; fine-tuning is the worse for it",
@@ -156,20 +159,12 @@ impl FineTuning<'_> {
         }
         Ok(rows)
     }
-
-    /// The rows for the temperature: no weight has seen them, unless they are too few to say anything.
-    fn calibration_part(&self) -> Vec<usize> {
-        let rows = self.model.rows();
-        let names = self.dataset.matrix.obs_names.iter().enumerate();
-        let is_taken = |name: &str| rows.contains(Part::Calibrate, &row_digest(name));
-        names.filter(|(_, name)| is_taken(name)).map(|(row, _)| row).collect()
-    }
 }
 
 impl FineTunedModel {
     /// One line.
     pub(crate) fn summary(&self) -> String {
-        let verdict = |gain: Gain| if gain.is_changed { "fine-tuned" } else { "kept, no gain" };
+        let verdict = |gain: Gain| if gain.is_changed { "fine-tuned" } else { "kept" };
         let mut parts = Vec::new();
         if let Some(gain) = self.tuned.decoder {
             let [before, after] = [gain.before, gain.after].map(|loss| 1.0 - loss);

@@ -12,7 +12,7 @@ use crate::labels::Labels;
 use crate::layer::{BOUNDS, Epilogue, Layer, RECORD_WORDS, S8Epilogue};
 use crate::profile::Profile;
 use crate::provenance::{Provenance, Rows};
-use crate::quant::{Ratio, level_line, requantize};
+use crate::quant::{Ratio, requantize};
 use crate::rules::Rules;
 use crate::vocabulary::{Activation, Dtype};
 
@@ -86,10 +86,11 @@ impl<'a> CodeScales<'a> {
         (self.offsets.get(dim).copied().unwrap_or(0), ratio)
     }
 
-    /// What the levels of a dimension stand for, see [`crate::quant::level_line`].
-    pub fn level_line(&self, dim: usize) -> (f64, f64) {
+    /// What a level of a dimension stands for, in the units of the code: the middle of the codes that become it.
+    pub fn level_value(&self, dim: usize, level: u8) -> f64 {
         let (offset, ratio) = self.level_rule(dim);
-        level_line(self.scales.get(dim).copied().unwrap_or(0.0), offset, ratio)
+        let code = f64::from(level) / ratio.to_f64() - f64::from(offset);
+        code * f64::from(self.scales.get(dim).copied().unwrap_or(0.0))
     }
 }
 

@@ -160,13 +160,6 @@ pub fn code_level(code: i16, offset: i32, ratio: Ratio) -> u8 {
     requantize_clamped(i64::from(code) + i64::from(offset), ratio, 0, LEVEL_MAX.into()) as u8
 }
 
-/// What the levels of a code dimension stand for: `scale · level + offset` of what is returned, in the units of the code.
-/// `code_scale` is the value of one unit of the code.
-pub fn level_line(code_scale: f32, offset: i32, ratio: Ratio) -> (f64, f64) {
-    let unit = f64::from(code_scale);
-    (unit / ratio.to_f64(), -unit * f64::from(offset))
-}
-
 /// Softmax of Q16 logits into Q16 probabilities, by tables, the same on every processor.
 ///
 /// For each logit, `d = (max − logit) · inv_temperature` in Q16, rounded to Q8; its exponential is

@@ -5,7 +5,7 @@ use cic_model::{AlignedBytes, DenseLayer, Dtype, Model};
 
 use crate::calibration::CalibrationSet;
 use crate::error::QuantError;
-use crate::quantize::{HeadsRead, QuantizeOptions, quantize_spec};
+use crate::quantize::{QuantizeOptions, quantize_spec};
 
 /// What fine-tuning made of a model, its encoder untouched.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ pub fn quantize_fine_tuned(
     spec.rules.inv_temperature_q16 = heads.inv_temperature_q16;
     let facts = heads.facts.iter().map(|(key, value)| (key.to_string(), value.clone()));
     spec.provenance.extend(facts);
-    let bytes = quantize_spec(model, spec, HeadsRead::RoundedCodes, calibration, options)?;
+    let bytes = quantize_spec(model, spec, calibration, options)?;
     let aligned = AlignedBytes::new(&bytes);
     match encodes_like(&Model::open(&aligned)?, rounded) {
         true => Ok(bytes),

@@ -21,7 +21,9 @@ mod rounding;
 mod runner;
 mod stage;
 
-pub use calibration::{CalibrationSet, MAX_CALIBRATION_ROWS, calibration_rows, training_rows};
+pub use calibration::{
+    CalibrationSet, MAX_CALIBRATION_ROWS, calibration_rows, fitted_parts, rows_of,
+};
 pub use compare::{Comparison, Flip, compare};
 pub use emit::{Language, emit};
 pub use error::QuantError;

@@ -1,6 +1,6 @@
 //! An f32 model to f16 or int8.
 
-use cic_model::quant::{LEVEL_MAX, ONE_Q16, code_level, level_line, requantize_i16};
+use cic_model::quant::{LEVEL_MAX, ONE_Q16, code_level, requantize_i16};
 use cic_model::spec::{CodeDimSpec, LayoutPlan, ModelSpec, NetworkSpec, QuantNetwork};
 use cic_model::{AlignedBytes, Dtype, Model, Network};
 use cic_runtime::{Numbers, Sample, Session};
@@ -41,23 +41,13 @@ pub fn quantize(
     calibration: &CalibrationSet<'_>,
     options: QuantizeOptions,
 ) -> Result<Vec<u8>, QuantError> {
-    quantize_spec(model, ModelSpec::from_model(model), HeadsRead::OwnCodes, calibration, options)
-}
-
-/// The codes that classifier and decoder are meant for: what their int8 layers are compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeadsRead {
-    /// Those of the encoder in full precision.
-    OwnCodes,
-    /// Those of the int8 encoder.
-    RoundedCodes,
+    quantize_spec(model, ModelSpec::from_model(model), calibration, options)
 }
 
 /// Quantises what is described by `spec`, which was made from `model`.
 pub(crate) fn quantize_spec(
     model: &Model<'_>,
     mut spec: ModelSpec,
-    heads_read: HeadsRead,
     calibration: &CalibrationSet<'_>,
     options: QuantizeOptions,
 ) -> Result<Vec<u8>, QuantError> {
@@ -76,7 +66,7 @@ pub(crate) fn quantize_spec(
             let rounded = round_to_half(network)?;
             spec.network = NetworkSpec::F16(rounded);
         }
-        Dtype::S8 => to_int8(model, &mut spec, heads_read, calibration)?,
+        Dtype::S8 => to_int8(model, &mut spec, calibration)?,
     }
     if !options.with_rows {
         spec.rows = Default::default();
@@ -114,7 +104,6 @@ fn round_to_half(network: &Network) -> Result<Network, QuantError> {
 fn to_int8(
     model: &Model<'_>,
     spec: &mut ModelSpec,
-    heads_read: HeadsRead,
     calibration: &CalibrationSet<'_>,
 ) -> Result<(), QuantError> {
     let NetworkSpec::F32(network) = &spec.network else {
@@ -142,10 +131,7 @@ fn to_int8(
     let mut encoder = quantize_stage(&network.encoder, input, 0)?;
     let units = output_units(&encoder, CODE_HEADROOM, CODE_MIN_RANGE);
     set_ratios(&mut encoder, &units, n_encoder - 1)?;
-    let (code, mut codes) = code_levels(&encoder, &units, n_encoder - 1)?;
-    if heads_read == HeadsRead::RoundedCodes {
-        codes.float = codes.values();
-    }
+    let (code, codes) = code_levels(&encoder, &units, n_encoder - 1)?;
 
     let mut classifier = quantize_stage(&network.classifier, codes.clone(), n_encoder)?;
     let logit_units = vec![1.0 / f64::from(ONE_Q16); classifier.scales.len()];
@@ -212,11 +198,13 @@ fn code_levels(
         let margin = (code_margin(codes.len() / width) * (hi - lo)).max(1.0);
         let (lo, hi) = ((lo - margin).round(), hi + margin);
         let step = (hi - lo) / f64::from(LEVEL_MAX);
-        // Both bounds are within three times the range of `i16`.
-        let (level_offset, level_ratio) = (-lo as i32, ratio(1.0 / step, number)?);
-        let scale = unit as f32;
-        scales.push(level_line(scale, level_offset, level_ratio));
-        dims.push(CodeDimSpec { scale, level_offset, level_ratio });
+        dims.push(CodeDimSpec {
+            scale: unit as f32,
+            // Both bounds are within three times the range of `i16`.
+            level_offset: -lo as i32,
+            level_ratio: ratio(1.0 / step, number)?,
+        });
+        scales.push((step * unit, lo * unit));
     }
     let levels = codes
         .chunks_exact(width)

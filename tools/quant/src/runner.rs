@@ -199,11 +199,8 @@ impl CodeCopy {
         match (self, model.code_scales()) {
             (Self::Float(code), _) => code.clone(),
             (Self::Levels(levels), Some(scales)) => {
-                let value = |(dim, &level): (usize, &u8)| {
-                    let (scale, offset) = scales.level_line(dim);
-                    (scale * f64::from(level) + offset) as f32
-                };
-                levels.iter().enumerate().map(value).collect()
+                let levels = levels.iter().enumerate();
+                levels.map(|(dim, &level)| scales.level_value(dim, level) as f32).collect()
             }
             (Self::Levels(_), None) => Vec::new(),
         }

@@ -21,17 +21,6 @@ pub(crate) struct Activations {
     pub(crate) scales: Vec<(f64, f64)>,
 }
 
-impl Activations {
-    /// What the levels stand for, `[n × dim]`.
-    pub(crate) fn values(&self) -> Vec<f32> {
-        let cells = self.levels.chunks_exact(self.scales.len().max(1));
-        let line = |(&level, &(scale, offset)): (&u8, &(f64, f64))| {
-            (scale * f64::from(level) + offset) as f32
-        };
-        cells.flat_map(|levels| levels.iter().zip(&self.scales).map(line)).collect()
-    }
-}
-
 /// A quantised stage whose last layer lacks its ratios: they depend on what the sums become.
 pub(crate) struct QuantStage {
     pub(crate) layers: Vec<QuantLayer>,

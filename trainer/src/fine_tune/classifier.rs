@@ -46,46 +46,44 @@ impl Labelled {
     }
 }
 
-/// Fine-tunes the classifier where that is better on held-out rows by more than the standard error of the difference, and
-/// calls no fewer of them right.
+/// Fine-tunes the classifier on `given` codes where that is better on held-out rows, by more than the standard error of the
+/// difference and with no fewer of them called right, than both the present weights and the same steps on the network's
+/// `own` codes: what more steps alone gain has nothing to do with the codes.
 pub(super) fn tune(
-    layers: &mut [DenseLayer],
-    rows: &Labelled,
+    classifier: &mut [DenseLayer],
+    own: &Labelled,
+    given: &Labelled,
     settings: &FineTuneSettings,
 ) -> Gain {
+    let layers = &classifier.to_vec()[..];
     let start = parameters(layers);
     let steps = |rows: &Labelled, penalty: f64| {
         let objective = Objective { layers, rows, settings, start: &start, penalty };
         minimise(&objective, start.clone(), settings.most_steps)
     };
-    let runs: Vec<(usize, usize)> =
-        (0..PENALTIES.len()).flat_map(|at| (0..FOLDS).map(move |fold| (at, fold))).collect();
-    let held: Vec<Option<Losses>> = runs
-        .into_par_iter()
-        .map(|(at, fold)| {
-            let found = steps(&rows.fold(fold, false), PENALTIES[at])?;
-            Some(Losses::of(layers, &found, &rows.fold(fold, true), settings))
-        })
-        .collect();
-    let folds = (0..FOLDS)
-        .map(|fold| Some(Losses::of(layers, &start, &rows.fold(fold, true), settings)))
-        .collect::<Vec<_>>();
-    let present = Losses::joined(&folds).unwrap_or_default();
-    let tuned = held
-        .chunks(FOLDS)
-        .zip(PENALTIES)
-        .filter_map(|(folds, penalty)| Some((Losses::joined(folds)?, penalty)));
-    let best = tuned.min_by(|(a, _), (b, _)| a.mean().total_cmp(&b.mean()));
-    let mut gain = Gain {
-        before: present.mean(),
-        after: best.as_ref().map_or(present.mean(), |(losses, _)| losses.mean()),
-        is_changed: false,
-        n_rows: rows.labels.len(),
+    let held: Vec<Labelled> = (0..FOLDS).map(|fold| given.fold(fold, true)).collect();
+    let losses = |at: &[f64], fold: usize| Losses::of(layers, at, &held[fold], settings);
+    let validated = |rows: &Labelled, penalty: f64| {
+        let folds = (0..FOLDS).into_par_iter();
+        let folds = folds.map(|fold| Some(losses(&steps(&rows.fold(fold, false), penalty)?, fold)));
+        folds.collect::<Option<Vec<_>>>().map(Losses::joined)
     };
-    if let Some((_, penalty)) = best.filter(|(losses, _)| losses.are_better_than(&present))
-        && let Some(found) = steps(rows, penalty)
+    let tuned: Vec<Option<Losses>> =
+        PENALTIES.par_iter().map(|&penalty| validated(given, penalty)).collect();
+    let tuned = tuned.into_iter().zip(PENALTIES).filter_map(|(losses, at)| Some((losses?, at)));
+    let best = tuned.min_by(|(a, _), (b, _)| a.mean().total_cmp(&b.mean()));
+    let present = Losses::joined((0..FOLDS).map(|fold| losses(&start, fold)).collect());
+    let (before, n_rows) = (present.mean(), given.labels.len());
+    let mut gain = Gain { before, after: before, is_changed: false, n_rows };
+    let Some((best, penalty)) = best else { return gain };
+    let Some(control) = validated(own, penalty) else { return gain };
+    gain.before = before.min(control.mean());
+    gain.after = best.mean();
+    if best.are_better_than(&present)
+        && best.are_better_than(&control)
+        && let Some(found) = steps(given, penalty)
     {
-        write_parameters(layers, &found);
+        write_parameters(classifier, &found);
         gain.is_changed = true;
     }
     gain
@@ -115,14 +113,13 @@ impl Losses {
         all
     }
 
-    fn joined(folds: &[Option<Self>]) -> Option<Self> {
+    fn joined(folds: Vec<Self>) -> Self {
         let mut all = Self::default();
         for fold in folds {
-            let fold = fold.as_ref()?;
-            all.losses.extend(&fold.losses);
+            all.losses.extend(fold.losses);
             all.n_right += fold.n_right;
         }
-        Some(all)
+        all
     }
 
     fn mean(&self) -> f64 {
@@ -277,3 +274,63 @@ fn write_parameters(layers: &mut [DenseLayer], from: &[f64]) {
 
 /// Of half the squared distance from the present weights, beside the mean loss of a row.
 const PENALTIES: [f64; 4] = [1.0, 0.1, 0.01, 0.001];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradients::tests::stage;
+
+    fn rows(n: usize) -> Labelled {
+        let code = |row: usize, dim: usize| (0.7 * (row * 3 + dim * dim) as f64).sin();
+        Labelled { codes: Mat::from_fn(n, 4, code), labels: (0..n).map(|row| row % 3).collect() }
+    }
+
+    #[test]
+    fn the_gradient_is_the_difference_that_small_steps_make() {
+        for function in Activation::ALL {
+            let (layers, rows) = (stage(function, [4, 5, 3]), rows(7));
+            let start = parameters(&layers);
+            let settings = &FineTuneSettings::default();
+            let objective =
+                Objective { layers: &layers, rows: &rows, settings, start: &start, penalty: 0.3 };
+            let at: Vec<f64> = start.iter().map(|start| 0.9 * start + 0.01).collect();
+            let gradient = objective.evaluate(&at).gradient;
+            for place in (0..at.len()).step_by(3) {
+                let value = |step: f64| {
+                    let mut at = at.clone();
+                    at[place] += step;
+                    objective.evaluate(&at).value
+                };
+                let expected = (value(1e-5) - value(-1e-5)) / 2e-5;
+                let found = gradient[place];
+                assert!(
+                    (found - expected).abs() < 1e-7,
+                    "{function:?} {place}: {found} {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn logits_are_those_of_the_reference() {
+        let layers = stage(Activation::Relu, [4, 5, 3]);
+        let rows = rows(5);
+        let sums = sums(&layers, &parameters(&layers), rows.codes.as_ref());
+        for row in 0..5 {
+            let code: Vec<f64> = rows.codes.row(row).iter().copied().collect();
+            let expected = crate::forward::chain(&layers, &code);
+            let found = sums[2].row(row).iter();
+            assert!(found.zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-12));
+        }
+    }
+
+    #[test]
+    fn a_smoothed_label_costs_what_its_definition_says() {
+        let mut logits = [0.0, libm::log(3.0)];
+        // Probabilities of ¼ and ¾; targets of .1 and .9.
+        let loss = cross_entropy(&mut logits, 1, 0.2);
+        let expected = -0.1 * libm::log(0.25) - 0.9 * libm::log(0.75);
+        assert!((loss - expected).abs() < 1e-12);
+        assert!((logits[0] - 0.15).abs() < 1e-12 && (logits[1] + 0.15).abs() < 1e-12);
+    }
+}

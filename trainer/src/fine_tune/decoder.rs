@@ -4,17 +4,22 @@ use cic_model::Network;
 use faer::Mat;
 use rayon::prelude::*;
 
-use super::Gain;
+use super::{Gain, profile};
 use crate::TrainingData;
-use crate::engine::training_data::Row;
-use crate::forward::{chain, hidden};
+use crate::forward::hidden;
 use crate::ridge::{Choice, FOLDS, Moments, Ridge};
 
-/// Adds to the last decoder layer what the ridge regression on `codes` has other than the one on the network's own codes.
+/// Adds to the last decoder layer what the ridge regression on `given` codes has other than the one on the network's `own`.
 /// `None` without a decoder, or where no code varies.
-pub(super) fn refit(network: &mut Network, codes: &[f32], data: &TrainingData<'_>) -> Option<Gain> {
+pub(super) fn refit(
+    network: &mut Network,
+    own: &[f32],
+    given: &[f32],
+    data: &TrainingData<'_>,
+) -> Option<Gain> {
     let n_hidden = LastLayer::of(network)?.n_hidden;
-    let [own, given] = moments(network, codes, data)?;
+    let own = moments(network, own, data)?;
+    let given = moments(network, given, data)?;
     let total = Moments::sum(&given);
     let spread = total.spread();
     let weight = vec![1.0 / spread; data.n_genes];
@@ -53,58 +58,34 @@ impl LastLayer {
     }
 }
 
-/// Moments of every fold: features from the network's own codes, and from those given.
-fn moments(network: &Network, codes: &[f32], data: &TrainingData<'_>) -> Option<[Vec<Moments>; 2]> {
+/// Moments of every fold: features from codes `[n × code_dim]`.
+fn moments(network: &Network, codes: &[f32], data: &TrainingData<'_>) -> Option<Vec<Moments>> {
     let LastLayer { n_hidden, n_free } = LastLayer::of(network)?;
-    let (m, p) = (n_hidden + n_free, data.n_genes);
+    let m = n_hidden + n_free;
     let before = network.decoder.split_last()?.1;
-    let features = |code: &[f64]| -> Vec<f64> {
-        if before.is_empty() {
-            return code.to_vec();
+    let code_dim = codes.len() / data.n_rows().max(1);
+    let features = |row: usize| -> Vec<f64> {
+        let code = &codes[row * code_dim..(row + 1) * code_dim];
+        let code: Vec<f64> = code.iter().map(|&x| f64::from(x)).collect();
+        let mut read = hidden(before, &code).read;
+        if !before.is_empty() {
+            read.extend(&code[..n_free]);
         }
-        let mut read = hidden(before, code).read;
-        read.extend(&code[..n_free]);
         read
     };
-    let code_dim = codes.len() / data.n_rows().max(1);
-    let mut all = [Vec::new(), Vec::new()];
-    for fold in 0..FOLDS {
-        let mut of_fold = [Moments::new(m, p), Moments::new(m, p)];
+    let fold = |fold: usize| {
+        let mut moments = Moments::new(m, data.n_genes);
         let rows: Vec<usize> = (fold..data.n_rows()).step_by(FOLDS).collect();
         for block in rows.chunks(BLOCK) {
-            let cells: Vec<(Vec<f64>, [Vec<f64>; 2])> = block
-                .par_iter()
-                .map(|&row| {
-                    let profile = profile(data, row);
-                    let own = features(&chain(&network.encoder, &profile));
-                    let code = &codes[row * code_dim..(row + 1) * code_dim];
-                    let code: Vec<f64> = code.iter().map(|&x| f64::from(x)).collect();
-                    (profile, [own, features(&code)])
-                })
-                .collect();
-            let targets = Mat::from_fn(block.len(), p, |at, gene| cells[at].0[gene]);
-            for (which, moments) in of_fold.iter_mut().enumerate() {
-                let features = Mat::from_fn(block.len(), m, |at, i| cells[at].1[which][i]);
-                moments.add(&features, &targets);
-            }
+            let cells: Vec<_> =
+                block.par_iter().map(|&row| (features(row), profile(data, row))).collect();
+            let features = Mat::from_fn(block.len(), m, |at, i| cells[at].0[i]);
+            let targets = Mat::from_fn(block.len(), data.n_genes, |at, gene| cells[at].1[gene]);
+            moments.add(&features, &targets);
         }
-        all.iter_mut().zip(of_fold).for_each(|(all, moments)| all.push(moments));
-    }
-    Some(all)
-}
-
-/// `[n_genes]`
-fn profile(data: &TrainingData<'_>, row: usize) -> Vec<f64> {
-    match data.row(row) {
-        Row::Dense(values) => values.iter().map(|&value| f64::from(value)).collect(),
-        Row::Sparse(genes, values) => {
-            let mut profile = vec![0.0; data.n_genes];
-            for (&gene, &value) in genes.iter().zip(values) {
-                profile[gene as usize] = f64::from(value);
-            }
-            profile
-        }
-    }
+        moments
+    };
+    Some((0..FOLDS).map(fold).collect())
 }
 
 fn add_difference(network: &mut Network, given: &Ridge, own: &Ridge, n_hidden: usize) {
