@@ -15,6 +15,7 @@ mod denoise;
 pub mod evaluate;
 pub mod explain;
 mod failure;
+mod fine_tune;
 mod in_order;
 pub mod inspect;
 mod model_file;

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::console::tell;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, ValueArgs};
 use crate::failure::Failure;
+use crate::fine_tune::{self, FineTuning};
 use crate::model_file;
 use crate::output;
 
@@ -31,7 +32,16 @@ pub struct QuantizeArgs {
     values: ValueArgs,
     #[command(flatten)]
     split: SplitArgs,
-    /// Table with the split column, if obs has none
+    /// Fit the last decoder layer, and with --labels the
+    /// classifier, to the codes of the int8 encoder on the
+    /// training rows in DATA; what gains nothing in
+    /// cross-validation stays as it is
+    #[arg(long, verbatim_doc_comment)]
+    fine_tune: bool,
+    /// Column with cell types, for --fine-tune
+    #[arg(long, value_name = "KEY", requires = "fine_tune")]
+    labels: Option<String>,
+    /// Table with these columns, if obs has them not
     #[arg(long, value_name = "TSV")]
     labels_file: Option<PathBuf>,
     /// int8 or f16
@@ -78,6 +88,9 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     if args.to != Dtype::S8 && args.layout.is_some() {
         return Err(Failure::usage("--layout is for int8; leave it out for f16"));
     }
+    if args.fine_tune {
+        fine_tune::check(args.to)?;
+    }
     let outputs: Vec<&Path> =
         args.report.iter().chain([&args.output]).map(PathBuf::as_path).collect();
     output::check(&outputs, &[&args.model, &args.calibrate])?;
@@ -89,7 +102,7 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     }
     let data = DataArgs { data: args.calibrate.clone(), values: args.values.clone(), rows: None };
     let dataset = data.read()?;
-    let labels = LabelArgs { labels: None, labels_file: args.labels_file.clone() };
+    let labels = LabelArgs { labels: args.labels.clone(), labels_file: args.labels_file.clone() };
     let annotations = Annotations::read(&dataset.matrix, &labels, &args.split, None)?;
     let cells = dataset.align(&model)?;
     if cells.present.iter().any(|&is_present| !is_present) {
@@ -111,7 +124,16 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         }),
         ..QuantizeOptions::new(args.to)
     };
-    let quantised = quantize_rows(&model, &cells, &rows, options)?;
+    let calibration = Calibration::of(&cells, &rows);
+    let mut quantised = quantize(&model, &calibration.set(), options)?;
+    let mut fine_tuned = None;
+    if args.fine_tune {
+        let (dataset, annotations) = (&dataset, &annotations);
+        let tuning = FineTuning { model: &model, dataset, cells: &cells, annotations };
+        let tuned = tuning.run(&quantised, &calibration, options)?;
+        quantised.clone_from(&tuned.bytes);
+        fine_tuned = Some(tuned);
+    }
     let aligned = AlignedBytes::new(&quantised);
     let result = model_file::open(&args.output, &aligned)?;
     let comparison = compare(&model, &result, &cells, &rows).map_err(Failure::internal)?;
@@ -122,9 +144,16 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     let written = source.as_ref().map_or(&quantised[..], |source| source.as_bytes());
     output::write(&args.output, |file| file.write_all(written))?;
     if let Some(path) = &args.report {
-        let report = report(&model, &result, bytes.len(), quantised.len(), &comparison, &dataset);
+        let mut report =
+            report(&model, &result, bytes.len(), quantised.len(), &comparison, &dataset);
+        if let Some(tuned) = &fine_tuned {
+            report["fine_tuning"] = tuned.report();
+        }
         let text = serde_json::to_string_pretty(&report).map_err(Failure::internal)?;
         output::write(path, |file| writeln!(file, "{text}"))?;
+    }
+    if let Some(tuned) = fine_tuned.filter(|_| !args.quiet) {
+        tell(tuned.summary());
     }
     if !args.quiet {
         tell(format_args!(
@@ -149,9 +178,24 @@ pub(crate) fn quantize_rows(
     rows: &[usize],
     options: QuantizeOptions,
 ) -> Result<Vec<u8>, Failure> {
-    let values: CsrMatrix = cells.values.select_rows(rows);
-    let totals: Vec<f64> = rows.iter().map(|&row| cells.totals[row]).collect();
-    Ok(quantize(model, &CalibrationSet { values: &values, totals: &totals }, options)?)
+    Ok(quantize(model, &Calibration::of(cells, rows).set(), options)?)
+}
+
+/// Some rows of an aligned file, to calibrate with.
+pub(crate) struct Calibration {
+    values: CsrMatrix,
+    totals: Vec<f64>,
+}
+
+impl Calibration {
+    fn of(cells: &AlignedMatrix, rows: &[usize]) -> Self {
+        let totals = rows.iter().map(|&row| cells.totals[row]).collect();
+        Self { values: cells.values.select_rows(rows), totals }
+    }
+
+    pub(crate) fn set(&self) -> CalibrationSet<'_> {
+        CalibrationSet { values: &self.values, totals: &self.totals }
+    }
 }
 
 /// The rows to calibrate with, by the digests that the model carries. A split, if given, must not
@@ -179,16 +223,25 @@ pub(crate) fn calibration_rows(
             names.first().map_or("", |name| name),
         )));
     }
-    if let Some(row) = split
-        .and_then(|split| found.iter().copied().find(|&row| split[row] == Some(SplitPart::Test)))
-    {
-        return Err(Failure::input(format!(
-            "{path}: the split calls cell {:?} test, but the model was trained with it; give the \
-             split that the model was trained with",
-            names[row]
-        )));
-    }
+    refuse_test_rows(dataset, split, &found)?;
     Ok(found)
+}
+
+/// Refuses a split that calls rows test which the model was trained with.
+pub(crate) fn refuse_test_rows(
+    dataset: &Dataset,
+    split: Option<&[Option<SplitPart>]>,
+    trained: &[usize],
+) -> Result<(), Failure> {
+    let is_test = |split: &[Option<SplitPart>], row: usize| split[row] == Some(SplitPart::Test);
+    let row = split.and_then(|split| trained.iter().find(|&&row| is_test(split, row)));
+    let Some(&row) = row else { return Ok(()) };
+    Err(Failure::input(format!(
+        "{path}: the split calls cell {:?} test, but the model was trained with it; give the \
+         split that the model was trained with",
+        dataset.matrix.obs_names[row],
+        path = dataset.matrix.source.path.display(),
+    )))
 }
 
 fn report(

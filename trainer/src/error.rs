@@ -72,6 +72,32 @@ pub enum TrainError {
         /// What is accepted.
         expected: &'static str,
     },
+    /// Layers of a network that is fine-tuned do not fit together.
+    #[error(
+        "{stage}, layer {layer}: its numbers do not fit its width or the layers beside it, or are not finite; take the \
+         network of a model"
+    )]
+    Layer {
+        /// Encoder, classifier or decoder.
+        stage: &'static str,
+        /// Layer of it, from 0.
+        layer: usize,
+    },
+    /// A code is NaN or infinite.
+    #[error(
+        "row {row}: dimension {dim} of the code is not finite; check what the codes were made with"
+    )]
+    Code {
+        /// Row of the codes.
+        row: usize,
+        /// Dimension of the code.
+        dim: usize,
+    },
+    /// A network without decoder, and no labels.
+    #[error(
+        "there is nothing to fine-tune: the network has no decoder, and there are no labels for its classifier"
+    )]
+    NothingToFineTune,
     /// The eigenvalue decomposition of the principal components did not converge.
     #[error(
         "principal components: the eigenvalues did not converge; train without the linear skip"

@@ -29,27 +29,48 @@ pub fn forward(network: &Network, x: &[f32]) -> Outputs {
     }
 }
 
-fn chain(layers: &[DenseLayer], x: &[f64]) -> Vec<f64> {
-    let mut x = x.to_vec();
-    let mut carry: Vec<f64> = Vec::new();
-    for (i, layer) in layers.iter().enumerate() {
-        let mut y = product(layer, &x);
-        if i + 1 == layers.len() && !carry.is_empty() {
-            assert_eq!(carry.len(), y.len(), "a carry is as long as the last layer's output");
-            y.iter_mut().zip(&carry).for_each(|(y, carry)| *y += carry);
-        }
-        if layer.carry > 0 {
-            carry = y.split_off(layer.activated_dim());
-        }
-        let mut rest = y.as_mut_slice();
-        for segment in &layer.segments {
-            let (these, others) = rest.split_at_mut(segment.len);
-            these.iter_mut().for_each(|y| *y = activation(segment.activation, *y));
-            rest = others;
-        }
-        x = y;
+/// Outputs of a stage; none without layers.
+pub(crate) fn chain(layers: &[DenseLayer], x: &[f64]) -> Vec<f64> {
+    let Some((last, before)) = layers.split_last() else { return Vec::new() };
+    let Hidden { read, carried } = hidden(before, x);
+    let mut y = product(last, &read);
+    if !carried.is_empty() {
+        assert_eq!(carried.len(), y.len(), "a carry is as long as the last layer's output");
+        y.iter_mut().zip(&carried).for_each(|(y, carried)| *y += carried);
     }
-    if layers.is_empty() { Vec::new() } else { x }
+    activate(last, &mut y);
+    y
+}
+
+/// What the last layer of a stage is given.
+pub(crate) struct Hidden {
+    /// What it reads.
+    pub(crate) read: Vec<f64>,
+    /// What is added to its sums; empty without a carry.
+    pub(crate) carried: Vec<f64>,
+}
+
+/// Runs the layers of a stage before its last one, which may be none.
+pub(crate) fn hidden(before: &[DenseLayer], x: &[f64]) -> Hidden {
+    let mut hidden = Hidden { read: x.to_vec(), carried: Vec::new() };
+    for layer in before {
+        let mut y = product(layer, &hidden.read);
+        if layer.carry > 0 {
+            hidden.carried = y.split_off(layer.activated_dim());
+        }
+        activate(layer, &mut y);
+        hidden.read = y;
+    }
+    hidden
+}
+
+fn activate(layer: &DenseLayer, y: &mut [f64]) {
+    let mut rest = y;
+    for segment in &layer.segments {
+        let (these, others) = rest.split_at_mut(segment.len);
+        these.iter_mut().for_each(|y| *y = activation(segment.activation, *y));
+        rest = others;
+    }
 }
 
 /// Weights times `x`, with the bias.

@@ -114,12 +114,12 @@ fn slopes(layer: &DenseLayer, sums: &[f64]) -> impl Iterator<Item = f64> {
 }
 
 /// Of every output but the carried ones.
-fn activations(layer: &DenseLayer) -> impl Iterator<Item = Activation> {
+pub(crate) fn activations(layer: &DenseLayer) -> impl Iterator<Item = Activation> {
     layer.segments.iter().flat_map(|segment| std::iter::repeat_n(segment.activation, segment.len))
 }
 
 /// Derivative of an activation; where it has a corner, that of its left side.
-fn slope(function: Activation, x: f64) -> f64 {
+pub(crate) fn slope(function: Activation, x: f64) -> f64 {
     let sigmoid = |x: f64| activation(Activation::Sigmoid, x);
     match function {
         Activation::Identity => 1.0,

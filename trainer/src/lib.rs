@@ -19,12 +19,15 @@ mod forward;
 mod freeze;
 mod golden;
 mod gradients;
+mod minimise;
 mod pca;
+mod ridge;
 mod stage;
 mod temperature;
 mod train_params;
 
 pub mod enrichment;
+pub mod fine_tune;
 pub mod gene_sets;
 pub mod interpretation;
 pub mod interval;

@@ -21,7 +21,7 @@ use crate::golden::golden_cells;
 use crate::panel::{self, PanelChoice, PanelRequest, PanelSize};
 use crate::parts::{Assigned, PartRow, Parts, row_digest};
 use crate::settings::Setting;
-use crate::temperature::fit_temperature;
+use crate::temperature::{fit_temperature, inverse_q16};
 use crate::{Architecture, Expression, FromCounts, TrainParams, TrainingData, UNLABELLED};
 
 /// What to train on and what to make of it.
@@ -170,7 +170,8 @@ pub fn train(
             let outputs = forward(&network, &dense(&inputs, row));
             (outputs.logits, labels[row] as usize)
         }),
-    );
+    )
+    .unwrap_or(1.0);
     let golden = golden_cells(&raw, &seen, &labels, classes.len(), scaling, &network, request.seed);
     let spec = ModelSpec {
         panel: panel_spec,
@@ -380,7 +381,7 @@ fn rules(
         min_genes: low(seen.iter().map(detected).collect()),
         min_coverage_q16: (f64::from(ONE_Q16) * least_share) as u32,
         min_confidence_q16: 0,
-        inv_temperature_q16: (f64::from(ONE_Q16) / temperature).round().max(1.0) as u32,
+        inv_temperature_q16: inverse_q16(temperature),
     }
 }
 

@@ -1,15 +1,17 @@
 //! The softmax temperature, fitted on calibration cells.
 
+use cic_model::quant::ONE_Q16;
+
 use crate::pipeline::MIN_CALIBRATION_ROWS;
 
 /// The temperature with the smallest mean negative log-likelihood of the labels (Guo et al. 2017,
-/// "On calibration of modern neural networks", section 4.2), between ¼ and 4. 1 with fewer than
+/// "On calibration of modern neural networks", section 4.2), between ¼ and 4. `None` with fewer than
 /// 30 cells. Takes logits and label of each cell.
-pub(crate) fn fit_temperature(cells: impl Iterator<Item = (Vec<f64>, usize)>) -> f64 {
+pub(crate) fn fit_temperature(cells: impl Iterator<Item = (Vec<f64>, usize)>) -> Option<f64> {
     let cells: Vec<(Vec<f64>, usize)> =
         cells.filter(|(logits, label)| *label < logits.len()).collect();
     if cells.len() < MIN_CALIBRATION_ROWS {
-        return 1.0;
+        return None;
     }
     let loss = |log_temperature: f64| -> f64 {
         let inverse = libm::exp(-log_temperature);
@@ -24,7 +26,12 @@ pub(crate) fn fit_temperature(cells: impl Iterator<Item = (Vec<f64>, usize)>) ->
         let step = ratio * (high - low);
         if loss(high - step) < loss(low + step) { high = low + step } else { low = high - step }
     }
-    libm::exp(0.5 * (low + high))
+    Some(libm::exp(0.5 * (low + high)))
+}
+
+/// What the rules of a model hold of a temperature.
+pub(crate) fn inverse_q16(temperature: f64) -> u32 {
+    (f64::from(ONE_Q16) / temperature).round().max(1.0) as u32
 }
 
 fn negative_log_likelihood(logits: &[f64], label: usize, inverse_temperature: f64) -> f64 {
@@ -42,11 +49,11 @@ mod tests {
         // Logits of ±3 claim 99.75 %, but one in ten is wrong: honest are ±ln(9) / 2.
         let cells = (0..100).map(|cell| (vec![3.0, -3.0], usize::from(cell % 10 == 0)));
         let expected = 6.0 / 9.0_f64.ln();
-        assert!((fit_temperature(cells) - expected).abs() < 1e-4);
+        assert!((fit_temperature(cells).unwrap() - expected).abs() < 1e-4);
     }
 
     #[test]
     fn a_few_cells_leave_the_temperature_alone() {
-        assert_eq!(fit_temperature((0..29).map(|_| (vec![3.0, -3.0], 1))), 1.0);
+        assert_eq!(fit_temperature((0..29).map(|_| (vec![3.0, -3.0], 1))), None);
     }
 }

@@ -151,7 +151,7 @@ impl TrainParams {
             lambda_class: if is_small { 0.1 } else { 0.3 },
             recon_genes: (architecture.n_genes > MANY_GENES).then_some(RECON_GENES),
             class_weights: ClassWeights::None,
-            label_smoothing: 0.05,
+            label_smoothing: LABEL_SMOOTHING,
             weight_decay: if is_small { 1.0 } else { 0.01 },
             input_dropout: 0.2,
             input_noise: 0.0,
@@ -251,6 +251,8 @@ impl TrainParams {
     }
 }
 
+/// Share of a label spread over all classes by default.
+pub(crate) const LABEL_SMOOTHING: f32 = 0.05;
 /// Rows below which a training set is small.
 const SMALL_ROWS: usize = 1_000;
 /// Rows from which on hidden layers are hardly held back.

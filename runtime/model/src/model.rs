@@ -85,6 +85,13 @@ impl<'a> CodeScales<'a> {
         };
         (self.offsets.get(dim).copied().unwrap_or(0), ratio)
     }
+
+    /// What a level of a dimension stands for, in the units of the code: the middle of the codes that become it.
+    pub fn level_value(&self, dim: usize, level: u8) -> f64 {
+        let (offset, ratio) = self.level_rule(dim);
+        let code = f64::from(level) / ratio.to_f64() - f64::from(offset);
+        code * f64::from(self.scales.get(dim).copied().unwrap_or(0.0))
+    }
 }
 
 impl<'a> Model<'a> {

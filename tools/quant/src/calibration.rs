@@ -23,11 +23,27 @@ pub struct CalibrationSet<'a> {
 /// training rows. A part so small that it was fitted too is no different from the other rows that
 /// training saw, and those show more of the ranges; they are taken as well.
 pub fn calibration_rows(model: &Model<'_>, names: &[String]) -> Vec<usize> {
-    let is_fitted = model.provenance().value("rows.calibrate.fitted") == Some("yes");
-    let parts: &[Part] = match is_fitted {
+    match is_calibration_fitted(model) {
+        true => rows_of(model, names, fitted_parts(model)),
+        false => rows_of(model, names, &[Part::Calibrate]),
+    }
+}
+
+/// The parts of a model's rows that weights may be fitted to. A calibration part so small that it was fitted too is among
+/// them.
+pub fn fitted_parts(model: &Model<'_>) -> &'static [Part] {
+    match is_calibration_fitted(model) {
         true => &[Part::Fit, Part::EarlyStop, Part::Calibrate],
-        false => &[Part::Calibrate],
-    };
+        false => &[Part::Fit, Part::EarlyStop],
+    }
+}
+
+fn is_calibration_fitted(model: &Model<'_>) -> bool {
+    model.provenance().value("rows.calibrate.fitted") == Some("yes")
+}
+
+/// Rows of a file, by their names, that belong to some parts of a model's rows.
+pub fn rows_of(model: &Model<'_>, names: &[String], parts: &[Part]) -> Vec<usize> {
     let is_taken = |name: &String| {
         let digest = row_digest(name);
         parts.iter().any(|&part| model.rows().contains(part, &digest))

@@ -54,6 +54,25 @@ pub enum QuantError {
         /// The ratio that was needed.
         ratio: f64,
     },
+    /// Only int8 models are fine-tuned.
+    #[error("fine-tuning is for int8, not for {to}", to = to.name())]
+    NotFineTuned {
+        /// What was asked for.
+        to: Dtype,
+    },
+    /// Layers of other shapes were given.
+    #[error(
+        "the fine-tuned {stage} has not the layers of the model's; fine-tune the model that is quantised"
+    )]
+    OtherLayers {
+        /// Classifier or decoder.
+        stage: &'static str,
+    },
+    /// The second rounding gives other codes than the first.
+    #[error(
+        "the encoder was rounded in another way than for fine-tuning; calibrate with the same cells both times"
+    )]
+    OtherCodes,
     /// The result is not a model.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -3,6 +3,7 @@
 //! - [`CellRunner`]: a session with its memory, for programs that run many cells.
 //! - [`CalibrationSet`]: the cells that ranges are taken from.
 //! - [`quantize`]: an f32 model and a calibration set to an f16 or int8 model.
+//! - [`quantize_fine_tuned`]: the same, with classifier and decoder fitted to int8 codes.
 //! - [`compare`]: what quantisation did to labels and codes.
 //! - [`emit`]: a model as Rust or C.
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@ mod calibration;
 mod compare;
 mod emit;
 mod error;
+mod fine_tuned;
 mod input_levels;
 mod matrix;
 mod quantize;
@@ -19,9 +21,12 @@ mod rounding;
 mod runner;
 mod stage;
 
-pub use calibration::{CalibrationSet, MAX_CALIBRATION_ROWS, calibration_rows};
+pub use calibration::{
+    CalibrationSet, MAX_CALIBRATION_ROWS, calibration_rows, fitted_parts, rows_of,
+};
 pub use compare::{Comparison, Flip, compare};
 pub use emit::{Language, emit};
 pub use error::QuantError;
+pub use fine_tuned::{FineTunedHeads, quantize_fine_tuned};
 pub use quantize::{QuantizeOptions, quantize};
 pub use runner::{CellRunner, CodeCopy, TileRunner};

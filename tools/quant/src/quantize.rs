@@ -41,10 +41,19 @@ pub fn quantize(
     calibration: &CalibrationSet<'_>,
     options: QuantizeOptions,
 ) -> Result<Vec<u8>, QuantError> {
+    quantize_spec(model, ModelSpec::from_model(model), calibration, options)
+}
+
+/// Quantises what is described by `spec`, which was made from `model`.
+pub(crate) fn quantize_spec(
+    model: &Model<'_>,
+    mut spec: ModelSpec,
+    calibration: &CalibrationSet<'_>,
+    options: QuantizeOptions,
+) -> Result<Vec<u8>, QuantError> {
     if model.dtype() != Dtype::F32 {
         return Err(QuantError::NotFullPrecision { found: model.dtype() });
     }
-    let mut spec = ModelSpec::from_model(model);
     let NetworkSpec::F32(network) = &mut spec.network else {
         return Err(QuantError::NotFullPrecision { found: model.dtype() });
     };

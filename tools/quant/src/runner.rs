@@ -1,7 +1,7 @@
 //! A session with the memory that it needs, fed with rows of an aligned matrix.
 
 use cic_data::CsrMatrix;
-use cic_model::ValueKind;
+use cic_model::{Model, ValueKind};
 use cic_runtime::{Numbers, Outcome, RunError, S8Numbers, S8Session, Sample, Session};
 
 /// Runs cells of one file through a model. Rows hold panel indices, strictly increasing, and `f32`
@@ -191,6 +191,18 @@ impl CodeCopy {
         match numbers {
             Numbers::Float(numbers) => Self::Float(numbers.code.to_vec()),
             Numbers::S8(S8Numbers { code_levels, .. }) => Self::Levels(code_levels.to_vec()),
+        }
+    }
+
+    /// What classifier and decoder of the model take it for, `[code_dim]` in the units of the code.
+    pub fn values(&self, model: &Model<'_>) -> Vec<f32> {
+        match (self, model.code_scales()) {
+            (Self::Float(code), _) => code.clone(),
+            (Self::Levels(levels), Some(scales)) => {
+                let levels = levels.iter().enumerate();
+                levels.map(|(dim, &level)| scales.level_value(dim, level) as f32).collect()
+            }
+            (Self::Levels(_), None) => Vec::new(),
         }
     }
 }

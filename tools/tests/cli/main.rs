@@ -5,6 +5,7 @@ mod comparing;
 mod evaluating;
 mod explaining;
 mod file_faults;
+mod fine_tuning;
 mod formats;
 mod leaving_out;
 mod model_faults;

@@ -2,14 +2,10 @@
 //! against the rest. Objectives and the meaning of C are scikit-learn's (`LogisticRegression`, `LinearSVC`); L-BFGS of
 //! argmin minimises them.
 
-use std::sync::Mutex;
-
-use argmin::core::{CostFunction, Error, Executor, Gradient};
-use argmin::solver::linesearch::MoreThuenteLineSearch;
-use argmin::solver::quasinewton::LBFGS;
 use faer::{Mat, MatRef, Side};
 
 use crate::TrainError;
+use crate::minimise::{Evaluated, Smooth, minimise};
 
 /// Scores of each class as linear functions of a profile.
 #[derive(Clone, Debug)]
@@ -56,22 +52,13 @@ impl LinearClassifier {
         if REDUCED * rows.nrows() <= rows.ncols() {
             return Self::fit_reduced(most_steps, rows, classes, n_classes, loss, c);
         }
-        let failed = || TrainError::Baseline {
+        let objective = Objective { rows, classes, n_classes, loss, c };
+        let start = vec![0.0; (rows.ncols() + 1) * n_classes];
+        let found = minimise(&objective, start, most_steps).ok_or(TrainError::Baseline {
             method: "a linear classifier",
             n_rows: rows.nrows(),
             n_features: rows.ncols(),
-        };
-        let objective = Objective { rows, classes, n_classes, loss, c, last: Mutex::new(None) };
-        let start = vec![0.0; (rows.ncols() + 1) * n_classes];
-        let solver = LBFGS::new(MoreThuenteLineSearch::new(), MEMORY)
-            .with_tolerance_grad(TOLERANCE)
-            .and_then(|solver| solver.with_tolerance_cost(TOLERANCE * TOLERANCE))
-            .map_err(|_| failed())?;
-        let mut found = Executor::new(&objective, solver)
-            .configure(|state| state.param(start).max_iters(most_steps))
-            .run()
-            .map_err(|_| failed())?;
-        let found: Vec<f64> = found.state.take_best_param().ok_or_else(failed)?;
+        })?;
         let (p, k) = (rows.ncols(), n_classes);
         Ok(Self {
             weights: Mat::from_fn(p, k, |feature, class| found[class * (p + 1) + feature]),
@@ -119,10 +106,6 @@ impl LinearClassifier {
 
 /// With so many times as many features as rows, the rows' own axes are fewer by far.
 const REDUCED: usize = 3;
-/// Pairs of steps that L-BFGS remembers.
-const MEMORY: usize = 10;
-/// Length of the gradient, per row, at which the minimum is reached.
-const TOLERANCE: f64 = 1e-5;
 const MOST_STEPS: u64 = 500;
 
 /// The objective over C · rows; parameters are `[n_classes × (n_features + 1)]`, the bias last.
@@ -132,23 +115,10 @@ struct Objective<'a> {
     n_classes: usize,
     loss: LinearLoss,
     c: f64,
-    /// The line search asks for value and gradient at the same place one after the other.
-    last: Mutex<Option<Evaluated>>,
 }
 
-#[derive(Clone)]
-struct Evaluated {
-    at: Vec<f64>,
-    value: f64,
-    gradient: Vec<f64>,
-}
-
-impl Objective<'_> {
+impl Smooth for Objective<'_> {
     fn evaluate(&self, at: &[f64]) -> Evaluated {
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(known) = last.as_ref().filter(|known| known.at == at) {
-            return known.clone();
-        }
         let (n, p, k) = (self.rows.nrows(), self.rows.ncols(), self.n_classes);
         let parameters = MatRef::from_column_major_slice(at, p + 1, k);
         let mut scores = self.rows * parameters.subrows(0, p);
@@ -184,9 +154,7 @@ impl Objective<'_> {
                 gradient[start + p] += penalty * bias;
             }
         }
-        let evaluated = Evaluated { at: at.to_vec(), value, gradient };
-        *last = Some(evaluated.clone());
-        evaluated
+        Evaluated { value, gradient }
     }
 }
 
@@ -217,23 +185,5 @@ impl LinearLoss {
                 loss
             }
         }
-    }
-}
-
-impl CostFunction for &Objective<'_> {
-    type Param = Vec<f64>;
-    type Output = f64;
-
-    fn cost(&self, at: &Vec<f64>) -> Result<f64, Error> {
-        Ok(self.evaluate(at).value)
-    }
-}
-
-impl Gradient for &Objective<'_> {
-    type Param = Vec<f64>;
-    type Gradient = Vec<f64>;
-
-    fn gradient(&self, at: &Vec<f64>) -> Result<Vec<f64>, Error> {
-        Ok(self.evaluate(at).gradient)
     }
 }
