@@ -147,6 +147,16 @@ impl From<QuantError> for Failure {
     }
 }
 
+impl Failure {
+    /// The epoch in which training came to a loss that is not finite, if that is what went wrong.
+    pub(crate) fn diverged(&self) -> Option<usize> {
+        match self.parts().1.downcast_ref() {
+            Some(TrainError::Diverged { epoch }) => Some(*epoch),
+            _ => None,
+        }
+    }
+}
+
 impl From<TrainError> for Failure {
     fn from(error: TrainError) -> Self {
         match error {

@@ -167,6 +167,8 @@ struct Configuration {
     r2_pca: Spread,
     /// Whether its accuracy is within one standard error of the best.
     near_best: bool,
+    /// Folds in which training diverged; there are no figures where it did in any.
+    n_diverged: usize,
 }
 
 /// Mean over the folds and its standard error.
@@ -177,10 +179,13 @@ struct Spread {
 }
 
 /// What one fold says of one configuration; a line of the state file.
-#[derive(Serialize, Deserialize, Clone)]
+#[derive(Serialize, Deserialize, Clone, Default)]
 struct Outcome {
     settings: String,
     fold: usize,
+    /// Epoch in which the loss was no longer finite; there are no figures then.
+    #[serde(default)]
+    diverged: Option<usize>,
     n_weights: usize,
     epochs: usize,
     accuracy: f64,
@@ -301,10 +306,15 @@ impl<'a> Sweep<'a> {
                     countdown.step(|n, left| {
                         if !self.args.quiet {
                             tell(format_args!(
-                                "{n} of {n_left} runs; about {left} s to go; {}: accuracy {:.4}, R2 {:.4}",
+                                "{n} of {n_left} runs; about {left} s to go; {}: {}",
                                 text(settings),
-                                outcome.accuracy,
-                                outcome.r2
+                                match outcome.diverged {
+                                    Some(epoch) => format!("training diverged in epoch {epoch}"),
+                                    None => format!(
+                                        "accuracy {:.4}, R2 {:.4}",
+                                        outcome.accuracy, outcome.r2
+                                    ),
+                                }
                             ));
                         }
                     });
@@ -318,7 +328,18 @@ impl<'a> Sweep<'a> {
         let code = settings.iter().rev().find(|one| one.name == "code");
         let code = code.and_then(|one| one.value.parse().ok()).unwrap_or(30);
         let recipe = Recipe { panel: self.panel, code, settings, seed: self.args.seed };
-        let held: Held = self.study.train(&self.folds[fold], &recipe)?;
+        let held: Held = match self.study.train(&self.folds[fold], &recipe) {
+            Err(failure) => {
+                let diverged = Some(failure.diverged().ok_or(failure)?);
+                return Ok(Outcome {
+                    settings: text(settings),
+                    fold,
+                    diverged,
+                    ..Outcome::default()
+                });
+            }
+            Ok(held) => held,
+        };
         let model = Model::open_verified(&held.bytes).map_err(Failure::internal)?;
         let options = QuantizeOptions::new(Dtype::S8);
         let int8 = quantize_rows(&model, &held.cells, &held.train.rows, options)?;
@@ -333,6 +354,7 @@ impl<'a> Sweep<'a> {
         Ok(Outcome {
             settings: text(settings),
             fold,
+            diverged: None,
             n_weights: held.trained.run.n_deployed_weights,
             epochs: held.trained.run.best_epoch,
             accuracy: right.accuracy(),
@@ -369,7 +391,11 @@ impl<'a> Sweep<'a> {
                 let name = text(settings);
                 let of: Vec<&Outcome> =
                     outcomes.iter().filter(|one| one.settings == name).collect();
+                let n_diverged = of.iter().filter(|one| one.diverged.is_some()).count();
                 let spread = |f: fn(&Outcome) -> f64| {
+                    if n_diverged > 0 {
+                        return Spread { mean: f64::NAN, standard_error: f64::NAN };
+                    }
                     Spread::of(&of.iter().map(|one| f(one)).collect::<Vec<_>>())
                 };
                 let base = settings.len() - self.args.axes.len();
@@ -389,10 +415,15 @@ impl<'a> Sweep<'a> {
                     agreement: spread(|one| one.agreement),
                     r2_pca: spread(|one| one.r2_pca),
                     near_best: false,
+                    n_diverged,
                 }
             })
             .collect();
-        configurations.sort_by(|a, b| b.accuracy.mean.total_cmp(&a.accuracy.mean));
+        let order = |one: &Configuration| match one.n_diverged {
+            0 => one.accuracy.mean,
+            _ => f64::NEG_INFINITY,
+        };
+        configurations.sort_by(|a, b| order(b).total_cmp(&order(a)));
         if let Some(best) = configurations.first().map(|one| one.accuracy) {
             for one in &mut configurations {
                 one.near_best = one.accuracy.mean >= best.mean - best.standard_error;
@@ -511,7 +542,7 @@ impl Report {
                 ..plots::Axis::default()
             },
             groups: vec!["accuracy".into(), "accuracy, int8".into(), "R2".into()],
-            rows: self.configurations.iter().map(row).collect(),
+            rows: self.configurations.iter().filter(|one| one.n_diverged == 0).map(row).collect(),
         };
         figure.svg()
     }
@@ -539,6 +570,12 @@ impl Report {
             "epochs"
         )?;
         for one in &self.configurations {
+            if one.n_diverged > 0 {
+                let (n, of) = (one.n_diverged, self.n_folds);
+                let name = &one.settings;
+                writeln!(out, "  {name:width$}  training diverged in {n} of {of} folds")?;
+                continue;
+            }
             let both = |of: Spread| format!("{:.4} ± {:.4}", of.mean, of.standard_error);
             writeln!(
                 out,

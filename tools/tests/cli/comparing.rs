@@ -75,6 +75,21 @@ fn a_sweep_tries_every_combination_and_goes_on_from_its_state() {
 }
 
 #[test]
+fn a_configuration_that_diverges_is_named_and_the_others_go_on() {
+    let folder = with_cells();
+    let sweep = "sweep cells.h5ad --labels cell_type --folds 2 --genes 60 --preset paper --set hidden=32 \
+                 --set max_epochs=4 --set code=6 --set activation=relu --state s.jsonl \
+                 --try learning_rate=0.003|100000 --plot s.svg";
+    let text = folder.cic(&format!("{sweep} -q")).ok().stdout;
+    assert!(text.contains("learning_rate=100000  training diverged in 2 of 2 folds"), "{text}");
+    assert!(text.contains("* learning_rate=0.003 "), "{text}");
+    let report = folder.cic(&format!("{sweep} --json")).json();
+    assert_eq!(report["configurations"][1]["n_diverged"], 2);
+    assert!(report["configurations"][1]["accuracy"]["mean"].is_null());
+    assert!(!folder.text("s.svg").contains("100000"));
+}
+
+#[test]
 fn wrong_requests_say_what_is_wrong() {
     let folder = with_cells();
     for (arguments, code, says) in [

@@ -213,7 +213,7 @@ fn architectures(paper: &Paper, page: &mut Page) -> Result<()> {
             arrays,
             "activations",
             "The paper's network with six activations",
-            "--preset paper --try activation=relu|sigmoid|log_sigmoid|tanh|soft_plus|soft_shrink",
+            "--preset paper --try activation=relu|sigmoid|log_sigmoid|tanh|soft_plus|soft_shrink --try learning_rate=0.003|0.03",
         ),
         (
             arrays,
