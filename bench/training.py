@@ -150,7 +150,7 @@ def layer_steps(genes, density, layout):
         out.backward(d)
         ended = time.perf_counter()
         parts = [taken - started, forward - taken, ended - forward]
-        return [(ended - started) * 1e3, *(part * 1e3 for part in parts)]
+        return [(ended - taken) * 1e3, *(part * 1e3 for part in parts)]
 
     return step
 
@@ -202,7 +202,7 @@ def main():
     options = parse_args()
     torch.manual_seed(1)
     print(f"PyTorch {torch.__version__}, medians of {options.rounds} rounds\n")
-    print("| case | threads | program | ms a step | RATIO | of the quickest | gather + forward + backward |")
+    print("| case | threads | program | ms a step | RATIO | of the quickest | of a layer: gather + forward + backward |")
     print("|---|---|---|---|---|---|---|")
     for threads in options.threads.split(","):
         for case in options.cases.split(","):

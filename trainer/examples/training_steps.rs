@@ -59,7 +59,7 @@ fn layer(pool: &rayon::ThreadPool, rows: Rows) -> Result<(), Failure> {
     let mut layer = SparseLayer::new(&data, OUTPUTS);
     answer(|| {
         let parts = pool.install(|| layer.step()).map(|part| part.as_secs_f64() * 1e3);
-        Ok([&[parts.iter().sum()][..], &parts].concat())
+        Ok([&[parts[1] + parts[2]][..], &parts].concat())
     })
 }
 

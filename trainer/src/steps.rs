@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::TrainError;
-use crate::engine::batch::{Batch, BatchValues, ClassTargets, Corruption, Moment};
+use crate::engine::batch::{Batch, BatchValues, ClassTargets};
 use crate::engine::layer::add_to;
 use crate::engine::rng::{Purpose, Rng};
 use crate::engine::standardiser::Standardiser;
@@ -71,19 +71,18 @@ impl<'a> SparseLayer<'a> {
         }
     }
 
-    /// Times gathering with its order by gene, the product, and the gradients of weights and bias.
+    /// Times gathering, the product, and the gradients of weights and bias, to which the order by gene belongs.
     pub fn step(&mut self) -> [Duration; 3] {
         let started = Instant::now();
         let classes = ClassTargets { n_classes: 0, weights: Vec::new(), smoothing: 0.0 };
-        let moment = Moment { seed: 1, epoch: 1, first_row: 0 };
-        let clean = Corruption::default();
         let (rows, standardiser) = (&self.rows[..], &self.standardiser);
-        self.batch.gather(self.data, standardiser, &classes, rows, Some((&moment, &clean, rows)));
-        let BatchValues::Sparse(batch) = &self.batch.values else { return Default::default() };
+        self.batch.gather(self.data, standardiser, &classes, rows, None);
+        let BatchValues::Sparse(batch) = &mut self.batch.values else { return Default::default() };
         let gathered = started.elapsed();
         let (cols, zero) = (self.bias.len(), &standardiser.zero);
         batch.multiply(&mut self.out, cols, &self.weights, &self.bias, zero, &mut self.sums);
         let forward = started.elapsed();
+        batch.order_by_gene();
         let mut bias_gradient = vec![0.0; cols];
         self.d.chunks_exact(cols).for_each(|row| add_to(&mut bias_gradient, row));
         batch.weight_gradient(&mut self.gradient, &self.d, cols, zero, &bias_gradient);
