@@ -222,7 +222,7 @@ impl Comparing<'_> {
                 seed: args.seed,
             },
         )?;
-        let Held { train, test, train_classes, truth, .. } = &held;
+        let Held { train, test, train_classes, truth, code_dim, .. } = &held;
         let outputs = held.outputs(&held.bytes, test)?;
         let called = held.called(&outputs);
         let n_classes = self.study.names.len();
@@ -236,8 +236,8 @@ impl Comparing<'_> {
         };
         let failed = Failure::internal;
         let inner = folds(rows, &train.rows, INNER_FOLDS, args.seed);
-        let chosen = baselines::choose(labelled, &inner, args.code).map_err(failed)?;
-        let prepared = Prepared::new(labelled, args.code).map_err(failed)?;
+        let chosen = baselines::choose(labelled, &inner, *code_dim).map_err(failed)?;
+        let prepared = Prepared::new(labelled, *code_dim).map_err(failed)?;
         let called = prepared.classify(chosen, &test.values).map_err(failed)?;
         classified.push(score(BEST_LINEAR, truth, &called, n_classes));
         for (method, contender) in [
@@ -268,7 +268,7 @@ impl Comparing<'_> {
         }
 
         let profiles = test.matrix();
-        let pca = baselines::pca(&train.values, train.n_genes, args.code, 1).map_err(failed)?;
+        let pca = baselines::pca(&train.values, train.n_genes, *code_dim, 1).map_err(failed)?;
         let linear_path = match &held.trained.spec.network {
             NetworkSpec::F32(network) => LinearPath::of(network, train.matrix().as_ref()),
             _ => None,

@@ -31,6 +31,7 @@ pub(crate) struct Study<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Recipe<'a> {
     pub(crate) panel: PanelSize,
+    /// Numbers of the code, unless the settings say otherwise.
     pub(crate) code: usize,
     pub(crate) settings: &'a [Setting],
     pub(crate) seed: u64,
@@ -41,6 +42,8 @@ pub(crate) struct Held {
     pub(crate) trained: TrainedModel,
     /// The model in full precision.
     pub(crate) bytes: AlignedBytes,
+    /// Numbers of the code: principal components beside it are as many.
+    pub(crate) code_dim: usize,
     pub(crate) cells: AlignedMatrix,
     pub(crate) train: Profiles,
     pub(crate) test: Profiles,
@@ -153,10 +156,12 @@ impl<'a> Study<'a> {
         let mean = train.mean();
         let mean = genes.iter().map(|&gene| mean[gene]).collect();
         let scored = genes_of(&test.matrix(), &genes);
+        let code_dim = model.code_dim();
         drop(model);
         Ok(Held {
             trained,
             bytes,
+            code_dim,
             cells,
             train,
             test,

@@ -96,6 +96,9 @@ Parameters (--try, --set):
   skip_rate, encoder_rate, skip_frozen_epochs, batch_size, max_epochs, watch (loss, accuracy, macro_f1)
   patience (or none), refit, refit_decoder";
 
+/// Numbers of a code, unless another is set.
+const CODE: usize = 30;
+
 /// Where a sweep starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Preset {
@@ -325,9 +328,7 @@ impl<'a> Sweep<'a> {
     }
 
     fn one(&self, settings: &[Setting], fold: usize) -> Result<Outcome, Failure> {
-        let code = settings.iter().rev().find(|one| one.name == "code");
-        let code = code.and_then(|one| one.value.parse().ok()).unwrap_or(30);
-        let recipe = Recipe { panel: self.panel, code, settings, seed: self.args.seed };
+        let recipe = Recipe { panel: self.panel, code: CODE, settings, seed: self.args.seed };
         let held: Held = match self.study.train(&self.folds[fold], &recipe) {
             Err(failure) => {
                 let diverged = Some(failure.diverged().ok_or(failure)?);
@@ -349,7 +350,7 @@ impl<'a> Sweep<'a> {
         let n_classes = self.study.names.len();
         let right = confusion(&held.truth, &called, n_classes);
         let same = called.iter().zip(&called_int8).filter(|(a, b)| a == b).count();
-        let pca = baselines::pca(&held.train.values, held.train.n_genes, code, 1);
+        let pca = baselines::pca(&held.train.values, held.train.n_genes, held.code_dim, 1);
         let pca = pca.map_err(Failure::internal)?;
         Ok(Outcome {
             settings: text(settings),
