@@ -78,9 +78,9 @@ pub const TARGET_SUM: u32 = 10_000;
 /// final network is fitted on them too; quantisation takes its ranges from all training rows.
 pub const MIN_CALIBRATION_ROWS: usize = 30;
 
-/// Smallest share of the panel's genes that a file must have, and of what training cells have that a cell must have: one half, or
-/// less for a model that was trained with more of its genes missing.
-fn least_share(params: &TrainParams) -> f64 {
+/// Smallest share of the panel's genes that a file must have: one half, or less for a model that was trained with more of its genes
+/// missing.
+fn least_coverage(params: &TrainParams) -> f64 {
     (1.0 - f64::from(params.gene_dropout)).min(0.5)
 }
 
@@ -184,7 +184,7 @@ pub fn train(
             levels: None,
         }],
         labels: LabelsSpec::flat(&classes),
-        rules: rules(kind, &raw, &seen, temperature, least_share(&params)),
+        rules: rules(kind, &raw, &seen, temperature, least_coverage(&params)),
         provenance: provenance(request, &parts, &rows, &panel, &network, &run),
         rows: [&parts.fit, &parts.early_stop, &parts.calibrate, &parts.test]
             .map(|part| part.iter().map(|&row| row_digest(&matrix.obs_names[row])).collect()),
@@ -360,26 +360,26 @@ fn panel_spec(
     PanelSpec { id_kind, duplicates: DuplicatePolicy::KeepFirst, genes }
 }
 
-/// A cell is too shallow below a share of what 99 % of the training cells have.
+/// A cell is too shallow below half of what 99 % of the training cells have.
 fn rules(
     kind: ValueKind,
     raw: &CsrMatrix,
     seen: &[usize],
     temperature: f64,
-    least_share: f64,
+    least_coverage: f64,
 ) -> Rules {
     let low = |mut values: Vec<f64>| {
         values.sort_unstable_by(f64::total_cmp);
         let at = values.get(values.len() / 100).copied().unwrap_or(0.0);
         // Far below 2³²: counts of one cell.
-        (at * least_share).max(1.0) as u32
+        (at / 2.0).max(1.0) as u32
     };
     let sum = |row: &usize| sum_of(raw.row(*row).1);
     let detected = |row: &usize| raw.row(*row).1.len() as f64;
     Rules {
         min_counts: if kind == ValueKind::Counts { low(seen.iter().map(sum).collect()) } else { 0 },
         min_genes: low(seen.iter().map(detected).collect()),
-        min_coverage_q16: (f64::from(ONE_Q16) * least_share) as u32,
+        min_coverage_q16: (f64::from(ONE_Q16) * least_coverage) as u32,
         min_confidence_q16: 0,
         inv_temperature_q16: inverse_q16(temperature),
     }
