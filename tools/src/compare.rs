@@ -2,7 +2,7 @@
 //! share.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cic_data::SplitPart;
 use cic_model::spec::NetworkSpec;
@@ -141,6 +141,8 @@ pub fn run(args: &CompareArgs) -> Result<(), Failure> {
     if args.resplits < 2 {
         return Err(Failure::usage("--resplits: an interval needs at least 2"));
     }
+    let outputs: Vec<&Path> = args.plot.iter().map(PathBuf::as_path).collect();
+    output::check(&outputs, &[&args.data.data])?;
     let dataset = args.data.read()?;
     let groups = args.groups.as_deref();
     let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, groups)?;

@@ -104,7 +104,8 @@ const CODE: usize = 30;
 enum Preset {
     /// The defaults of cic train.
     Default,
-    /// The paper's network: 1,000 genes of highest variance, 2,000 hidden units, LogSigmoid, plain gradient descent.
+    /// The paper's network: 1,000 genes of highest variance, 2,000 hidden units, LogSigmoid, plain gradient descent with
+    /// gradients shortened to 1.
     Paper,
 }
 
@@ -117,7 +118,7 @@ impl Preset {
             Self::Default => Vec::new(),
             Self::Paper => {
                 of("hidden=2000 head_hidden=none activation=log_sigmoid linear_skip=false \
-                 batch_norm=false optimizer=sgd learning_rate=0.03 schedule=cosine batch_size=16 \
+                 batch_norm=false optimizer=sgd learning_rate=0.03 clip_norm=1 schedule=cosine batch_size=16 \
                  max_epochs=200 lambda_class=1 label_smoothing=0 weight_decay=0 input_dropout=0 \
                  hidden_dropout=0 code_noise=0 refit_decoder=false patience=none")
             }
@@ -138,8 +139,15 @@ struct Axis(Vec<Setting>);
 
 fn parse_axis(text: &str) -> Result<Axis, String> {
     let (name, values) = text.split_once('=').ok_or("expected NAME=VALUE|VALUE")?;
-    let settings = values.split('|').map(|value| format!("{name}={value}").parse());
-    settings.collect::<Result<_, _>>().map(Axis)
+    let mut axis = Axis(Vec::new());
+    for value in values.split('|') {
+        let setting: Setting = format!("{name}={value}").parse()?;
+        if axis.0.contains(&setting) {
+            return Err(format!("{setting} is there twice"));
+        }
+        axis.0.push(setting);
+    }
+    Ok(axis)
 }
 
 /// What was found, as printed with `--json`.
@@ -214,12 +222,17 @@ struct Head {
 /// Tries and prints.
 pub fn run(args: &SweepArgs) -> Result<(), Failure> {
     args.labels.require()?;
+    let outputs: Vec<&Path> = args.plot.iter().map(PathBuf::as_path).collect();
+    output::check(&outputs, &[&args.data.data])?;
     let dataset = args.data.read()?;
     let groups = args.groups.as_deref();
     let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, groups)?;
     let study = Study::new(&dataset, &annotations, &args.without)?;
     let sweep = Sweep::new(args, &study)?;
-    let outcomes = sweep.run()?;
+    let outcomes = sweep.run().map_err(|failure| match failure {
+        Failure::Interrupted(_) => interrupted(args.state.as_deref()),
+        other => other,
+    })?;
     let report = sweep.report(&outcomes);
     if let Some(path) = &args.plot {
         let svg = plots::standalone(&report.plot());
@@ -229,6 +242,16 @@ pub fn run(args: &SweepArgs) -> Result<(), Failure> {
         true => print_json(&report),
         false => print(|out| report.write(out)),
     }
+}
+
+fn interrupted(state: Option<&Path>) -> Failure {
+    Failure::Interrupted(match state {
+        Some(path) => anyhow::anyhow!(
+            "interrupted; finished runs are in {}, and the same command goes on from there",
+            path.display()
+        ),
+        None => anyhow::anyhow!("interrupted; nothing was kept (--state FILE keeps finished runs)"),
+    })
 }
 
 struct Sweep<'a> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use cic_model::Network;
 
 use crate::TrainError;
+use crate::algebra::on_calling_thread;
 use crate::checkpoint::{Reader, RunDigest, Writer};
 use crate::engine::training_data::TrainingData;
 use crate::freeze::freeze;
@@ -110,6 +111,7 @@ pub fn fit(
     control: &mut FitControl<'_>,
 ) -> Result<Trained, TrainError> {
     check(params, data, fit_rows, early_rows)?;
+    on_calling_thread();
     let threads = control.threads;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

@@ -8,6 +8,7 @@
 //! [`enrichment`] which gene sets stand out.
 #![forbid(unsafe_code)]
 
+mod algebra;
 mod autoencoder;
 pub mod baselines;
 mod checkpoint;

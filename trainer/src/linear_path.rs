@@ -4,6 +4,7 @@ use cic_model::{DenseLayer, Network};
 use faer::linalg::solvers::Solve;
 use faer::{Mat, MatRef, Side};
 
+use crate::algebra::on_calling_thread;
 use crate::baselines::Reproducer;
 
 /// The encoder without hidden units, and the linear decoder that suits it best.
@@ -20,6 +21,7 @@ impl LinearPath {
     /// That of a network whose encoder and decoder both have one, or are linear altogether. The decoder is fitted anew to
     /// the training rows `[n × n_genes]` by least squares: without hidden units beside it, other weights are best.
     pub fn of(network: &Network, rows: MatRef<'_, f64>) -> Option<Self> {
+        on_calling_thread();
         path(&network.decoder)?;
         let encode = path(&network.encoder)?.transpose().to_owned();
         let n = rows.nrows().max(1) as f64;

@@ -5,6 +5,7 @@ use faer::{Accum, Mat, MatRef, Par, Side};
 use rayon::prelude::*;
 
 use crate::TrainError;
+use crate::algebra::on_calling_thread;
 use crate::engine::rng::{Purpose, Rng};
 use crate::engine::simd::vectorised;
 use crate::engine::training_data::{Row, TrainingData};
@@ -35,6 +36,7 @@ impl Pca {
         seed: u64,
     ) -> Result<Self, TrainError> {
         data.check()?;
+        on_calling_thread();
         if let Some(&row) = rows.iter().find(|&&row| row >= data.n_rows()) {
             return Err(TrainError::Row { row, n_rows: data.n_rows() });
         }

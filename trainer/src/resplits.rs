@@ -44,10 +44,12 @@ pub fn resplits(rows: &[PartRow<'_>], n: usize, seed: u64) -> Vec<Resplit> {
         .collect()
 }
 
-/// A fold for each of these rows, within each class or by group where three groups or more are among them.
+/// A fold for each of these rows: within each class, or by group where they are of several groups, whose rows stay together. There
+/// are at most as many folds as groups.
 pub fn folds(rows: &[PartRow<'_>], of: &[usize], n_folds: usize, seed: u64) -> Vec<usize> {
     let groups: BTreeSet<Option<&str>> = of.iter().map(|&row| rows[row].group).collect();
-    if groups.len() >= n_folds.max(2) {
+    if groups.len() > 1 {
+        let n_folds = n_folds.min(groups.len());
         let mut order: Vec<Option<&str>> = groups.into_iter().collect();
         order.sort_by_key(|group| draw(&[seed, FOLD], group.unwrap_or_default()));
         let fold = |row: usize| order.iter().position(|&group| group == rows[row].group);
@@ -251,6 +253,10 @@ mod tests {
         let grouped = rows(&ids, Some(&["a", "b", "c", "d", "e"]));
         let of = folds(&grouped, &all, 3, 1);
         assert!((5..90).all(|row| of[row] == of[row % 5]));
+        // Fewer groups than folds: one fold each.
+        let of = folds(&grouped, &all, 7, 1);
+        assert!((5..90).all(|row| of[row] == of[row % 5]));
+        assert_eq!(of[..5].iter().collect::<BTreeSet<_>>().len(), 5);
     }
 
     #[test]

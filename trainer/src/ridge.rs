@@ -3,6 +3,7 @@
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
 
+use crate::algebra::on_calling_thread;
 use crate::pca::add_product;
 
 /// A penalty, and the error of held-out folds with it.
@@ -148,6 +149,7 @@ impl Moments {
 
     /// The map from features to targets with this penalty of the first `n_hidden` features; `None` where no feature varies.
     pub(crate) fn fit(&self, n_hidden: usize, penalty: f64) -> Option<Ridge> {
+        on_calling_thread();
         self.centred()?.ridge(n_hidden, penalty)
     }
 

@@ -6,6 +6,7 @@ use faer::{Mat, MatRef, Side};
 
 use super::linear::LinearClassifier;
 use crate::TrainError;
+use crate::algebra::on_calling_thread;
 
 /// Fits rows of features with their classes, below `n_classes`. A class without rows is never called.
 ///
@@ -20,6 +21,7 @@ pub fn shrinkage_lda(
     classes: &[usize],
     n_classes: usize,
 ) -> Result<LinearClassifier, TrainError> {
+    on_calling_thread();
     let (n, p) = (rows.nrows(), rows.ncols());
     let mut means = Mat::zeros(p, n_classes);
     let mut x = Mat::zeros(n, p);

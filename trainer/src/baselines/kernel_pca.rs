@@ -7,6 +7,7 @@ use faer::{Mat, MatRef, Side};
 
 use super::Reproducer;
 use crate::TrainError;
+use crate::algebra::on_calling_thread;
 
 /// What stands for the product of two profiles. γ is one over the number of genes, on the way back too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +84,7 @@ impl KernelPca {
     /// # Errors
     /// [`TrainError::Eigen`] where the kernel cannot be decomposed.
     pub fn fit(rows: Mat<f64>, n_components: usize, kernel: Kernel) -> Result<Self, TrainError> {
+        on_calling_thread();
         let n = rows.nrows();
         let gamma = 1.0 / rows.ncols().max(1) as f64;
         let mut gram = kernel.of(rows.as_ref(), rows.as_ref(), gamma);

@@ -5,6 +5,7 @@
 use faer::{Mat, MatRef, Side};
 
 use crate::TrainError;
+use crate::algebra::on_calling_thread;
 use crate::minimise::{Evaluated, Smooth, minimise};
 
 /// Scores of each class as linear functions of a profile.
@@ -49,6 +50,7 @@ impl LinearClassifier {
         loss: LinearLoss,
         c: f64,
     ) -> Result<Self, TrainError> {
+        on_calling_thread();
         if REDUCED * rows.nrows() <= rows.ncols() {
             return Self::fit_reduced(most_steps, rows, classes, n_classes, loss, c);
         }

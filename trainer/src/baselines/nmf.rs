@@ -3,6 +3,7 @@
 use faer::{Mat, MatRef};
 
 use super::Reproducer;
+use crate::algebra::on_calling_thread;
 use crate::engine::rng::{Purpose, Rng};
 
 /// Non-negative profiles whose non-negative combinations come near to the fitted ones.
@@ -21,6 +22,7 @@ impl Nmf {
     /// Fits `k` factors on `rows`, `[n × n_genes]`, from a random start that follows from `seed`. `None` where a
     /// value is negative.
     pub fn fit(rows: MatRef<'_, f64>, k: usize, seed: u64) -> Option<Self> {
+        on_calling_thread();
         if rows.col_iter().any(|column| column.iter().any(|&value| value < 0.0)) {
             return None;
         }

@@ -213,13 +213,13 @@ fn architectures(paper: &Paper, page: &mut Page) -> Result<()> {
             arrays,
             "activations",
             "The paper's network with six activations",
-            "--preset paper --try activation=relu|sigmoid|log_sigmoid|tanh|soft_plus|soft_shrink --try learning_rate=0.003|0.03",
+            "--preset paper --folds 3 --try activation=relu|sigmoid|log_sigmoid|tanh|soft_plus|soft_shrink",
         ),
         (
             arrays,
             "codes",
             "The paper's network, codes of 10 to 100",
-            "--preset paper --try code=10|20|30|50|70|100",
+            "--preset paper --folds 3 --try code=10|20|30|50|70|100",
         ),
         (
             arrays,
