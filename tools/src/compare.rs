@@ -160,7 +160,12 @@ pub fn run(args: &CompareArgs) -> Result<(), Failure> {
             all[empty].test.len()
         )));
     }
-    let divisions = study.run(&rows, &all)?;
+    let divisions = study.run(&rows, &all).map_err(|failure| match failure {
+        Failure::Interrupted(_) => {
+            Failure::Interrupted(anyhow::anyhow!("interrupted; nothing was kept"))
+        }
+        other => other,
+    })?;
     let stored = study.stored(&rows)?;
     let report = study.report(divisions, stored);
     if let Some(path) = &args.plot {
@@ -393,7 +398,10 @@ impl Report {
         writeln!(
             out,
             "{:28}  {:>8}  {:>8}  {:>16}",
-            "mean over the divisions", "accuracy", "macro-F1", "the given split"
+            "mean over the divisions",
+            "accuracy",
+            "macro-F1",
+            if self.stored.is_some() { "the given split" } else { "" }
         )?;
         for Classified { method, .. } in methods.into_iter().flatten() {
             let of = |division: &Division| -> Option<Classified> {

@@ -7,10 +7,9 @@ mod spoil;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cic_data::AlignedMatrix;
-use cic_model::provenance::{Part, row_digest};
 use cic_model::{AlignedBytes, Model, ValueKind};
 use cic_runtime::Pages;
 use cic_trainer::Pca;
@@ -22,10 +21,10 @@ use rayon::prelude::*;
 
 use crate::console::{print, print_json, tell};
 use crate::countdown::Countdown;
-use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
+use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, model_kind};
 use crate::failure::Failure;
 use crate::profiles::{N_GENES, Profiles};
-use crate::reproduce::train_and_test;
+use crate::reproduce::{tell_if_trained_on, train_and_test};
 use crate::study::{INNER_FOLDS, part_rows};
 use crate::threads::ThreadArgs;
 use crate::{model_file, output};
@@ -183,7 +182,7 @@ pub fn run(args: &NoiseArgs) -> Result<(), Failure> {
             genes: train.most_variable(N_GENES),
             mean: train.mean(),
         };
-        let (conditions, skipped) = conditions(args, dataset.kind);
+        let (conditions, skipped) = conditions(args, model_kind(model)?);
         let figures = study.run(&conditions, args.quiet)?;
         let models = models.iter().zip(&args.models).zip(&study.models);
         let report = Report {
@@ -352,7 +351,7 @@ fn conditions(args: &NoiseArgs, kind: ValueKind) -> (Vec<Condition>, Vec<String>
     let is_asked = |kind: &Kind| args.kinds.is_empty() || args.kinds.contains(kind);
     for of in Kind::ALL.into_iter().filter(is_asked) {
         if of == Kind::Thinning && kind != ValueKind::Counts {
-            skipped.push(format!("thinning: the values are {}, no counts", kind.name()));
+            skipped.push(format!("thinning: the model reads {}, no counts", kind.name()));
             continue;
         }
         let repeats = if of.is_random() { usize::from(args.repeats) } else { 1 };
@@ -412,20 +411,6 @@ fn check_alike(paths: &[PathBuf], models: &[Model<'_>]) -> Result<(), Failure> {
 /// Says so where a model was trained on held rows.
 fn tell_seen(models: &[Model<'_>], paths: &[PathBuf], dataset: &Dataset, test: &[usize]) {
     for (model, path) in models.iter().zip(paths) {
-        let known = model.rows();
-        let is_seen = |row: &&usize| {
-            let digest = row_digest(&dataset.matrix.obs_names[**row]);
-            let trained = [Part::Fit, Part::EarlyStop, Part::Calibrate];
-            trained.iter().any(|&part| known.contains(part, &digest))
-        };
-        let n = test.iter().filter(is_seen).count();
-        if n > 0 {
-            let path: &Path = path;
-            tell(format_args!(
-                "note: {}: {n} of the {} held rows were trained on: this is no test",
-                path.display(),
-                test.len()
-            ));
-        }
+        tell_if_trained_on(model, path, dataset, test);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cic_data::{AlignedMatrix, SplitPart};
 use cic_model::provenance::{Part, row_digest};
@@ -38,8 +38,13 @@ pub struct ReproduceArgs {
     #[command(flatten)]
     totals: TotalArgs,
     /// Most variable genes, which count
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    genes: usize,
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    genes: u32,
     /// Column beside the labels, with the same text for
     /// technical replicates of a sample; several columns,
     /// separated by commas, where all texts count. Of the
@@ -131,7 +136,8 @@ pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
         cells.totals = totals;
     }
     let parts = train_and_test(&model, &dataset, annotations.split.as_deref())?;
-    let study = Study::new(&model, &dataset, &cells, parts, args.genes)?;
+    tell_if_trained_on(&model, &args.model, &dataset, &parts.1);
+    let study = Study::new(&model, &dataset, &cells, parts, args.genes as usize)?;
     let report = study.report(&samples, &annotations)?;
     if !samples.is_empty() && report.replicates.is_none() {
         let keys = args.replicates.join(",");
@@ -171,6 +177,29 @@ pub(crate) fn train_and_test(
         rows.clone().filter(|&row| is_in(row, &train)).collect(),
         rows.filter(|&row| is_in(row, &[Part::Test])).collect(),
     ))
+}
+
+/// Says so where a model was trained on test rows.
+pub(crate) fn tell_if_trained_on(
+    model: &Model<'_>,
+    path: &Path,
+    dataset: &Dataset,
+    test: &[usize],
+) {
+    let known = model.rows();
+    let is_seen = |row: &&usize| {
+        let digest = row_digest(&dataset.matrix.obs_names[**row]);
+        let trained = [Part::Fit, Part::EarlyStop, Part::Calibrate];
+        trained.iter().any(|&part| known.contains(part, &digest))
+    };
+    let n = test.iter().filter(is_seen).count();
+    if n > 0 {
+        tell(format_args!(
+            "note: {}: {n} of the {} test rows were trained on: this is no test",
+            path.display(),
+            test.len()
+        ));
+    }
 }
 
 /// What is compared.

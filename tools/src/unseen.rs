@@ -82,6 +82,16 @@ pub(crate) struct Unseen {
     pub(crate) pca: Figures,
     /// The type whose codes are nearest.
     pub(crate) nearest: String,
+    /// Every type that was seen, the nearest first.
+    #[serde(default)]
+    pub(crate) distances: Vec<Distance>,
+}
+
+/// How far a type that was seen is: Euclidean, between mean codes of test cells.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Distance {
+    pub(crate) label: String,
+    pub(crate) distance: f64,
 }
 
 /// Of the codes, or of as many principal components.
@@ -223,18 +233,22 @@ fn leave_out(
     let pca =
         baselines::pca(&train.values, train.n_genes, args.code, 1).map_err(Failure::internal)?;
     let by_pca = pca.reproduce(comparison.profiles.as_ref());
-    let (of_model, nearest) = comparison.figures(&outputs.codes, &outputs.reproduced);
+    let (of_model, others) = comparison.figures(&outputs.codes, &outputs.reproduced);
     let (of_pca, _) =
         comparison.figures(&baselines::pca_scores(&pca, comparison.profiles.as_ref()), &by_pca);
+    let labels: Vec<&str> = names.keys().copied().collect();
+    let distances: Vec<Distance> = others
+        .into_iter()
+        .map(|(group, distance)| Distance { label: labels[group].to_owned(), distance })
+        .collect();
     Ok(Unseen {
         label: name.to_owned(),
         n: groups.iter().filter(|&&group| group == names[name]).count(),
         n_train: train.rows.len(),
         model: of_model,
         pca: of_pca,
-        nearest: nearest
-            .and_then(|nearest| names.iter().find(|(_, group)| **group == nearest))
-            .map_or(String::new(), |(name, _)| (*name).to_owned()),
+        nearest: distances.first().map_or(String::new(), |one| one.label.clone()),
+        distances,
     })
 }
 
@@ -248,7 +262,7 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    fn figures(&self, codes: &Mat<f64>, reproduced: &Mat<f64>) -> (Figures, Option<usize>) {
+    fn figures(&self, codes: &Mat<f64>, reproduced: &Mat<f64>) -> (Figures, Vec<(usize, f64)>) {
         let profiles = genes_of(&self.profiles, &self.genes);
         let reproduced = genes_of(reproduced, &self.genes);
         let mean: Vec<f32> = self.genes.iter().map(|&gene| self.mean[gene]).collect();
@@ -266,7 +280,7 @@ impl Comparison<'_> {
             silhouette: lie.silhouette,
             purity: lie.purity,
         };
-        (figures, lie.nearest)
+        (figures, lie.others)
     }
 }
 
@@ -285,8 +299,13 @@ impl Report {
             "", "", "codes    PCA", "codes    PCA", "codes    PCA", "codes    PCA", "codes    PCA"
         )?;
         for one in &self.types {
-            let pair =
-                |of: fn(&Figures) -> f64| format!("{:.3}  {:>6.3}", of(&one.model), of(&one.pca));
+            let number = |value: f64| match value.is_finite() {
+                true => format!("{value:.3}"),
+                false => "-".to_owned(),
+            };
+            let pair = |of: fn(&Figures) -> f64| {
+                format!("{}  {:>6}", number(of(&one.model)), number(of(&one.pca)))
+            };
             writeln!(
                 out,
                 "{:width$}  {:>5}  {:>15}  {:>15}  {:>15}  {:>15}  {:>15}  {}",
@@ -298,6 +317,20 @@ impl Report {
                 pair(|figures| figures.silhouette),
                 pair(|figures| figures.purity),
                 cic_data::sanitise_for_terminal(&one.nearest),
+            )?;
+        }
+        writeln!(
+            out,
+            "\ndistance of its mean code from those of the types that were seen, test cells"
+        )?;
+        for one in &self.types {
+            let to = |other: &Distance| format!("{} {:.2}", other.label, other.distance);
+            let all: Vec<String> = one.distances.iter().map(to).collect();
+            writeln!(
+                out,
+                "{:width$}  {}",
+                cic_data::sanitise_for_terminal(&one.label),
+                cic_data::sanitise_for_terminal(&all.join(", "))
             )?;
         }
         writeln!(

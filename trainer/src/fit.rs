@@ -134,7 +134,10 @@ fn check(
     params.check()?;
     data.check()?;
     if params.thinning > 0.0 && data.counts.is_none() {
-        let (value, expected) = (params.thinning.to_string(), "0 where values are no counts");
+        let (value, expected) = (
+            params.thinning.to_string(),
+            "0 where the network reads no counts (ranks, or values that are none)",
+        );
         return Err(TrainError::Parameter { name: "thinning", value, expected });
     }
     let architecture = &params.architecture;

@@ -337,6 +337,23 @@ mod tests {
     use crate::engine::training_data::Expression;
 
     #[test]
+    fn components_are_the_same_bits_for_every_number_of_threads() {
+        let (n, p) = (400, 700);
+        let mut rng = Rng::stream(2, Purpose::Initialise, 9, 9);
+        let values: Vec<f32> = (0..n * p).map(|_| rng.normal()).collect();
+        let expression = Expression::Dense(&values);
+        let data =
+            TrainingData { expression, n_genes: p, labels: None, n_classes: 0, counts: None };
+        let rows: Vec<usize> = (0..n).collect();
+        let loadings = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| Pca::fit(&data, &rows, 20, 1).unwrap().loadings)
+        };
+        let one = loadings(1);
+        assert!(one == loadings(2) && one == loadings(3));
+    }
+
+    #[test]
     fn subspace_iteration_finds_what_the_exact_decompositions_find() {
         let (n, p) = (90, 60);
         let mut rng = Rng::stream(1, Purpose::Initialise, 9, 9);

@@ -4,15 +4,15 @@
 use faer::MatRef;
 
 /// How a group lies among the others.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Separation {
     /// Mean silhouette of its points, −1 to 1: how much nearer they are to one another than to the nearest other
     /// group. NaN without another group; a group of one point has 0.
     pub silhouette: f64,
     /// Share of the nearest neighbours of its points that are of the group.
     pub purity: f64,
-    /// The group whose centre is nearest to its own, of the others.
-    pub nearest: Option<usize>,
+    /// The other groups and how far their centres are from its own, the nearest first.
+    pub others: Vec<(usize, f64)>,
 }
 
 /// Of points, `[n × d]`, each of a group, how the points of `group` lie. `n_neighbours` are looked at for each point.
@@ -42,7 +42,7 @@ pub fn separation(
     Separation {
         silhouette: silhouettes / members.len() as f64,
         purity: same as f64 / seen as f64,
-        nearest: nearest(points, groups, group, &sizes),
+        others: others(points, groups, group, &sizes),
     }
 }
 
@@ -57,12 +57,12 @@ fn silhouette(sums: &[f64], sizes: &[usize], own: usize) -> f64 {
     (outside - inside) / outside.max(inside)
 }
 
-fn nearest(
+fn others(
     points: MatRef<'_, f64>,
     groups: &[usize],
     own: usize,
     sizes: &[usize],
-) -> Option<usize> {
+) -> Vec<(usize, f64)> {
     let mut centres = vec![vec![0.0; points.ncols()]; sizes.len()];
     for (row, &group) in groups.iter().enumerate() {
         let size = sizes[group] as f64;
@@ -70,10 +70,13 @@ fn nearest(
         centre.for_each(|(centre, value)| *centre += value / size);
     }
     let to_own = |group: usize| -> f64 {
-        centres[group].iter().zip(&centres[own]).map(|(a, b)| (a - b).powi(2)).sum()
+        let squares = centres[group].iter().zip(&centres[own]).map(|(a, b)| (a - b).powi(2));
+        squares.sum::<f64>().sqrt()
     };
     let others = (0..sizes.len()).filter(|&group| group != own && sizes[group] > 0);
-    others.min_by(|&a, &b| to_own(a).total_cmp(&to_own(b)))
+    let mut others: Vec<(usize, f64)> = others.map(|group| (group, to_own(group))).collect();
+    others.sort_by(|a, b| a.1.total_cmp(&b.1));
+    others
 }
 
 fn distance(points: MatRef<'_, f64>, a: usize, b: usize) -> f64 {
@@ -101,7 +104,13 @@ mod tests {
             assert!((found.silhouette - silhouette).abs() < 1e-6, "{group}: {found:?}");
             assert!((found.purity - purity).abs() < 1e-6, "{group}: {found:?}");
         }
-        assert_eq!(separation(points.as_ref(), &groups, 2, 3).nearest, Some(1));
+        let others = separation(points.as_ref(), &groups, 2, 3).others;
+        assert_eq!(others.iter().map(|other| other.0).collect::<Vec<_>>(), [1, 0]);
+        let centre = |group: usize, at: usize| {
+            (0..6).map(|row| point(3 * row + group, at)).sum::<f64>() / 6.0
+        };
+        let to_0 = (0..3).map(|at| (centre(2, at) - centre(0, at)).powi(2)).sum::<f64>().sqrt();
+        assert!((others[1].1 - to_0).abs() < 1e-12);
     }
 
     const EXPECTED: [(usize, f64, f64); 3] =
@@ -111,6 +120,7 @@ mod tests {
     fn a_lone_point_has_no_silhouette() {
         let points = Mat::from_fn(3, 1, |row, _| row as f64);
         let found = separation(points.as_ref(), &[0, 1, 1], 0, 2);
-        assert_eq!((found.silhouette, found.purity, found.nearest), (0.0, 0.0, Some(1)));
+        assert_eq!((found.silhouette, found.purity), (0.0, 0.0));
+        assert_eq!(found.others, [(1, 1.5)]);
     }
 }

@@ -285,6 +285,13 @@ fn read_collection(
     let read = read_gene_sets(path)?;
     let sets = PanelSets::new(&read, model.genes(), SetSizes { least, most });
     if sets.n_matched == 0 {
+        if read.sets.iter().all(|set| set.genes.is_empty()) {
+            return Err(Failure::input(format!(
+                "{}: no line has a gene after its name and description; GMT has a set a line: name, \
+                 description and genes, separated by tabs",
+                path.display()
+            )));
+        }
         let theirs = read.sets.iter().flat_map(|set| &set.genes).take(3).map(String::as_str);
         let ours = (0..model.n_genes().min(3)).map(|gene| model.genes().id(gene));
         return Err(Failure::input(format!(

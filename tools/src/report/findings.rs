@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::ReportArgs;
 use super::explained::Explained;
 use super::noise::{NoiseCurves, noise_curves};
-use crate::dataset::{Annotations, Dataset};
+use crate::dataset::{Annotations, Dataset, model_kind};
 use crate::evaluate::{Assessment, assess};
 use crate::failure::Failure;
 use crate::profiles::{N_GENES, select_cells};
@@ -149,7 +149,7 @@ impl Findings {
             None => None,
         };
         let models: Vec<&Model<'_>> = [model].into_iter().chain(sources.quantized).collect();
-        let noise = noise_curves(&models, &select_cells(cells, &rows), dataset.kind, &truth)?;
+        let noise = noise_curves(&models, &select_cells(cells, &rows), model_kind(model)?, &truth)?;
         let reproduction = match model.stage(StageKind::Decoder).is_empty() {
             true => None,
             false => Some(Reproduction::measure(sources, &train, &rows)?),

@@ -77,7 +77,7 @@ fn a_sweep_tries_every_combination_and_goes_on_from_its_state() {
 #[test]
 fn a_configuration_that_diverges_is_named_and_the_others_go_on() {
     let folder = with_cells();
-    let sweep = "sweep cells.h5ad --labels cell_type --folds 2 --genes 60 --preset paper --set hidden=32 \
+    let sweep = "sweep cells.h5ad --labels cell_type --folds 2 --genes 60 --preset paper --set hidden=32 --set clip_norm=none \
                  --set max_epochs=4 --set code=6 --set activation=relu --state s.jsonl \
                  --try learning_rate=0.003|100000 --plot s.svg";
     let text = folder.cic(&format!("{sweep} -q")).ok().stdout;

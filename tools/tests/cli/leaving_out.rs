@@ -23,6 +23,11 @@ fn every_type_is_left_out_and_stays_apart() {
         // Nothing of the type was trained on, and without a split all of its rows are looked at.
         assert!(n + one["n_train"].as_u64().unwrap() <= 400, "{one}");
         assert_ne!(one["nearest"], one["label"]);
+        let distances = one["distances"].as_array().unwrap();
+        assert_eq!(distances[0]["label"], one["nearest"]);
+        assert!(distances.len() > 1);
+        let far = |at: usize| distances[at]["distance"].as_f64().unwrap();
+        assert!((1..distances.len()).all(|at| 0.0 < far(at - 1) && far(at - 1) <= far(at)));
         for method in ["model", "pca"] {
             let purity = one[method]["purity"].as_f64().unwrap();
             assert!((0.3..=1.0).contains(&purity), "{one}");

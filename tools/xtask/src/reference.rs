@@ -109,6 +109,8 @@ impl Card {
             ("FIGURES", self.figures()?),
             ("CLASSES", self.classes()?),
             ("NOISE", self.spoiled()?),
+            ("R2", self.r2("f32")?),
+            ("R2_PCA", self.r2("PCA")?),
             ("STRANGERS", self.strangers.0.to_string()),
             ("TYPED", self.strangers.1.to_string()),
         ];
@@ -157,6 +159,13 @@ impl Card {
         Ok(rows.iter().map(row).collect::<Result<Vec<_>>>()?.join("\n"))
     }
 
+    /// Of reproduction of cells as measured, as `cic noise` tells it.
+    fn r2(&self, of: &str) -> Result<String> {
+        let methods = self.noise["levels"][0]["methods"].as_array().context("no methods")?;
+        let is_it = |one: &&Value| one["method"].as_str().is_some_and(|name| name.ends_with(of));
+        figure(&methods.iter().find(is_it).context("no such method")?["r2_clean"]["mean"])
+    }
+
     /// Accuracy at lower depths and with fewer genes, beside the best linear method.
     fn spoiled(&self) -> Result<String> {
         let levels = self.noise["levels"].as_array().context("no levels")?;
@@ -177,10 +186,11 @@ impl Card {
             };
             let refused = methods.iter().find_map(|one| one["refused"]["mean"].as_f64());
             rows.push(format!(
-                "| {what} | {} | {} | {} | {:.1} % |",
+                "| {what} | {} | {} | {} | {} | {:.1} % |",
                 accuracy(&|name| name.ends_with("f32"))?,
                 accuracy(&|name| name.ends_with("int8"))?,
                 accuracy(&|name| name == "best linear")?,
+                accuracy(&|name| name == "logistic, refitted").unwrap_or_else(|_| "-".into()),
                 100.0 * refused.context("no share of refused cells")?,
             ));
         }
