@@ -96,9 +96,9 @@ fn progress_is_no_part_of_the_output_and_bars_need_a_terminal() {
     assert_eq!(quiet.stderr, "");
 }
 
-/// Enough work that the run is still busy when it is stopped.
+/// Enough work that the run is still busy when it is stopped: no early end.
 #[cfg(unix)]
-const LONG: &str = "--epochs 400 --seed 3 --hidden 512";
+const LONG: &str = "--epochs 400 --seed 3 --hidden 512 --set patience=none";
 
 #[cfg(unix)]
 const OUT: &str = "-o new.cic --checkpoint run.state";
