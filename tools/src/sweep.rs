@@ -1,11 +1,10 @@
 //! `cic sweep`: parameters of training and architectures beside one another, by cross-validation on training rows only,
 //! in full precision and as int8 in the runtime.
 
-use std::collections::HashMap;
-use std::fs::OpenOptions;
+mod state;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use cic_data::SplitPart;
 use cic_model::{AlignedBytes, Dtype, Model};
@@ -17,7 +16,7 @@ use cic_trainer::resplits::{Resplit, folds};
 use cic_trainer::settings::Setting;
 use clap::{Args, ValueEnum};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::console::{print, print_json, tell};
 use crate::countdown::Countdown;
@@ -29,6 +28,8 @@ use crate::quantize::quantize_rows;
 use crate::study::{Held, Recipe, Study, confusion};
 use crate::threads::ThreadArgs;
 use crate::train::parse_panel;
+
+use state::{Head, Outcome, State};
 
 /// Options of `cic sweep`.
 #[derive(Args, Clone, Debug)]
@@ -187,36 +188,6 @@ struct Configuration {
 struct Spread {
     mean: f64,
     standard_error: f64,
-}
-
-/// What one fold says of one configuration; a line of the state file.
-#[derive(Serialize, Deserialize, Clone, Default)]
-struct Outcome {
-    settings: String,
-    fold: usize,
-    /// Epoch in which the loss was no longer finite; there are no figures then.
-    #[serde(default)]
-    diverged: Option<usize>,
-    n_weights: usize,
-    epochs: usize,
-    accuracy: f64,
-    macro_f1: f64,
-    r2: f64,
-    accuracy_int8: f64,
-    r2_int8: f64,
-    agreement: f64,
-    r2_pca: f64,
-}
-
-/// The first line of the state file.
-#[derive(Serialize, Deserialize, PartialEq)]
-struct Head {
-    sweep: u32,
-    data: String,
-    rows: String,
-    genes: String,
-    folds: u16,
-    seed: u64,
 }
 
 /// Tries and prints.
@@ -491,58 +462,6 @@ impl Spread {
         let mean = values.iter().sum::<f64>() / n;
         let square = values.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>();
         Self { mean, standard_error: (square / (n - 1.0) / n).sqrt() }
-    }
-}
-
-/// Finished runs, kept line by line.
-struct State {
-    known: HashMap<(String, usize), Outcome>,
-    file: Option<(Mutex<std::fs::File>, PathBuf)>,
-}
-
-impl State {
-    fn open(path: Option<&Path>, head: &Head) -> Result<Self, Failure> {
-        let Some(path) = path else { return Ok(Self { known: HashMap::new(), file: None }) };
-        let failed = |error: io::Error| Failure::output(path, error);
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(failed(error)),
-        };
-        let mut lines = text.lines();
-        let mut known = HashMap::new();
-        if let Some(first) = lines.next() {
-            if serde_json::from_str::<Head>(first).ok().as_ref() != Some(head) {
-                return Err(Failure::input(format!(
-                    "{}: is not the state of this sweep: data, rows, genes, folds and seed must be \
-                     the same; name another file with --state",
-                    path.display()
-                )));
-            }
-            // A run that was killed may have left half a line, which is done again.
-            for outcome in lines.filter_map(|line| serde_json::from_str::<Outcome>(line).ok()) {
-                known.insert((outcome.settings.clone(), outcome.fold), outcome);
-            }
-        }
-        let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
-        if text.is_empty() {
-            let line = serde_json::to_string(head).map_err(Failure::internal)?;
-            writeln!(file, "{line}").map_err(failed)?;
-        } else if !text.ends_with('\n') {
-            writeln!(file).map_err(failed)?;
-        }
-        Ok(Self { known, file: Some((Mutex::new(file), path.to_owned())) })
-    }
-
-    fn find(&self, settings: &str, fold: usize) -> Option<Outcome> {
-        self.known.get(&(settings.to_owned(), fold)).cloned()
-    }
-
-    fn keep(&self, outcome: &Outcome) -> Result<(), Failure> {
-        let Some((file, path)) = &self.file else { return Ok(()) };
-        let line = serde_json::to_string(outcome).map_err(Failure::internal)?;
-        let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        writeln!(file, "{line}").map_err(|error| Failure::output(path, error))
     }
 }
 

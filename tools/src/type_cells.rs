@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::model_file;
 use crate::output;
 use crate::results::{Call, Calls, anndata, write_csv};
+use crate::threads::ThreadArgs;
 use crate::typing::{CallSink, Opened, Stages, Typing};
 
 /// Options of `cic type`.
@@ -40,16 +41,8 @@ pub struct TypeArgs {
     /// rejected
     #[arg(long, verbatim_doc_comment)]
     strict: bool,
-    /// Threads that type, 0 for one per processor; they
-    /// change nothing but the time
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        value_parser = clap::value_parser!(u16).range(0..=256),
-        verbatim_doc_comment
-    )]
-    threads: u16,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// Say nothing on standard error
     #[arg(long, short)]
     quiet: bool,
@@ -78,7 +71,7 @@ pub fn run(args: &TypeArgs) -> Result<(), Failure> {
         model: &model,
         data: &args.data,
         totals: &args.totals,
-        threads: args.threads,
+        threads: args.threads.number(),
         quiet: args.quiet,
     };
     let done = match target {

@@ -27,7 +27,7 @@ pub(crate) struct Typing<'a> {
     pub(crate) data: &'a DataArgs,
     pub(crate) totals: &'a TotalArgs,
     /// Workers, 0 for one per processor.
-    pub(crate) threads: u16,
+    pub(crate) threads: usize,
     pub(crate) quiet: bool,
 }
 
@@ -201,7 +201,7 @@ impl Typing<'_> {
     }
 
     fn n_threads(&self) -> NonZeroUsize {
-        NonZeroUsize::new(usize::from(self.threads))
+        NonZeroUsize::new(self.threads)
             .or_else(|| available_parallelism().ok())
             .unwrap_or(NonZeroUsize::MIN)
     }
