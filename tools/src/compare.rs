@@ -1,6 +1,7 @@
 //! `cic compare`: the classifier autoencoder beside linear methods, over many divisions of the data that all of them
 //! share.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,10 +12,8 @@ use cic_trainer::baselines::{
     shrinkage_lda,
 };
 use cic_trainer::linear_path::LinearPath;
-use cic_trainer::panel::PanelSize;
 use cic_trainer::parts::PartRow;
 use cic_trainer::resplits::{Paired, Resplit, folds, paired, resplits};
-use cic_trainer::settings::Setting;
 use clap::Args;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -25,9 +24,9 @@ use crate::dataset::{Annotations, DataArgs, LabelArgs, SplitArgs};
 use crate::failure::Failure;
 use crate::output;
 use crate::plots::{self, Axis, Estimate, ForestRow};
-use crate::study::{Held, INNER_FOLDS, Recipe, Study, confusion};
+use crate::study::{Held, INNER_FOLDS, Study, confusion};
 use crate::threads::ThreadArgs;
-use crate::train::parse_panel;
+use crate::train::RecipeArgs;
 
 /// Options of `cic compare`.
 #[derive(Args, Clone, Debug)]
@@ -50,20 +49,8 @@ pub struct CompareArgs {
     /// split that is given is told beside them
     #[arg(long, value_name = "N", default_value_t = 20, verbatim_doc_comment)]
     resplits: usize,
-    /// Genes of the panel, or all
-    #[arg(long, value_name = "N|all", default_value = "2000", value_parser = parse_panel)]
-    genes: PanelSize,
-    /// Dimensions of the cell identity code, and
-    /// principal components
-    #[arg(long, value_name = "N", default_value_t = 30, verbatim_doc_comment)]
-    code: usize,
-    /// Another parameter of training, by its name: see
-    /// cic sweep --help; may be given several times
-    #[arg(long = "set", value_name = "NAME=VALUE", verbatim_doc_comment)]
-    settings: Vec<Setting>,
-    /// Divisions and models follow from it
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    recipe: RecipeArgs,
     #[command(flatten)]
     threads: ThreadArgs,
     /// Draw the differences here, as SVG
@@ -85,6 +72,8 @@ struct Report {
     n_rows: usize,
     n_classes: usize,
     n_groups: usize,
+    /// Divisions with different test rows: few, where there are few groups.
+    n_distinct: usize,
     n_train: f64,
     n_test: f64,
     /// Genes of largest training variance that reproduction is measured on.
@@ -138,6 +127,7 @@ const BEST_LINEAR: &str = "best linear";
 /// Divides, trains, compares and prints.
 pub fn run(args: &CompareArgs) -> Result<(), Failure> {
     args.labels.require()?;
+    args.recipe.recipe()?;
     if args.resplits < 2 {
         return Err(Failure::usage("--resplits: an interval needs at least 2"));
     }
@@ -149,7 +139,7 @@ pub fn run(args: &CompareArgs) -> Result<(), Failure> {
     let study = Study::new(&dataset, &annotations, &args.without)?;
     let study = Comparing { args, study };
     let rows = study.study.part_rows();
-    let all = resplits(&rows, args.resplits, args.seed);
+    let all = resplits(&rows, args.resplits, args.recipe.seed);
     if let Some(empty) = all.iter().position(|one| one.test.is_empty() || one.train.len() < 10) {
         return Err(Failure::input(format!(
             "{}: division {} has {} training and {} test rows of known types; more rows or groups \
@@ -160,6 +150,11 @@ pub fn run(args: &CompareArgs) -> Result<(), Failure> {
             all[empty].test.len()
         )));
     }
+    let n_distinct = all
+        .iter()
+        .map(|one| one.test.iter().collect::<BTreeSet<_>>())
+        .collect::<BTreeSet<_>>()
+        .len();
     let divisions = study.run(&rows, &all).map_err(|failure| match failure {
         Failure::Interrupted(_) => {
             Failure::Interrupted(anyhow::anyhow!("interrupted; nothing was kept"))
@@ -167,7 +162,7 @@ pub fn run(args: &CompareArgs) -> Result<(), Failure> {
         other => other,
     })?;
     let stored = study.stored(&rows)?;
-    let report = study.report(divisions, stored);
+    let report = study.report(divisions, n_distinct, stored);
     if let Some(path) = &args.plot {
         let svg = plots::standalone(&report.plot());
         output::write(path, |file| file.write_all(svg.as_bytes()))?;
@@ -220,15 +215,7 @@ impl Comparing<'_> {
 
     fn divide(&self, rows: &[PartRow<'_>], resplit: &Resplit) -> Result<Division, Failure> {
         let args = self.args;
-        let held = self.study.train(
-            resplit,
-            &Recipe {
-                panel: args.genes,
-                code: args.code,
-                settings: &args.settings,
-                seed: args.seed,
-            },
-        )?;
+        let held = self.study.train(resplit, args.recipe.recipe()?)?;
         let Held { train, test, train_classes, truth, code_dim, .. } = &held;
         let outputs = held.outputs(&held.bytes, test)?;
         let called = held.called(&outputs);
@@ -242,7 +229,7 @@ impl Comparing<'_> {
             n_classes,
         };
         let failed = Failure::internal;
-        let inner = folds(rows, &train.rows, INNER_FOLDS, args.seed);
+        let inner = folds(rows, &train.rows, INNER_FOLDS, args.recipe.seed);
         let chosen = baselines::choose(labelled, &inner, *code_dim).map_err(failed)?;
         let prepared = Prepared::new(labelled, *code_dim).map_err(failed)?;
         let called = prepared.classify(chosen, &test.values).map_err(failed)?;
@@ -260,7 +247,7 @@ impl Comparing<'_> {
         }
         let train_codes = held.outputs(&held.bytes, train)?.codes;
         let (x, y) = (train_codes.as_ref(), outputs.codes.as_ref());
-        let forest = Forest::fit(x, train_classes, args.seed).map_err(failed)?;
+        let forest = Forest::fit(x, train_classes, args.recipe.seed).map_err(failed)?;
         let called = forest.predict(y).map_err(failed)?;
         classified.push(score("codes, random forest", truth, &called, n_classes));
         let svm = LinearClassifier::fit(x, train_classes, n_classes, LinearLoss::SquaredHinge, 1.0);
@@ -293,7 +280,12 @@ impl Comparing<'_> {
         })
     }
 
-    fn report(&self, divisions: Vec<Division>, stored: Option<Division>) -> Report {
+    fn report(
+        &self,
+        divisions: Vec<Division>,
+        n_distinct: usize,
+        stored: Option<Division>,
+    ) -> Report {
         let mean = |of: &dyn Fn(&Division) -> f64| {
             divisions.iter().map(of).sum::<f64>() / divisions.len() as f64
         };
@@ -335,7 +327,7 @@ impl Comparing<'_> {
         });
         let rows =
             || (0..self.study.classes.len()).filter(|&row| self.study.classes[row].is_some());
-        let groups: std::collections::BTreeSet<Option<&String>> = rows()
+        let groups: BTreeSet<Option<&String>> = rows()
             .filter_map(|row| self.study.annotations.groups.get(row))
             .map(Option::as_ref)
             .collect();
@@ -345,6 +337,7 @@ impl Comparing<'_> {
             n_rows: rows().count(),
             n_classes: self.study.names.len(),
             n_groups: groups.len(),
+            n_distinct,
             n_train,
             n_test,
             n_genes: divisions.first().map_or(0, |one| one.n_genes),
@@ -385,9 +378,13 @@ impl Report {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let groups =
             if self.n_groups > 0 { format!(" in {} groups", self.n_groups) } else { String::new() };
+        let distinct = match self.n_distinct < self.divisions.len() {
+            true => format!(" ({} different ones)", self.n_distinct),
+            false => String::new(),
+        };
         writeln!(
             out,
-            "{} rows of {} types{groups}; {} divisions of about {:.0} training and {:.0} test rows\n",
+            "{} rows of {} types{groups}; {} divisions{distinct} of about {:.0} training and {:.0} test rows\n",
             self.n_rows,
             self.n_classes,
             self.divisions.len(),
@@ -421,7 +418,7 @@ impl Report {
             );
             writeln!(out, "{}", line.trim_end())?;
         }
-        let mut chosen: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+        let mut chosen: BTreeMap<&str, usize> = BTreeMap::new();
         self.divisions.iter().for_each(|one| *chosen.entry(&one.chosen).or_default() += 1);
         let chosen: Vec<String> = chosen.iter().map(|(name, n)| format!("{name} ({n})")).collect();
         writeln!(

@@ -157,12 +157,20 @@ impl Dataset {
         check_kind(names, self.kind, model)?;
         check_log1p_sum(names, self.log1p_sum, model)?;
         let mut cells = align(&self.matrix, model.genes())?;
-        check_coverage(names, cells.overlap.n_present, model)?;
+        check_coverage(names, &cells.present, model)?;
         GeneSums::of(model_kind(model)?, &cells.values).check(names, &cells.present, model)?;
         if model_kind(model)? == ValueKind::Ranks {
             rank_rows(&mut cells.values, cells.overlap.n_present as usize);
         }
         Ok(cells)
+    }
+
+    /// Ids of some rows.
+    pub(crate) fn names_of<'a>(
+        &'a self,
+        rows: &'a [usize],
+    ) -> impl ExactSizeIterator<Item = &'a str> {
+        rows.iter().map(|&row| self.matrix.obs_names[row].as_str())
     }
 }
 
@@ -196,34 +204,55 @@ pub(crate) fn model_kind(model: &Model<'_>) -> Result<ValueKind, Failure> {
 /// Refuses a file that has too few of the model's genes.
 pub(crate) fn check_coverage(
     names: Names<'_>,
-    n_present: u32,
+    present: &[bool],
     model: &Model<'_>,
 ) -> Result<(), Failure> {
+    let n_present = present.iter().filter(|&&present| present).count();
     let (path, panel) = (names.path.display(), model.genes());
     let n_genes = model.n_genes();
-    if model.rules().is_covered(n_present as usize, n_genes) {
+    if model.rules().is_covered(n_present, n_genes) {
         return Ok(());
     }
     let is_gene =
         |name: &&String| panel.find(&GeneName { id: name, ensembl: None, symbol: None }).is_some();
-    if names.obs.iter().filter(is_gene).count() > n_present as usize {
+    if names.obs.iter().filter(is_gene).count() > n_present {
         return Err(Failure::input(format!(
             "{path}: the cells are named like the model's genes: the table is transposed; swap \
              rows and columns (for a text table: --rows)"
         )));
     }
-    let theirs: Vec<&str> = names.genes.iter().take(3).map(|gene| gene.id.as_str()).collect();
-    let ours: Vec<&str> = (0..n_genes.min(3)).map(|gene| panel.id(gene)).collect();
+    let needed = (u64::from(model.rules().min_coverage_q16) * n_genes as u64)
+        .div_ceil(u64::from(ONE_Q16))
+        .max(1);
+    let advice = match n_present {
+        0..FEW_BY_CHANCE => {
+            let theirs = names.genes.iter().take(3).map(|gene| gene.id.as_str());
+            let ours = (0..n_genes.min(3)).map(|gene| panel.id(gene));
+            format!(
+                "its genes are named like {}, the model's like {}: check species and names",
+                theirs.collect::<Vec<_>>().join(", "),
+                ours.collect::<Vec<_>>().join(", ")
+            )
+        }
+        _ => {
+            let missing = (0..n_genes).filter(|&gene| !present[gene]).take(3);
+            let missing: Vec<&str> = missing.map(|gene| panel.display_name(gene)).collect();
+            format!(
+                "names fit, but {}, ... are not among the {} genes of the file: give it with all \
+                 that were measured, or train a model for small panels (cic train --set \
+                 gene_dropout=0.5)",
+                missing.join(", "),
+                names.genes.len()
+            )
+        }
+    };
     Err(Failure::input(format!(
-        "{path}: has {n_present} of the model's {n_genes} genes, at least {needed} are needed; its \
-         genes are named like {theirs}, the model's like {ours}: check species and names",
-        needed = (u64::from(model.rules().min_coverage_q16) * n_genes as u64)
-            .div_ceil(u64::from(ONE_Q16))
-            .max(1),
-        theirs = theirs.join(", "),
-        ours = ours.join(", "),
+        "{path}: has {n_present} of the model's {n_genes} genes, at least {needed} are needed; {advice}"
     )))
 }
+
+/// So many genes may have the same name though the species or the kind of id is another.
+const FEW_BY_CHANCE: usize = 5;
 
 /// Labels and split of a data set, joined to its rows.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use cic_data::simulate::Simulation;
 use cic_data::{AnnDataOut, ObsTable, write_h5ad};
 use cic_model::profile::Library;
 use cic_model::spec::LayoutPlan;
-use cic_model::{Activation, AlignedBytes, Dtype, Model, ValueKind};
+use cic_model::{AlignedBytes, Dtype, Model, ValueKind};
 use cic_quant::{QuantizeOptions, compare};
 use cic_trainer::panel::PanelSize;
 use clap::Args;
@@ -19,7 +19,7 @@ use crate::evaluate::evaluate;
 use crate::failure::Failure;
 use crate::output;
 use crate::quantize::{calibration_rows, quantize_rows};
-use crate::train::{TrainPlan, parse_panel, part_sizes, train_model};
+use crate::train::{Recipe, TrainPlan, parse_panel, part_sizes, train_model};
 
 /// Options of `cic demo`.
 #[derive(Args, Clone, Debug)]
@@ -68,14 +68,8 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         annotations: &annotations,
         keep: None,
         library: Library::Panel,
-        panel: args.genes,
-        hidden: None,
-        activation: Activation::Relu,
-        code: 30,
-        epochs: None,
-        settings: &[],
+        recipe: Recipe::new(args.genes, &[], args.seed),
         trains_on_calibration: false,
-        seed: args.seed,
         threads: 0,
         checkpoint: None,
         quiet: false,

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use cic_data::{AlignedMatrix, SplitPart};
-use cic_model::provenance::{Part, row_digest};
 use cic_model::{Model, StageKind};
 use cic_quant::{CellRunner, CodeCopy};
 use cic_runtime::Session;
@@ -19,6 +18,7 @@ use crate::failure::Failure;
 use crate::model_file;
 use crate::profiles::select_cells;
 use crate::results::{Calls, network_input};
+use crate::seen::n_seen;
 
 /// Options of `cic eval`.
 #[derive(Args, Clone, Debug)]
@@ -211,19 +211,13 @@ pub(crate) fn assess(
     }
     let has_labels = model.n_leaves() > 0 && confusion.total() > 0;
     let scores = confusion.per_class();
-    let seen = model.rows();
-    let is_seen = |name: &&&str| {
-        let digest = row_digest(name);
-        // The final weights may come from a refit on both.
-        [Part::Fit, Part::EarlyStop].iter().any(|&part| seen.contains(part, &digest))
-    };
     let evaluation = Evaluation {
         schema_version: 1,
         model_id: model.id().to_string(),
         dtype: model.dtype().name(),
         subset,
         n: rows.len(),
-        n_seen_in_training: (!seen.is_empty()).then(|| names.iter().filter(is_seen).count()),
+        n_seen_in_training: n_seen(model, names.iter().copied()),
         n_unknown_labels: if has_labels { unknown_labels(model, labels).count() } else { 0 },
         n_rejected: calls.n_rejected(),
         accuracy: has_labels.then(|| confusion.accuracy()),

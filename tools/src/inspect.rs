@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use crate::console::{print, print_json, wrap_list};
 use crate::failure::Failure;
 use crate::model_file;
-use crate::type_cells::hex;
 
 /// Options of `cic inspect`.
 #[derive(Args, Clone, Debug)]
@@ -89,7 +88,7 @@ fn describe(model: &Model<'_>, n_bytes: usize, scratch: usize) -> Value {
         "schema_version": 1,
         "format_version": cic_model::container::VERSION,
         "model_id": model.id().to_string(),
-        "sha256": hex(&model.container().digest()),
+        "sha256": model_file::sha256(model),
         "dtype": model.dtype().name(),
         "bytes": n_bytes,
         "scratch_bytes": scratch,
@@ -123,7 +122,7 @@ fn write_summary(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     writeln!(out, "model id     {}", model.id())?;
-    writeln!(out, "sha256       {}", hex(&model.container().digest()))?;
+    writeln!(out, "sha256       {}", model_file::sha256(model))?;
     writeln!(
         out,
         "precision    {}, format version {}",

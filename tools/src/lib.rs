@@ -28,6 +28,7 @@ pub mod report;
 pub mod reproduce;
 mod results;
 mod same_scale;
+mod seen;
 mod study;
 pub mod sweep;
 mod threads;

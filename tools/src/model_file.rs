@@ -6,8 +6,10 @@ use std::path::Path;
 
 use cic_model::Model;
 use cic_runtime::Pages;
+use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
+use crate::type_cells::hex;
 
 /// The bytes of a model file or a pipe, aligned as a model needs them. They are a copy: whoever
 /// writes to the file meanwhile changes no result.
@@ -26,6 +28,11 @@ pub(crate) fn read(path: &Path) -> Result<Pages, Failure> {
 /// Opens and verifies the bytes of a model file.
 pub(crate) fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<Model<'a>, Failure> {
     Model::open_verified(bytes).map_err(|error| Failure::model(path, error))
+}
+
+/// SHA-256 of the whole file, as `sha256sum` prints it.
+pub(crate) fn sha256(model: &Model<'_>) -> String {
+    hex(&Sha256::digest(model.container().bytes()))
 }
 
 fn read_whole(mut file: File) -> io::Result<Pages> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cic_data::{AlignedMatrix, SplitPart};
 use cic_model::provenance::{Part, row_digest};
@@ -22,6 +22,7 @@ use crate::denoise::{Denoised, Reproduced, by_sample, mse};
 use crate::failure::Failure;
 use crate::model_file;
 use crate::profiles::{ModelOutputs, Profiles, genes_of, run_model, scores};
+use crate::seen::tell_if_seen;
 
 /// Options of `cic reproduce`.
 #[derive(Args, Clone, Debug)]
@@ -136,7 +137,7 @@ pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
         cells.totals = totals;
     }
     let parts = train_and_test(&model, &dataset, annotations.split.as_deref())?;
-    tell_if_trained_on(&model, &args.model, &dataset, &parts.1);
+    tell_if_seen(&model, &args.model, dataset.names_of(&parts.1));
     let study = Study::new(&model, &dataset, &cells, parts, args.genes as usize)?;
     let report = study.report(&samples, &annotations)?;
     if !samples.is_empty() && report.replicates.is_none() {
@@ -177,29 +178,6 @@ pub(crate) fn train_and_test(
         rows.clone().filter(|&row| is_in(row, &train)).collect(),
         rows.filter(|&row| is_in(row, &[Part::Test])).collect(),
     ))
-}
-
-/// Says so where a model was trained on test rows.
-pub(crate) fn tell_if_trained_on(
-    model: &Model<'_>,
-    path: &Path,
-    dataset: &Dataset,
-    test: &[usize],
-) {
-    let known = model.rows();
-    let is_seen = |row: &&usize| {
-        let digest = row_digest(&dataset.matrix.obs_names[**row]);
-        let trained = [Part::Fit, Part::EarlyStop, Part::Calibrate];
-        trained.iter().any(|&part| known.contains(part, &digest))
-    };
-    let n = test.iter().filter(is_seen).count();
-    if n > 0 {
-        tell(format_args!(
-            "note: {}: {n} of the {} test rows were trained on: this is no test",
-            path.display(),
-            test.len()
-        ));
-    }
 }
 
 /// What is compared.

@@ -3,19 +3,17 @@
 use cic_data::{AlignedMatrix, SplitPart};
 use cic_model::profile::Library;
 use cic_model::spec::LayoutPlan;
-use cic_model::{Activation, AlignedBytes, Model};
+use cic_model::{AlignedBytes, Model};
 use cic_trainer::metrics::Confusion;
-use cic_trainer::panel::PanelSize;
 use cic_trainer::parts::{Assigned, PartRow};
 use cic_trainer::pipeline::TrainedModel;
 use cic_trainer::resplits::Resplit;
-use cic_trainer::settings::Setting;
 use faer::Mat;
 
 use crate::dataset::{Annotations, Dataset};
 use crate::failure::Failure;
 use crate::profiles::{ModelOutputs, N_GENES, Profiles, genes_of, run_model, scores};
-use crate::train::{TrainPlan, train_model};
+use crate::train::{Recipe, TrainPlan, train_model};
 
 /// Labelled rows of a data set.
 pub(crate) struct Study<'a> {
@@ -25,16 +23,6 @@ pub(crate) struct Study<'a> {
     pub(crate) names: Vec<String>,
     /// Class of each row that takes part.
     pub(crate) classes: Vec<Option<usize>>,
-}
-
-/// How to train.
-#[derive(Clone, Copy)]
-pub(crate) struct Recipe<'a> {
-    pub(crate) panel: PanelSize,
-    /// Numbers of the code, unless the settings say otherwise.
-    pub(crate) code: usize,
-    pub(crate) settings: &'a [Setting],
-    pub(crate) seed: u64,
 }
 
 /// A model, the rows it was trained on and those it was not.
@@ -115,7 +103,7 @@ impl<'a> Study<'a> {
     }
 
     /// Trains on all training rows of a division, on one thread.
-    pub(crate) fn train(&self, resplit: &Resplit, recipe: &Recipe<'_>) -> Result<Held, Failure> {
+    pub(crate) fn train(&self, resplit: &Resplit, recipe: Recipe<'_>) -> Result<Held, Failure> {
         let mut split = vec![None; self.classes.len()];
         resplit.train.iter().for_each(|&row| split[row] = Some(SplitPart::Train));
         resplit.test.iter().for_each(|&row| split[row] = Some(SplitPart::Test));
@@ -125,14 +113,8 @@ impl<'a> Study<'a> {
             annotations: &annotations,
             keep: None,
             library: Library::Panel,
-            panel: recipe.panel,
-            hidden: None,
-            activation: Activation::Relu,
-            code: recipe.code,
-            epochs: None,
-            settings: recipe.settings,
+            recipe,
             trains_on_calibration: true,
-            seed: recipe.seed,
             threads: 1,
             checkpoint: None,
             quiet: true,

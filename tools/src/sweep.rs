@@ -25,9 +25,9 @@ use crate::failure::Failure;
 use crate::output;
 use crate::plots::{self, Estimate, Forest, ForestRow};
 use crate::quantize::quantize_rows;
-use crate::study::{Held, Recipe, Study, confusion};
+use crate::study::{Held, Study, confusion};
 use crate::threads::ThreadArgs;
-use crate::train::parse_panel;
+use crate::train::{Recipe, parse_panel};
 
 use state::{Head, Outcome, State};
 
@@ -96,9 +96,6 @@ Parameters (--try, --set):
   optimizer (adam, sgd), learning_rate, schedule (constant, cosine), warm_up_epochs, clip_norm (or none)
   skip_rate, encoder_rate, skip_frozen_epochs, batch_size, max_epochs, watch (loss, accuracy, macro_f1)
   patience (or none), refit, refit_decoder";
-
-/// Numbers of a code, unless another is set.
-const CODE: usize = 30;
 
 /// Where a sweep starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -322,8 +319,8 @@ impl<'a> Sweep<'a> {
     }
 
     fn one(&self, settings: &[Setting], fold: usize) -> Result<Outcome, Failure> {
-        let recipe = Recipe { panel: self.panel, code: CODE, settings, seed: self.args.seed };
-        let held: Held = match self.study.train(&self.folds[fold], &recipe) {
+        let recipe = Recipe::new(self.panel, settings, self.args.seed);
+        let held: Held = match self.study.train(&self.folds[fold], recipe) {
             Err(failure) => {
                 let diverged = Some(failure.diverged().ok_or(failure)?);
                 return Ok(Outcome {
@@ -456,6 +453,9 @@ fn text(settings: &[Setting]) -> String {
     settings.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
+/// Columns of a table that settings may take.
+const WIDEST: usize = 28;
+
 impl Spread {
     fn of(values: &[f64]) -> Self {
         let n = values.len() as f64;
@@ -497,41 +497,47 @@ impl Report {
             self.n_rows, self.n_classes, self.n_folds
         )?;
         let widths = self.configurations.iter().map(|one| one.settings.chars().count());
-        let width = widths.max().unwrap_or(0).max(8);
+        // Longer ones have a line of their own.
+        let width = widths.filter(|&width| width <= WIDEST).max().unwrap_or(0).max(8);
         writeln!(
             out,
-            "  {:width$}  {:>15}  {:>15}  {:>15}  {:>7}  {:>8}  {:>7}  {:>7}  {:>9}  {:>6}",
+            "  {:width$}  {:>12}  {:>12}  {:>12}  {:>5}  {:>5}  {:>5}  {:>5}  {:>8}  {:>6}",
             "settings",
             "accuracy",
             "macro-F1",
             "R2",
             "PCA",
-            "int8 acc",
+            "int8",
             "same",
-            "int8 R2",
+            "R2",
             "weights",
             "epochs"
         )?;
         for one in &self.configurations {
+            let mark = if one.near_best { '*' } else { ' ' };
+            let mut name = one.settings.as_str();
+            if name.chars().count() > width {
+                writeln!(out, "{mark} {name}")?;
+                name = "";
+            }
             if one.n_diverged > 0 {
                 let (n, of) = (one.n_diverged, self.n_folds);
-                let name = &one.settings;
                 writeln!(out, "  {name:width$}  training diverged in {n} of {of} folds")?;
                 continue;
             }
-            let both = |of: Spread| format!("{:.4} ± {:.4}", of.mean, of.standard_error);
+            let both =
+                |of: Spread| format!("{:.4} ±{:.4}", of.mean, of.standard_error).replace("0.", ".");
+            let short = |of: Spread| format!("{:.4}", of.mean).replace("0.", ".");
             writeln!(
                 out,
-                "{} {:width$}  {:>15}  {:>15}  {:>15}  {:>7.4}  {:>8.4}  {:>7.4}  {:>7.4}  {:>9}  {:>6.0}",
-                if one.near_best { '*' } else { ' ' },
-                one.settings,
+                "{mark} {name:width$}  {:>12}  {:>12}  {:>12}  {:>5}  {:>5}  {:>5}  {:>5}  {:>8}  {:>6.0}",
                 both(one.accuracy),
                 both(one.macro_f1),
                 both(one.r2),
-                one.r2_pca.mean,
-                one.accuracy_int8.mean,
-                one.agreement.mean,
-                one.r2_int8.mean,
+                short(one.r2_pca),
+                short(one.accuracy_int8),
+                short(one.agreement),
+                short(one.r2_int8),
                 one.n_weights,
                 one.epochs
             )?;
@@ -540,7 +546,8 @@ impl Report {
             out,
             "\n*        accuracy within one standard error of the best\n\
              R2       of held profiles on the 1,000 genes of largest variance, against the training mean; PCA: as many components\n\
-             int8     quantised on the training rows and run by the runtime; same: share of held rows with the same label\n\
+             int8     accuracy quantised on the training rows and run by the runtime; same: share of held rows with the\n\
+             \x20        same label; R2 after it: of int8\n\
              weights  of encoder and classifier, what a device stores"
         )
     }

@@ -1,6 +1,6 @@
 //! `cic train`: a full-precision model from labelled data.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,37 +51,8 @@ pub struct TrainArgs {
         verbatim_doc_comment
     )]
     library: Library,
-    /// Genes of the panel, or all
-    #[arg(long, value_name = "N|all", default_value = "2000", value_parser = parse_panel)]
-    genes: PanelSize,
-    /// Hidden layers of the encoder, which the decoder
-    /// mirrors [default: 128, fewer for few genes]
-    #[arg(long, value_name = "N,N", value_delimiter = ',', verbatim_doc_comment)]
-    hidden: Option<Vec<usize>>,
-    /// Of the hidden layers: relu, sigmoid, tanh,
-    /// log_sigmoid, soft_plus, soft_shrink or
-    /// identity
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "relu",
-        value_parser = parse_activation,
-        verbatim_doc_comment
-    )]
-    activation: Activation,
-    /// Dimensions of the cell identity code
-    #[arg(long, value_name = "N", default_value_t = 30)]
-    code: usize,
-    /// Epochs at most [default: by the number of rows]
-    #[arg(long, value_name = "N")]
-    epochs: Option<usize>,
-    /// Another parameter of training, by its name: see
-    /// cic sweep --help; may be given several times
-    #[arg(long = "set", value_name = "NAME=VALUE", verbatim_doc_comment)]
-    settings: Vec<Setting>,
-    /// The same seed gives the same bytes
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    recipe: RecipeArgs,
     #[command(flatten)]
     threads: ThreadArgs,
     /// Where the model goes
@@ -99,6 +70,102 @@ pub struct TrainArgs {
     quiet: bool,
 }
 
+/// How to train, for commands that leave the rest to the data.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RecipeArgs {
+    /// Genes of the panel, or all
+    #[arg(long, value_name = "N|all", default_value = "2000", value_parser = parse_panel)]
+    pub(crate) genes: PanelSize,
+    /// Hidden layers of the encoder, which the decoder
+    /// mirrors [default: 128, fewer for few genes]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', verbatim_doc_comment)]
+    pub(crate) hidden: Option<Vec<usize>>,
+    /// Of the hidden layers: relu, sigmoid, tanh,
+    /// log_sigmoid, soft_plus, soft_shrink or
+    /// identity [default: relu]
+    #[arg(long, value_name = "NAME", value_parser = parse_activation, verbatim_doc_comment)]
+    pub(crate) activation: Option<Activation>,
+    /// Dimensions of the cell identity code [default: 30]
+    #[arg(long, value_name = "N")]
+    pub(crate) code: Option<usize>,
+    /// Epochs at most [default: by the number of rows]
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<usize>,
+    /// Another parameter of training, by its name: see
+    /// cic sweep --help; may be given several times
+    #[arg(long = "set", value_name = "NAME=VALUE", verbatim_doc_comment)]
+    pub(crate) settings: Vec<Setting>,
+    /// The same seed gives the same bytes and
+    /// figures
+    #[arg(long, value_name = "N", default_value_t = 1, verbatim_doc_comment)]
+    pub(crate) seed: u64,
+}
+
+impl RecipeArgs {
+    /// What was asked for; refused where something is given twice.
+    pub(crate) fn recipe(&self) -> Result<Recipe<'_>, Failure> {
+        self.check()?;
+        let default = Recipe::new(self.genes, &self.settings, self.seed);
+        Ok(Recipe {
+            hidden: self.hidden.as_deref(),
+            activation: self.activation.unwrap_or(default.activation),
+            code: self.code.unwrap_or(default.code),
+            epochs: self.epochs,
+            ..default
+        })
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let options = [
+            ("--hidden", "hidden", self.hidden.is_some()),
+            ("--activation", "activation", self.activation.is_some()),
+            ("--code", "code", self.code.is_some()),
+            ("--epochs", "max_epochs", self.epochs.is_some()),
+        ];
+        for (at, setting) in self.settings.iter().enumerate() {
+            let twice = self.settings[..at].iter().any(|before| before.name == setting.name);
+            let option =
+                options.iter().find(|(_, name, is_given)| *is_given && *name == setting.name);
+            let other = option.map(|(option, ..)| *option).or(twice.then_some("--set"));
+            if let Some(other) = other {
+                return Err(Failure::usage(format!(
+                    "--set {setting}: {} is given by {other} too; give it once",
+                    setting.name
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How to train.
+#[derive(Clone, Copy)]
+pub(crate) struct Recipe<'a> {
+    pub(crate) panel: PanelSize,
+    pub(crate) hidden: Option<&'a [usize]>,
+    pub(crate) activation: Activation,
+    /// Numbers of the code, unless the settings say otherwise.
+    pub(crate) code: usize,
+    pub(crate) epochs: Option<usize>,
+    pub(crate) settings: &'a [Setting],
+    pub(crate) seed: u64,
+}
+
+impl<'a> Recipe<'a> {
+    /// What a user gets who asks for nothing else.
+    pub(crate) fn new(panel: PanelSize, settings: &'a [Setting], seed: u64) -> Self {
+        Self {
+            panel,
+            hidden: None,
+            activation: Activation::Relu,
+            code: 30,
+            epochs: None,
+            settings,
+            seed,
+        }
+    }
+}
+
 /// What to train, independent of where the data came from.
 pub(crate) struct TrainPlan<'a> {
     pub(crate) dataset: &'a Dataset,
@@ -106,15 +173,9 @@ pub(crate) struct TrainPlan<'a> {
     /// Whether each row takes part at all; `None` for all of them.
     pub(crate) keep: Option<&'a [bool]>,
     pub(crate) library: Library,
-    pub(crate) panel: PanelSize,
-    pub(crate) hidden: Option<Vec<usize>>,
-    pub(crate) activation: Activation,
-    pub(crate) code: usize,
-    pub(crate) epochs: Option<usize>,
-    pub(crate) settings: &'a [Setting],
+    pub(crate) recipe: Recipe<'a>,
     /// For comparisons with methods that are fitted on all training rows.
     pub(crate) trains_on_calibration: bool,
-    pub(crate) seed: u64,
     pub(crate) threads: usize,
     pub(crate) checkpoint: Option<PathBuf>,
     pub(crate) quiet: bool,
@@ -123,6 +184,7 @@ pub(crate) struct TrainPlan<'a> {
 /// Trains and writes.
 pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     args.labels.require()?;
+    let recipe = args.recipe.recipe()?;
     let outputs = [Some(&args.output), args.onnx.as_ref(), args.checkpoint.as_ref()];
     let outputs: Vec<&Path> = outputs.into_iter().flatten().map(PathBuf::as_path).collect();
     output::check(&outputs, &[&args.data.data])?;
@@ -134,14 +196,8 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         annotations: &annotations,
         keep: None,
         library: args.library,
-        panel: args.genes,
-        hidden: args.hidden.clone(),
-        activation: args.activation,
-        code: args.code,
-        epochs: args.epochs,
-        settings: &args.settings,
+        recipe,
         trains_on_calibration: false,
-        seed: args.seed,
         threads: args.threads.number(),
         checkpoint: args.checkpoint.clone(),
         quiet: args.quiet,
@@ -200,6 +256,7 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
     check_classes(&matrix.source.path, &labels, &assigned)?;
     if !plan.quiet {
         tell_exclusions(&labels, &assigned);
+        tell_few(&labels, &assigned);
     }
     catch_interrupts();
     let mut progress = Progress::new(plan.quiet);
@@ -213,6 +270,7 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
             .clone()
             .map(|path| CheckpointPolicy { path, every_epochs: CHECKPOINT_EPOCHS }),
     };
+    let recipe = &plan.recipe;
     let request = Request {
         matrix,
         kind: plan.dataset.kind,
@@ -220,14 +278,14 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
         labels: &labels,
         groups: &plan.annotations.groups,
         assigned: &assigned,
-        panel: plan.panel,
-        hidden: plan.hidden,
-        activation: plan.activation,
-        code: plan.code,
-        epochs: plan.epochs,
-        settings: plan.settings,
+        panel: recipe.panel,
+        hidden: recipe.hidden.map(Vec::from),
+        activation: recipe.activation,
+        code: recipe.code,
+        epochs: recipe.epochs,
+        settings: recipe.settings,
         trains_on_calibration: plan.trains_on_calibration,
-        seed: plan.seed,
+        seed: recipe.seed,
     };
     let trained = train(&request, &mut control);
     progress.finish();
@@ -268,6 +326,28 @@ fn check_classes(
         "{}: {found}; at least two cell types are needed, see --labels and --split",
         path.display()
     )))
+}
+
+/// Cells of a type below which a model hardly learns it: a tenth each goes to early stopping and calibration.
+const FEW_CELLS: usize = 10;
+
+/// Says so where types have next to no cells.
+fn tell_few(labels: &[Option<String>], assigned: &[Assigned]) {
+    let mut cells: BTreeMap<&String, usize> = BTreeMap::new();
+    let trains = |part: &Assigned| matches!(part, Assigned::Open | Assigned::Train);
+    for (label, _) in labels.iter().zip(assigned).filter(|(_, part)| trains(part)) {
+        label.iter().for_each(|label| *cells.entry(label).or_default() += 1);
+    }
+    let few: Vec<String> = (cells.iter())
+        .filter(|&(_, &n)| n < FEW_CELLS)
+        .map(|(label, n)| format!("{label} ({n})"))
+        .collect();
+    if !few.is_empty() {
+        tell(format_args!(
+            "note: fewer than {FEW_CELLS} cells to train on: {}; calls of these types will be poor",
+            few.join(", ")
+        ));
+    }
 }
 
 /// The first Ctrl-C stops the run after the current epoch, the second at once.

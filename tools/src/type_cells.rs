@@ -289,7 +289,7 @@ fn facts(
         .map_or(0, |since| since.as_secs() as i64);
     let mut facts = vec![
         text("model_id", model.id().to_string()),
-        text("model_sha256", hex(&model.container().digest())),
+        text("model_sha256", model_file::sha256(model)),
         text("runtime_version", env!("CARGO_PKG_VERSION").into()),
         text("precision", model.dtype().name().into()),
         text("kernel", Isa::best().name().into()),

@@ -120,7 +120,7 @@ impl Typing<'_> {
             check_kind(names, declared, self.model)?;
         }
         let alignment = PanelAlignment::new(names, self.model.genes())?;
-        check_coverage(names, alignment.overlap.n_present, self.model)?;
+        check_coverage(names, &alignment.present, self.model)?;
         let totals = self.totals.read(self.model, names, &head.obs)?;
         let mut memory = None;
         let prepared = Prepared::new(self.model, &mut memory, &alignment.present)?;

@@ -6,13 +6,13 @@ use std::io::{self, Write};
 use cic_data::SplitPart;
 use cic_model::profile::Library;
 use cic_model::spec::LayoutPlan;
-use cic_model::{Activation, AlignedBytes, Model};
+use cic_model::{AlignedBytes, Model};
 use cic_trainer::baselines::{self, Reproducer};
-use cic_trainer::panel::PanelSize;
+use cic_trainer::pipeline::data_digest;
 use cic_trainer::separation::separation;
-use cic_trainer::settings::Setting;
 use clap::Args;
 use faer::Mat;
+use rayon::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::console::{print, print_json, tell};
@@ -20,7 +20,8 @@ use crate::countdown::Countdown;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
 use crate::profiles::{N_GENES, Profiles, genes_of, run_model, scores};
-use crate::train::{TrainPlan, parse_activation, parse_panel, train_model};
+use crate::threads::ThreadArgs;
+use crate::train::{RecipeArgs, TrainPlan, train_model};
 
 /// Options of `cic unseen`.
 #[derive(Args, Clone, Debug)]
@@ -31,29 +32,22 @@ pub struct UnseenArgs {
     labels: LabelArgs,
     #[command(flatten)]
     split: SplitArgs,
+    /// Column with donors, batches or studies, beside the
+    /// labels: no group is in two parts of the data
+    #[arg(long, value_name = "KEY", verbatim_doc_comment)]
+    groups: Option<String>,
+    /// Labels that are no cell types, separated by commas:
+    /// their rows take no part
+    #[arg(long, value_name = "LABELS", value_delimiter = ',', verbatim_doc_comment)]
+    without: Vec<String>,
     /// Types to leave out in turn, separated by commas
     /// [default: all]
     #[arg(long, value_name = "TYPES", value_delimiter = ',', verbatim_doc_comment)]
     types: Vec<String>,
-    /// Genes of the panel, or all
-    #[arg(long, value_name = "N|all", default_value = "2000", value_parser = parse_panel)]
-    genes: PanelSize,
-    /// Activation of the hidden layers
-    #[arg(long, value_name = "NAME", default_value = "relu", value_parser = parse_activation)]
-    activation: Activation,
-    /// Dimensions of the cell identity code
-    #[arg(long, value_name = "N", default_value_t = 30)]
-    code: usize,
-    /// Epochs at most [default: by the number of rows]
-    #[arg(long, value_name = "N")]
-    epochs: Option<usize>,
-    /// Another parameter of training, by its name: see
-    /// cic sweep --help; may be given several times
-    #[arg(long = "set", value_name = "NAME=VALUE", verbatim_doc_comment)]
-    settings: Vec<Setting>,
-    /// The same seed gives the same bytes
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -66,6 +60,12 @@ pub struct UnseenArgs {
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Report {
     pub(crate) schema_version: u32,
+    /// Of the file's names and values, as models carry it.
+    #[serde(default)]
+    pub(crate) data_digest: Option<String>,
+    /// Column of the labels.
+    #[serde(default)]
+    pub(crate) labels: Option<String>,
     pub(crate) n_neighbours: usize,
     pub(crate) types: Vec<Unseen>,
 }
@@ -125,10 +125,13 @@ const N_NEIGHBOURS: usize = 15;
 /// Leaves out, trains, compares and prints.
 pub fn run(args: &UnseenArgs) -> Result<(), Failure> {
     args.labels.require()?;
+    args.recipe.recipe()?;
     let dataset = args.data.read()?;
-    let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, None)?;
-    let labels: Vec<Option<String>> =
-        (0..dataset.matrix.n_obs()).map(|row| annotations.label(row)).collect();
+    let groups = args.groups.as_deref();
+    let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, groups)?;
+    let labels: Vec<Option<String>> = (0..dataset.matrix.n_obs())
+        .map(|row| annotations.label(row).filter(|label| !args.without.contains(label)))
+        .collect();
     let known: BTreeSet<&String> = labels.iter().flatten().collect();
     if let Some(unknown) = args.types.iter().find(|name| !known.contains(name)) {
         let known: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
@@ -149,17 +152,35 @@ pub fn run(args: &UnseenArgs) -> Result<(), Failure> {
         .filter(|name| args.types.is_empty() || args.types.contains(name))
         .collect();
     let countdown = Countdown::new(types.len());
-    let mut found = Vec::new();
-    for &name in &types {
-        found.push(leave_out(args, &dataset, &annotations, &labels, name)?);
-        countdown.step(|n, left| {
-            if !args.quiet {
-                let all = types.len();
-                tell(format_args!("{n} of {all}: without {name}; about {left} s to go"));
-            }
-        });
-    }
-    let report = Report { schema_version: 1, n_neighbours: N_NEIGHBOURS, types: found };
+    // Types side by side, on one thread each.
+    let found = args.threads.pool()?.install(|| {
+        types
+            .par_iter()
+            .map(|name| {
+                let found = leave_out(args, &dataset, &annotations, &labels, name)?;
+                countdown.step(|n, left| {
+                    if !args.quiet {
+                        let all = types.len();
+                        tell(format_args!("{n} of {all}: without {name}; about {left} s to go"));
+                    }
+                });
+                Ok(found)
+            })
+            .collect::<Result<Vec<_>, Failure>>()
+    });
+    let found = found.map_err(|failure| match failure {
+        Failure::Interrupted(_) => {
+            Failure::Interrupted(anyhow::anyhow!("interrupted; nothing was kept"))
+        }
+        other => other,
+    })?;
+    let report = Report {
+        schema_version: 1,
+        data_digest: Some(data_digest(&dataset.matrix)),
+        labels: args.labels.labels.clone(),
+        n_neighbours: N_NEIGHBOURS,
+        types: found,
+    };
     match args.json {
         true => print_json(&report),
         false => print(|out| report.write(out)),
@@ -174,22 +195,18 @@ fn leave_out(
     name: &str,
 ) -> Result<Unseen, Failure> {
     let is_left_out = |row: usize| labels[row].as_deref() == Some(name);
-    // Its rows are neither trained on nor chosen by.
-    let keep: Vec<bool> = (0..labels.len()).map(|row| !is_left_out(row)).collect();
+    // Its rows are neither trained on nor chosen by; nor are those with labels that take no part.
+    let takes_part = |row: usize| labels[row].is_some() || annotations.label(row).is_none();
+    let keep: Vec<bool> =
+        (0..labels.len()).map(|row| takes_part(row) && !is_left_out(row)).collect();
     let trained = train_model(TrainPlan {
         dataset,
         annotations,
         keep: Some(&keep),
         library: Library::Panel,
-        panel: args.genes,
-        hidden: None,
-        activation: args.activation,
-        code: args.code,
-        epochs: args.epochs,
-        settings: &args.settings,
+        recipe: args.recipe.recipe()?,
         trains_on_calibration: false,
-        seed: args.seed,
-        threads: 0,
+        threads: 1,
         checkpoint: None,
         quiet: true,
     })?;
@@ -230,8 +247,8 @@ fn leave_out(
         group: names[name],
     };
     let outputs = run_model(&model, &cells, &all)?;
-    let pca =
-        baselines::pca(&train.values, train.n_genes, args.code, 1).map_err(Failure::internal)?;
+    let pca = baselines::pca(&train.values, train.n_genes, model.code_dim(), 1)
+        .map_err(Failure::internal)?;
     let by_pca = pca.reproduce(comparison.profiles.as_ref());
     let (of_model, others) = comparison.figures(&outputs.codes, &outputs.reproduced);
     let (of_pca, _) =

@@ -415,6 +415,10 @@ fn provenance(
         ("training.seed", request.seed.to_string()),
         ("training.version", env!("CARGO_PKG_VERSION").to_string()),
     ];
+    if !request.settings.is_empty() {
+        let settings = request.settings.iter().map(ToString::to_string);
+        facts.push(("training.settings", settings.collect::<Vec<_>>().join(" ")));
+    }
     for (part, digest, key) in [
         (&parts.fit, digests.fit, ["rows.fit.n", "rows.fit.sha256"]),
         (&parts.early_stop, digests.early_stop, ["rows.early_stop.n", "rows.early_stop.sha256"]),

@@ -182,7 +182,12 @@ impl<'a> Container<'a> {
         }
     }
 
-    /// SHA-256 at the end of the file, as it stands there.
+    /// The whole file.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// SHA-256 at the end of the file, as it stands there: of every byte before it, not of the file.
     pub fn digest(&self) -> [u8; DIGEST_LEN] {
         let mut digest = [0; DIGEST_LEN];
         for (to, from) in digest.iter_mut().rev().zip(self.bytes.iter().rev()) {

@@ -3,10 +3,9 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 
-use super::figures::{FIGURES, Figures, N_FIGURES, N_OF_TYPING};
-use super::spoil::{Condition, Kind};
+use super::figures::{FIGURES, N_FIGURES, N_OF_TYPING};
+use super::levels::{Level, Method};
 
 /// What was found, as printed with `--json`.
 #[derive(Serialize)]
@@ -36,89 +35,6 @@ pub(super) struct ModelReport {
     pub(super) file: String,
     pub(super) model_id: String,
     pub(super) dtype: &'static str,
-}
-
-/// All methods at one amount of a kind.
-#[derive(Serialize)]
-pub(super) struct Level {
-    kind: &'static str,
-    /// Standard deviations added, share of counts kept, share of genes lost; 0 for clean samples.
-    amount: f64,
-    repeats: usize,
-    methods: Vec<Method>,
-}
-
-/// The figures of a method, over the repeats.
-struct Method {
-    name: String,
-    figures: [Spread; N_FIGURES],
-}
-
-/// Mean and standard deviation; NaN where there is none.
-#[derive(Clone, Copy)]
-struct Spread {
-    mean: f64,
-    deviation: f64,
-}
-
-impl Level {
-    /// Of figures of all methods, one entry for each repeat.
-    pub(super) fn new(condition: &Condition, names: &[String], repeats: &[&[Figures]]) -> Self {
-        let methods = names.iter().enumerate().map(|(at, name)| {
-            let values = |figure: usize| -> Vec<f64> {
-                repeats.iter().map(|methods| methods[at].values()[figure]).collect()
-            };
-            let figures = core::array::from_fn(|figure| Spread::of(&values(figure)));
-            Method { name: name.clone(), figures }
-        });
-        Self {
-            kind: condition.kind.map_or("clean", Kind::name),
-            amount: condition.amount(),
-            repeats: repeats.len(),
-            methods: methods.collect(),
-        }
-    }
-
-    fn title(&self) -> String {
-        match self.kind {
-            "clean" => "clean".into(),
-            "gaussian" => format!("{} SD", self.amount),
-            _ => format!("{:.0} %", 100.0 * self.amount),
-        }
-    }
-}
-
-impl Spread {
-    fn of(values: &[f64]) -> Self {
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
-        // One value has none: 0 / 0.
-        Self { mean, deviation: (squares / (n - 1.0)).sqrt() }
-    }
-
-    fn text(self) -> String {
-        match (self.mean.is_nan(), self.deviation.is_nan()) {
-            (true, _) => "    -       ".into(),
-            (false, true) => format!("{:.3}       ", self.mean),
-            (false, false) => format!("{:.3} ±{:.3}", self.mean, self.deviation),
-        }
-    }
-}
-
-impl Serialize for Method {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = Map::new();
-        object.insert("method".into(), Value::from(self.name.as_str()));
-        for (name, spread) in FIGURES.into_iter().zip(&self.figures) {
-            let value = match spread.mean.is_nan() {
-                true => Value::Null,
-                false => json!({ "mean": spread.mean, "sd": spread.deviation }),
-            };
-            object.insert(name.into(), value);
-        }
-        object.serialize(serializer)
-    }
 }
 
 impl Report {

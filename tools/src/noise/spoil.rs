@@ -30,7 +30,7 @@ impl Kind {
     pub(super) const ALL: [Self; 4] = [Self::Gaussian, Self::Thinning, Self::Genes, Self::LowGenes];
 
     /// As on the command line.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Gaussian => "gaussian",
             Self::Thinning => "thinning",

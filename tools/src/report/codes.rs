@@ -1,6 +1,7 @@
 //! Sections about the codes: where cells lie, how profiles come back, types that were left out, what dimensions mean.
 
 use cic_model::ValueKind;
+use cic_trainer::pipeline::data_digest;
 use maud::{Markup, html};
 
 use super::calls::fifths;
@@ -245,7 +246,17 @@ pub(super) fn unseen(sources: &Sources<'_>, findings: &Findings) -> Section {
         "PCA",
         "nearest type",
     ];
+    let of = (report.data_digest.as_deref(), report.labels.as_deref());
+    let here = (data_digest(&sources.dataset.matrix), sources.args.labels.labels.as_deref());
+    let is_other =
+        of.0.is_some_and(|digest| digest != here.0) || of.1.is_some_and(|key| Some(key) != here.1);
     let body = html! {
+        @if is_other {
+            (beware(html! {
+                "These figures are of other cells or other labels than the ones on this page: "
+                code { "cic unseen" } " was given another file or column."
+            }))
+        }
         p { "For each type a new model was trained without any of its cells, and then shown them. A code that describes \
              cells in general still reproduces the unknown type, and keeps it apart from the known ones." }
         (figure(r2, html! {

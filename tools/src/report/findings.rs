@@ -14,11 +14,11 @@ use serde_json::Value;
 
 use super::ReportArgs;
 use super::explained::Explained;
-use super::noise::{NoiseCurves, noise_curves};
-use crate::dataset::{Annotations, Dataset, model_kind};
+use crate::dataset::{Annotations, Dataset};
 use crate::evaluate::{Assessment, assess};
 use crate::failure::Failure;
-use crate::profiles::{N_GENES, select_cells};
+use crate::noise::{Found, Kind, LOGISTIC_NAME, Plan, REFITTED_NAME, measure};
+use crate::profiles::N_GENES;
 use crate::reproduce::{self, Study, train_and_test};
 use crate::type_cells::file_sha256;
 use crate::{check, unseen};
@@ -63,7 +63,7 @@ pub(super) struct Findings {
     pub(super) map: CodeMap,
     /// `None` for a model without a decoder.
     pub(super) reproduction: Option<Reproduction>,
-    pub(super) noise: NoiseCurves,
+    pub(super) noise: Noise,
     pub(super) quantization: Option<Quantization>,
     pub(super) extras: Extras,
 }
@@ -148,8 +148,7 @@ impl Findings {
             }),
             None => None,
         };
-        let models: Vec<&Model<'_>> = [model].into_iter().chain(sources.quantized).collect();
-        let noise = noise_curves(&models, &select_cells(cells, &rows), model_kind(model)?, &truth)?;
+        let noise = Noise::measure(sources, &train, &rows)?;
         let reproduction = match model.stage(StageKind::Decoder).is_empty() {
             true => None,
             false => Some(Reproduction::measure(sources, &train, &rows)?),
@@ -213,6 +212,62 @@ impl Reproduction {
         let study = Study::new(model, dataset, cells, parts, N_GENES)?;
         let report = study.report(&annotations.groups, annotations)?;
         Ok(Self { report, is_all, types: types(&study, annotations) })
+    }
+}
+
+/// What became of calls and codes of test cells that were spoiled.
+pub(super) struct Noise {
+    pub(super) found: Found,
+    /// Their names among the methods.
+    pub(super) models: Vec<String>,
+    /// Whether that is of all test rows, or of some.
+    pub(super) is_all: bool,
+}
+
+/// Ways of spoiling that the page shows.
+const NOISES: [Kind; 3] = [Kind::Thinning, Kind::Gaussian, Kind::Genes];
+
+/// What linear methods are fitted to for each set of lost genes.
+const MOST_REFITTED: usize = 5000;
+
+impl Noise {
+    fn measure(sources: &Sources<'_>, train: &[usize], test: &[usize]) -> Result<Self, Failure> {
+        let &Sources { model, dataset, annotations, cells, .. } = sources;
+        let models = [model].into_iter().chain(sources.quantized);
+        let models: Vec<_> = models.map(|model| (model.dtype().name().to_owned(), model)).collect();
+        let names = models.iter().map(|(name, _)| name.clone()).collect();
+        let some = evenly(test, MOST_TEST_PROFILES);
+        let is_all = some.len() == test.len();
+        let found = measure(&Plan {
+            models,
+            dataset,
+            annotations,
+            cells,
+            train: evenly(train, MOST_REFITTED),
+            test: some,
+            kinds: &NOISES,
+            repeats: 1,
+            seed: 1,
+            chooses_linear: false,
+            quiet: true,
+        })?;
+        Ok(Self { found, models: names, is_all })
+    }
+
+    pub(super) fn has(&self, kind: Kind) -> bool {
+        self.found.levels.iter().any(|level| level.kind() == kind.name())
+    }
+
+    /// Whether linear methods had something to learn from.
+    pub(super) fn has_linear(&self) -> bool {
+        let mut levels = self.found.levels.iter();
+        levels.any(|level| level.mean(LOGISTIC_NAME, "accuracy").is_finite())
+    }
+
+    /// Names of linear methods that have calls of cells spoiled like this.
+    pub(super) fn linear(&self, kind: Kind) -> Vec<&'static str> {
+        let all = [Some(LOGISTIC_NAME), (kind == Kind::Genes).then_some(REFITTED_NAME)];
+        all.into_iter().flatten().filter(|_| self.has_linear()).collect()
     }
 }
 

@@ -4,7 +4,6 @@ mod calls;
 mod codes;
 mod explained;
 mod findings;
-mod noise;
 mod page;
 mod provenance;
 mod robustness;

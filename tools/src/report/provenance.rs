@@ -7,20 +7,20 @@ use maud::{Markup, html};
 
 use super::findings::{Findings, Sources};
 use super::words::{Section, details, table, text};
-use crate::type_cells::hex;
+use crate::model_file;
 
 /// Models, data and program.
 pub(super) fn provenance(sources: &Sources<'_>, findings: &Findings) -> Section {
     let model = sources.model;
     let mut facts = vec![
         ("model", model.id().to_string()),
-        ("model file, SHA-256", hex(&model.container().digest())),
+        ("model file, SHA-256", model_file::sha256(model)),
         ("number format", model.dtype().name().to_owned()),
     ];
     if let Some(quantized) = sources.quantized {
         facts.extend([
             ("quantized model", quantized.id().to_string()),
-            ("quantized file, SHA-256", hex(&quantized.container().digest())),
+            ("quantized file, SHA-256", model_file::sha256(quantized)),
             ("its number format", quantized.dtype().name().to_owned()),
         ]);
     }

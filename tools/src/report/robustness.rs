@@ -1,123 +1,203 @@
 //! Sections about what the answer depends on: noise, and the number format.
 
-use maud::html;
+use cic_trainer::interval::wilson;
+use maud::{Markup, html};
 
 use super::calls::fifths;
-use super::findings::{Findings, Sources};
-use super::noise::{Noise, NoisePoint};
+use super::findings::{Findings, Noise, Sources};
 use super::words::{
     Section, absent, beware, count, decimal, details, figure, interval, share_of, table, text,
 };
+use crate::noise::{Kind, Level};
 use crate::plots::{Axis, LineChart, Point, Scale, Series, Spread, Stroke, percent};
 
 /// What becomes of calls and codes when profiles are worse.
 pub(super) fn noise(findings: &Findings) -> Section {
-    let curves = &findings.noise;
-    let is_depth = curves.noise == Noise::FewerCounts;
-    let level = |level: f64| match is_depth {
-        true => format!("{:.0} %", 100.0 * level),
-        false => level.to_string(),
+    let noise = &findings.noise;
+    let body = html! {
+        @if noise.found.levels.is_empty() {
+            p { "There are too few test cells with a label to spoil." }
+        } @else {
+            p { "What if the cells had been measured worse? " (count(noise.found.n_test)) " test cells "
+                @if !noise.is_all { "(taken evenly from all) " }
+                "were spoiled in several ways and typed again." }
+            @for way in WAYS.iter().filter(|way| noise.has(way.kind)) { (worse(noise, way)) }
+            (beware(html! {
+                "One draw of chance (seed 1), so small steps between neighbouring points mean nothing. Labels were given \
+                 to the full profiles. Real data are worse in several ways at once, and no noise in them is as simple."
+            }))
+        }
     };
-    let levels = curves.curves.first().map_or(&[][..], |curve| &curve.points);
-    let x = || Axis {
-        scale: if is_depth { Scale::LogFalling } else { Scale::Linear },
-        range: (!is_depth).then_some((0.0, 1.0)),
-        ticks: levels.iter().map(|point| (point.level, level(point.level))).collect(),
-        ..Axis::new(match is_depth {
-            true => "counts kept",
-            false => "noise added, in standard deviations of each gene",
-        })
+    Section { id: "noise", title: "With worse profiles", body }
+}
+
+/// A way of being worse, as the page tells it.
+struct Way {
+    kind: Kind,
+    title: &'static str,
+    what: &'static str,
+    axis: &'static str,
+    /// Amount of a profile as measured, as it is drawn.
+    clean: f64,
+}
+
+const WAYS: [Way; 3] = [
+    Way {
+        kind: Kind::Thinning,
+        title: "Fewer counts",
+        what: "As if sequenced less deeply: each count was kept with the probability below.",
+        axis: "counts kept",
+        clean: 1.0,
+    },
+    Way {
+        kind: Kind::Gaussian,
+        title: "Noise on every gene",
+        what: "Normal noise was added to what the network reads, of so many standard deviations as each gene has \
+               between cells.",
+        axis: "noise added, in standard deviations of each gene",
+        clean: 0.0,
+    },
+    Way {
+        kind: Kind::Genes,
+        title: "Missing genes",
+        what: "As if measured with a smaller panel: so many of the model's genes, taken at random, were not there. Linear \
+               methods see the mean of the training cells in their place; refitted is logistic regression trained anew on \
+               the genes that are left, which needs the training cells.",
+        axis: "genes missing",
+        clean: 0.0,
+    },
+];
+
+impl Way {
+    fn is_depth(&self) -> bool {
+        self.kind == Kind::Thinning
+    }
+
+    fn tick(&self, amount: f64) -> String {
+        if self.kind == Kind::Gaussian {
+            amount.to_string()
+        } else {
+            format!("{:.0} %", 100.0 * amount)
+        }
+    }
+
+    /// How much, from as measured on.
+    fn points<'a>(&self, noise: &'a Noise) -> Vec<(f64, &'a Level)> {
+        let levels = noise.found.levels.iter();
+        let of = levels.filter(|level| level.kind() == "clean" || level.kind() == self.kind.name());
+        of.map(
+            |level| {
+                if level.kind() == "clean" { (self.clean, level) } else { (level.amount(), level) }
+            },
+        )
+        .collect()
+    }
+
+    fn chart(&self, noise: &Noise, title: &str, y: Axis, series: Vec<Series>) -> String {
+        let ticks = self.points(noise).into_iter().map(|(amount, _)| (amount, self.tick(amount)));
+        let x = Axis {
+            scale: if self.is_depth() { Scale::LogFalling } else { Scale::Linear },
+            ticks: ticks.collect(),
+            ..Axis::new(self.axis)
+        };
+        LineChart { title: title.into(), x, y, series }.svg()
+    }
+}
+
+/// One way of being worse.
+fn worse(noise: &Noise, way: &Way) -> Markup {
+    let points = way.points(noise);
+    let n = noise.found.n_test as u64;
+    let line = |method: &str, figure: &str| -> Vec<Point> {
+        let of = |&(x, level): &(f64, &Level)| Point::new(x, level.mean(method, figure));
+        points.iter().map(of).filter(|point| point.y.is_finite()).collect()
     };
-    let chart = |title: &str, y: Axis, series: Vec<Series>| {
-        LineChart { title: title.into(), x: x(), y, series }.svg()
+    let with_interval = |point: Point| Point {
+        interval: Some(wilson((point.y * n as f64).round() as u64, n)),
+        ..point
     };
+    let first = noise.models.first().map_or("", String::as_str);
     // What rounding changes is small: the curves would hide one another.
-    let series = |point: &dyn Fn(&NoisePoint) -> Point| -> Vec<Series> {
-        let series = curves.curves.iter().enumerate().map(|(at, curve)| Series {
-            name: curve.name.into(),
-            points: curve.points.iter().map(point).collect(),
+    let models = noise.models.iter().enumerate().map(|(at, name)| {
+        let is_last = at + 1 == noise.models.len();
+        let accuracy = line(name, "accuracy").into_iter();
+        Series {
+            name: name.clone(),
+            points: if at == 0 {
+                accuracy.map(with_interval).collect()
+            } else {
+                accuracy.collect()
+            },
             spread: Spread::Band,
-            stroke: if at + 1 < curves.curves.len() { Stroke::Wide } else { Stroke::Solid },
-        });
-        series.collect()
-    };
-    let mut of_calls = series(&|point| {
-        let share = share_of(point.n_right, point.n);
-        Point { x: point.level, y: share.value, interval: share.interval }
+            stroke: if is_last { Stroke::Solid } else { Stroke::Wide },
+        }
     });
-    of_calls.iter_mut().skip(1).flat_map(|series| &mut series.points).for_each(|point| {
-        point.interval = None;
+    let linear = noise.linear(way.kind).into_iter().map(|name| Series {
+        points: line(name, "accuracy"),
+        name: name.into(),
+        ..Series::default()
     });
-    of_calls.push(Series {
+    let mut series: Vec<Series> =
+        models.chain(linear).filter(|one| !one.points.is_empty()).collect();
+    series.push(Series {
         name: "refused".into(),
-        points: (levels.iter())
-            .map(|point| Point::new(point.level, share_of(point.n_refused, point.n).value))
-            .collect(),
+        points: line(first, "refused"),
         stroke: Stroke::Dashed,
         ..Series::default()
     });
-    let first = curves.curves.first().map_or("", |curve| curve.name);
-    let title = if is_depth { "Calls with fewer counts" } else { "Calls with noise" };
-    let calls = chart(
-        title,
+    let calls = way.chart(
+        noise,
+        way.title,
         Axis { ticks: fifths(), ..Axis::between("share of the cells", 0.0, 1.0) },
-        of_calls,
+        series,
     );
-    let shift = chart(
+    let shifts = noise.models.iter().map(String::as_str).chain(noise.has_linear().then_some("PCA"));
+    let shift = way.chart(
+        noise,
         "How far codes move",
-        Axis::new("standard deviations between cells"),
-        series(&|point| Point::new(point.level, point.code_shift)),
+        Axis::new("mean distances between cells"),
+        shifts
+            .map(|name| Series {
+                name: name.into(),
+                points: line(name, "code_shift"),
+                ..Series::default()
+            })
+            .collect(),
     );
-    let rows = curves.curves.iter().flat_map(|curve| {
-        curve.points.iter().map(|point| {
-            let share = share_of(point.n_right, point.n);
+    let methods = noise.models.iter().map(String::as_str).chain(noise.linear(way.kind));
+    let rows = methods.flat_map(|name| {
+        points.iter().map(move |&(amount, level)| {
+            let of = |figure| level.mean(name, figure);
             vec![
-                text(curve.name),
-                text(level(point.level)),
-                text(percent(share.value)),
-                text(interval(share)),
-                text(count(point.n_refused as usize)),
-                text(percent(share_of(point.n_right, point.n - point.n_refused).value)),
-                text(decimal(point.code_shift, 3)),
+                text(name),
+                text(way.tick(amount)),
+                text(share(of("accuracy"))),
+                text(decimal(of("macro_f1"), 3)),
+                text(share(of("refused"))),
+                text(decimal(of("code_shift"), 3)),
             ]
         })
     });
-    let head = [
-        "model",
-        if is_depth { "counts kept" } else { "noise" },
-        "accuracy",
-        "95 % interval",
-        "refused",
-        "code shift",
-    ];
-    let body = html! {
-        @match is_depth {
-            true => p { "What if the cells had been sequenced less deeply? Each count of the test cells was kept with a \
-                         probability of 50, 25 and 10 %, and the cells were typed again." },
-            false => p { "What if the profiles were noisier? Normal noise was added to every gene of the test profiles, \
-                          of a quarter, a half and one standard deviation that the gene has between them, and they were \
-                          typed again. Values are cut at zero." },
-        }
+    let head = ["", way.axis, "accuracy", "macro-F1", "refused", "code shift"];
+    html! {
+        h3 { (way.title) }
+        p { (way.what) }
         (figure(calls, html! {
-            "Share called right, with a band for the 95 % interval of " (first)
-            "; a cell that is refused counts as wrong. Dashes: share that is refused, because the model knows that it \
-             has too little to go by."
+            "Share whose best guess is right, with a band for the 95 % interval of " (first) ". Dashes: share that the \
+             model refuses, because it knows that it has too little to go by."
         }))
         (figure(shift, html! {
-            "Distance of the codes from those of the undisturbed cells (root mean square). At 1, a code moves as far as \
-             cells differ from one another."
+            "Mean distance of the codes from those of the undisturbed cells, by the mean distance between the codes of \
+             different cells"
+            @if noise.has_linear() { "; the same of as many principal components" }
+            ". At 1, a code moves as far as cells differ from one another."
         }))
         (details("Numbers", table(&head, rows.collect())))
-        (beware(html! {
-            "One draw of chance (seed 1), so small steps between neighbouring points mean nothing. Labels were given to \
-             the full profiles. "
-            @match is_depth {
-                true => "Thinning shows less depth alone: real shallow data differ in other ways too.",
-                false => "Real noise is not normal, nor independent between genes.",
-            }
-        }))
-    };
-    Section { id: "noise", title: if is_depth { "With fewer counts" } else { "With noise" }, body }
+    }
+}
+
+fn share(value: f64) -> String {
+    if value.is_finite() { percent(value) } else { "–".into() }
 }
 
 /// Cells that are listed by name.

@@ -44,6 +44,19 @@ fn the_model_and_linear_methods_are_compared_over_the_same_divisions() {
 }
 
 #[test]
+fn of_few_groups_the_number_of_different_divisions_is_told() {
+    let folder = with_cells();
+    let compare = "compare cells.h5ad --labels cell_type --groups donor --resplits 12 --genes 60 --code 6 \
+                   --set max_epochs=2 -q";
+    let report = folder.cic(&format!("{compare} --json")).json();
+    let n = |key: &str| report[key].as_u64().unwrap();
+    assert!(n("n_groups") == 6 && (2..12).contains(&n("n_distinct")), "{report}");
+    let text = folder.cic(compare).ok().stdout;
+    let told = format!("12 divisions ({} different ones) of", n("n_distinct"));
+    assert!(text.contains(&told), "{text}");
+}
+
+#[test]
 fn a_sweep_tries_every_combination_and_goes_on_from_its_state() {
     let folder = with_cells();
     let sweep = "sweep cells.h5ad --labels cell_type --folds 2 --genes 60 --set max_epochs=4 --set code=6 \
@@ -60,6 +73,9 @@ fn a_sweep_tries_every_combination_and_goes_on_from_its_state() {
         "{report}"
     );
     assert!(folder.text("s.svg").contains("log_sigmoid"));
+    let table = folder.cic(&sweep).ok().stdout;
+    assert!(table.lines().all(|line| line.chars().count() <= 120), "{table}");
+    assert!(table.contains("hidden=16 activation=log_sigmoid\n"), "{table}");
     let state = folder.text("s.jsonl");
     assert_eq!(state.lines().count(), 9);
     // Half a line, as of a run that was killed, and one run less: only these are done again.
@@ -96,6 +112,13 @@ fn wrong_requests_say_what_is_wrong() {
         ("compare cells.h5ad", 2, "--labels KEY is missing"),
         ("compare cells.h5ad --labels cell_type --resplits 1", 2, "at least 2"),
         ("compare cells.h5ad --labels cell_type --set width=3", 2, "hidden"),
+        ("compare cells.h5ad --labels cell_type --code 6 --set code=7", 2, "--code too"),
+        (
+            "train cells.h5ad --labels cell_type -o m.cic --epochs 3 --set max_epochs=4",
+            2,
+            "--epochs too",
+        ),
+        ("unseen cells.h5ad --labels cell_type --set mixup=0.1 --set mixup=0", 2, "--set too"),
         ("sweep cells.h5ad --labels cell_type --try hidden", 2, "NAME=VALUE"),
         ("sweep cells.h5ad --labels cell_type --try activation=step", 2, "activation=step"),
         ("train cells.h5ad --labels cell_type -o m.cic --set mixup=0.9", 2, "mixup"),

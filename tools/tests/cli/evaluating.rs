@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use sha2::{Digest, Sha256};
+
 use crate::sandbox::Sandbox;
 use crate::writers::{N_TRAINED, cells, write_h5ad};
 
@@ -119,7 +121,10 @@ fn an_inspection_tells_what_the_model_is() {
     assert_eq!(report["code_dim"], 30);
     assert_eq!(report["labels"].as_array().unwrap().len(), 6);
     assert_eq!(report["model_id"].as_str().unwrap().len(), 64);
-    for key in ["sha256", "bytes", "scratch_bytes", "layers", "profiles", "rules", "provenance"] {
+    let file = include_bytes!("../../../tests/data/fixture/simulated.cic");
+    let digest: String = Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(report["sha256"], digest.as_str());
+    for key in ["bytes", "scratch_bytes", "layers", "profiles", "rules", "provenance"] {
         assert!(report.get(key).is_some(), "{key}");
     }
 }

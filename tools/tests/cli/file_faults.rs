@@ -95,7 +95,10 @@ fn genes_that_the_model_does_not_know_are_refused_with_examples_of_both() {
         matrix
     };
     refuses_cells(&renamed(0), &["0 of the model's 1000 genes", "Unknown0", "SIM0", "species"]);
-    refuses_cells(&renamed(400), &["of the model's 1000 genes, at least 500 are needed"]);
+    refuses_cells(
+        &renamed(400),
+        &["of the model's 1000 genes, at least 500 are needed", "names fit"],
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `cic unseen`.
 
+use serde_json::Value;
+
 use crate::sandbox::Sandbox;
 use crate::writers::{cells, write_h5ad};
 
@@ -33,6 +35,38 @@ fn every_type_is_left_out_and_stays_apart() {
             assert!((0.3..=1.0).contains(&purity), "{one}");
         }
     }
+}
+
+#[test]
+fn rows_layers_and_threads_can_be_chosen() {
+    let folder = with_cells();
+    let truth = cells(400);
+    let word = |row: usize, column: &str| truth.obs.value(column, row).unwrap().replace(' ', "_");
+    let rows = (0..400).map(|row| {
+        let name = &truth.obs_names[row];
+        format!("{name}\t{}\t{}\n", word(row, "cell_type"), word(row, "donor"))
+    });
+    folder.write("labels.tsv", format!("id\tkind\tbatch\n{}", rows.collect::<String>()));
+    let unseen = |more: &str| {
+        let common = "unseen cells.h5ad --labels-file labels.tsv --labels kind --genes 60 --code 4 \
+                      --epochs 2 --json -q";
+        folder.cic(&format!("{common} {more}")).ok().stdout
+    };
+    let json = |text: &str| -> Value { serde_json::from_str(text).unwrap() };
+    let all = json(&unseen(""));
+    let names: Vec<&str> =
+        all["types"].as_array().unwrap().iter().map(|one| one["label"].as_str().unwrap()).collect();
+    let chosen = format!("--hidden 12 --without {} --types {}", names[0], names[1]);
+    let one = unseen(&format!("{chosen} --threads 1"));
+    assert_eq!(unseen(&chosen), one, "threads change nothing");
+    let one = &json(&one)["types"];
+    assert_eq!((one.as_array().unwrap().len(), &one[0]["label"]), (1, &all["types"][1]["label"]));
+    assert!(one[0]["distances"].as_array().unwrap().iter().all(|of| of["label"] != names[0]));
+    let n = |of: &Value| of["n_train"].as_u64().unwrap();
+    assert!(n(&one[0]) < n(&all["types"][1]), "{one}");
+    // Whole groups are on one side: other rows are trained on.
+    let grouped = json(&unseen(&format!("--types {} --groups batch", names[1])));
+    assert_ne!(n(&grouped["types"][0]), n(&all["types"][1]), "{grouped}");
 }
 
 #[test]

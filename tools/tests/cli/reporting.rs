@@ -93,6 +93,18 @@ fn the_page_says_what_the_other_commands_say() {
     }
     assert!(page.contains("<strong>100 test rows</strong>"));
     assert!(page.contains("no part of its training"));
+    // Spoiled cells are those of the other command, with the same chance.
+    let noise = "noise cells.h5ad -m m.cic -m q.cic --labels cell_type --split split.tsv --repeats 1 --json -q";
+    for level in folder.cic(noise).json()["levels"].as_array().unwrap() {
+        let is_shown = level["kind"] != "low_genes";
+        for method in level["methods"].as_array().unwrap().iter().filter(|_| is_shown).take(2) {
+            let shift = method["code_shift"]["mean"].as_f64().unwrap();
+            assert!(page.contains(&format!("<td>{shift:.3}</td>")), "{level}");
+        }
+    }
+    for title in ["Fewer counts", "Noise on every gene", "Missing genes", "logistic, refitted"] {
+        assert!(page.contains(title), "{title}");
+    }
     let inspect = folder.cic("inspect m.cic --json").json();
     assert!(page.contains(inspect["model_id"].as_str().unwrap()));
     // Nothing in it depends on when it is made.
@@ -134,13 +146,19 @@ fn what_other_commands_found_is_taken_in() {
             {"collection": "hallmark", "set": "Y", "title": "by chance", "n_panel": 40, "overlap": 3, "q_value": 0.5}]}]}"#;
     folder.write("explained.json", explained);
     let report = "report cells.h5ad -m m.cic --labels cell_type --unseen unseen.json \
-                  --explained explained.json -o a.html";
-    folder.cic(report).ok();
+                  --explained explained.json -o a.html"
+        .to_owned();
+    folder.cic(&report).ok();
     let page = page(&folder, "a.html");
     assert!(page.contains("Reproduction of types left out"));
+    assert!(!page.contains("other cells or other labels"));
     assert!(page.contains("T cell &lt;i&gt;activation") && page.contains("high &amp; mighty"));
     assert!(page.contains("CD3E") && !page.contains("by chance ("));
     assert!(page.contains("not of the one on this page"));
+    let other = unseen.replace("cell_type", "donor");
+    folder.write("unseen.json", folder.cic(&other).ok().stdout);
+    folder.cic(&report).ok();
+    assert!(folder.text("a.html").contains("other cells or other labels"));
     folder.write("unseen.json", "{}");
     folder.refuses(&report.replace("a.html", "b.html"), 3, &["unseen.json", "--json"]);
 }

@@ -47,6 +47,10 @@ fn options_shape_the_model() {
     assert_eq!(encoder[0]["segments"][0]["len"], 24);
     assert_eq!(encoder[1]["segments"][0]["len"], 12);
     assert!(folder.read("new.onnx").len() > 1_000);
+    assert!(report["provenance"].get("training.settings").is_none());
+    folder.cic(&format!("{TRAIN} --set max_epochs=2 --set mixup=0.1 -o set.cic")).ok();
+    let report = folder.cic("inspect set.cic --json").json();
+    assert_eq!(report["provenance"]["training.settings"], "max_epochs=2 mixup=0.1");
 }
 
 #[test]
@@ -67,6 +71,20 @@ fn rows_without_a_label_are_no_cell_type_of_their_own() {
     let report = folder.cic("inspect new.cic --json").json();
     let names = report["labels"].as_array().unwrap();
     assert!(names.iter().all(|name| name.as_str().unwrap().starts_with("simulated")), "{names:?}");
+}
+
+#[test]
+fn types_of_a_few_cells_are_named() {
+    let folder = with_cells(120);
+    let rows = cells(120).obs_names.into_iter().enumerate();
+    let label = |row: usize| if row % 30 == 7 { "rare" } else { ["A", "B"][row % 2] };
+    let table: String = rows.map(|(row, name)| format!("{name}\t{}\n", label(row))).collect();
+    folder.write("labels.tsv", format!("id\tkind\n{table}"));
+    let args = "train cells.h5ad --labels-file labels.tsv --labels kind --genes 50 --hidden 8 \
+                --epochs 2 -o new.cic";
+    let run = folder.cic(args).ok();
+    let says = "fewer than 10 cells to train on: rare (4); calls";
+    assert!(run.stderr.contains(says), "{}", run.stderr);
 }
 
 #[test]
@@ -144,7 +162,11 @@ fn a_checkpoint_of_another_run_is_refused() {
 
 #[cfg(unix)]
 fn start(folder: &Sandbox) -> Child {
-    let mut command = folder.command(&format!("{TRAIN} {LONG} {OUT}"));
+    let cic = folder.command(&format!("{TRAIN} {LONG} {OUT}"));
+    // A shell starts jobs in the background with interrupts ignored, and what they start inherits that.
+    let mut command = std::process::Command::new("env");
+    command.arg("--default-signal=INT").arg(cic.get_program()).args(cic.get_args());
+    command.current_dir(folder.path(".")).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 

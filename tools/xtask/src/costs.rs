@@ -6,7 +6,6 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -14,7 +13,7 @@ use serde_json::Value;
 use crate::boards::{self, Board};
 use crate::budgets::{self, Figures};
 use crate::count::{self, Counter};
-use crate::{command, firmware, toolchain, workspace};
+use crate::{command, firmware, side_by_side, toolchain, workspace};
 
 /// The program, in the column `images` of the boards that it is measured on, one for each core.
 pub const IMAGE: &str = "measure";
@@ -72,24 +71,13 @@ const SAID: [&str; 6] =
 
 fn measure_all<'b>(boards: &'b [Board], folder: &Path) -> Result<Vec<Run<'b>>> {
     let counter = Counter::build()?;
+    let elfs = side_by_side::map(boards, build)?;
     let mut jobs = Vec::new();
-    for board in boards {
-        let elf = build(board)?;
-        jobs.extend(models(folder, board)?.into_iter().map(|model| (board, elf.clone(), model)));
+    for (board, elf) in boards.iter().zip(&elfs) {
+        jobs.extend(models(folder, board)?.into_iter().map(|model| (board, elf, model)));
     }
-    let n_threads = thread::available_parallelism().map_or(1, usize::from).min(jobs.len().max(1));
-    let share = |first| -> Result<Vec<Run<'b>>> {
-        let of_thread = jobs.iter().skip(first).step_by(n_threads);
-        of_thread.map(|(board, elf, model)| measure(board, elf, model, &counter)).collect()
-    };
-    let mut runs = Vec::new();
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..n_threads).map(|n| scope.spawn(move || share(n))).collect();
-        for thread in threads {
-            runs.extend(thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??);
-        }
-        anyhow::Ok(())
-    })?;
+    let mut runs =
+        side_by_side::map(&jobs, |(board, elf, model)| measure(board, elf, model, &counter))?;
     runs.sort_by(|a, b| (&a.board.cpu, &a.model).cmp(&(&b.board.cpu, &b.model)));
     Ok(runs)
 }

@@ -12,7 +12,7 @@ use crate::boards::{self, Board};
 use crate::budgets::{self, Figures};
 use crate::count::{self, Counter};
 use crate::serial_line::Line;
-use crate::{c_image, command, costs, toolchain, workspace};
+use crate::{c_image, command, costs, side_by_side, toolchain, workspace};
 
 /// Options of `cargo xtask firmware` and `cargo xtask count`.
 #[derive(clap::Args, Default)]
@@ -113,7 +113,7 @@ impl Image {
         };
 
         let path = workspace::target_dir()?.join("fw");
-        let path = path.join(format!("{}.{layout}.cic", model.name));
+        let path = path.join(format!("{}.{layout}.cic", self.name()));
         fs::create_dir_all(path.parent().context("a path without a folder")?)?;
         if path.exists() {
             fs::remove_file(&path)?;
@@ -206,7 +206,6 @@ pub fn run(
     counter: Option<&Counter>,
     is_wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<Record>> {
-    let mut records = Vec::new();
     let boards = boards::chosen(args.board.as_deref())?;
     ensure_tools(&boards)?;
     let is_chosen = |name: &str| args.image.as_deref().is_none_or(|image| image == name);
@@ -214,29 +213,37 @@ pub fn run(
         ensure!(IMAGES.iter().any(|image| image.name() == *name), "no image {name:?}");
     }
     let is_wanted = |image: &&Image| is_wanted(&image.name()) && is_chosen(&image.name());
-    for image in IMAGES.iter().filter(is_wanted) {
-        let has_room = |board: &&Board| board.images.contains(&image.name());
-        let boards: Vec<_> = boards.iter().filter(has_room).collect();
-        if boards.is_empty() {
-            continue;
-        }
-        let mut by_layout = BTreeMap::new();
-        for board in boards {
-            let layout = image.layout(board);
-            if !by_layout.contains_key(&layout) {
-                by_layout.insert(layout.clone(), image.prepare(&layout, args.bless)?);
-            }
-            let Some(Some(prepared)) = by_layout.get(&layout) else {
-                println!("SKIPPED: firmware image {}: the host made no model for it", image.name());
-                continue;
-            };
+    let images: Vec<&Image> = IMAGES.iter().filter(is_wanted).collect();
+    let of_board = |board: &Board| -> Vec<&Image> {
+        images.iter().copied().filter(|image| board.images.contains(&image.name())).collect()
+    };
+    let key = |image: &Image, board: &Board| (image.name(), image.layout(board));
+    let all = boards
+        .iter()
+        .flat_map(|board| of_board(board).into_iter().map(move |image| (image, board)));
+    let wanted: BTreeMap<_, &Image> =
+        all.map(|(image, board)| (key(image, board), image)).collect();
+    let wanted: Vec<_> = wanted.into_iter().collect();
+    let prepared =
+        side_by_side::map(&wanted, |((_, layout), image)| image.prepare(layout, args.bless))?;
+    let keys = wanted.into_iter().map(|(key, _)| key);
+    let prepared: BTreeMap<_, Option<Prepared>> = keys.zip(prepared).collect();
+    for ((image, _), _) in prepared.iter().filter(|(_, prepared)| prepared.is_none()) {
+        println!("SKIPPED: firmware image {image}: the host made no model for it");
+    }
+    // A board has a target directory of its own.
+    let records = side_by_side::map(&boards, |board| {
+        let mut records = Vec::new();
+        for image in of_board(board) {
+            let Some(Some(prepared)) = prepared.get(&key(image, board)) else { continue };
             let elf = image.build(prepared, board)?;
             let figures = check(image, prepared, board, &elf, counter)
                 .with_context(|| format!("image {} on {}", image.name(), board.name))?;
             records.push(Record { image: image.name(), board: board.name.clone(), figures });
         }
-    }
-    Ok(records)
+        Ok(records)
+    })?;
+    Ok(records.into_iter().flatten().collect())
 }
 
 /// The compiler, and the emulators of these boards.
@@ -287,18 +294,18 @@ fn check(
     compare(&prepared.expected, &console)?;
 
     let (text, data, bss) = sizes(elf)?;
-    println!("firmware: {} on {}: console as expected", image.name(), board.name);
-    println!("  text {text} data {data} bss {bss}");
+    let mut told = format!("firmware: {} on {}: console as expected\n", image.name(), board.name);
+    told += &format!("  text {text} data {data} bss {bss}\n");
     let mut measured = Figures::from([("text".to_owned(), text), ("ram".to_owned(), data + bss)]);
     if let Some(model) = &prepared.model {
         let code = text.saturating_sub(fs::metadata(model)?.len());
-        println!("  text without the model {code}");
+        told += &format!("  text without the model {code}\n");
         measured.insert("code".to_owned(), code);
         measured.insert("hash".to_owned(), function_len(elf, "compress256")?);
     }
     let measurements = console.lines().filter_map(|line| line.strip_prefix("# "));
     for line in measurements.filter(|line| !line.starts_with("region")) {
-        println!("  {line}");
+        told += &format!("  {line}\n");
     }
     for figure in ["stack", "opening_stack", "verifying_stack"] {
         measured.extend(measurement(&console, figure).map(|bytes| (figure.to_owned(), bytes)));
@@ -309,10 +316,11 @@ fn check(
     }
     if counter.is_some() {
         for (name, count) in count::regions(&console, &errors)? {
-            println!("  {count} instructions in {name}");
+            told += &format!("  {count} instructions in {name}\n");
             measured.insert(format!("instructions.{name}"), count);
         }
     }
+    print!("{told}");
     budgets::check(&image.name(), &board.name, &measured, counter.is_some())?;
     Ok(measured)
 }

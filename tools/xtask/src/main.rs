@@ -25,6 +25,7 @@ mod pipeline;
 mod proofs;
 mod reference;
 mod serial_line;
+mod side_by_side;
 mod size;
 mod toolchain;
 mod workspace;

@@ -7,10 +7,14 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{self, Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+
+/// Lines that there have been: each has a socket of its own.
+static LINES: AtomicUsize = AtomicUsize::new(0);
 
 /// A line and what is said over it.
 pub struct Line {
@@ -31,7 +35,8 @@ impl Line {
         let text = fs::read_to_string(&conversation).with_context(name)?;
         let steps = parse(&text).with_context(name)?;
         // Names of sockets may have 107 bytes; a target directory's may be longer.
-        let socket = std::env::temp_dir().join(format!("cic-serial-{}", process::id()));
+        let number = LINES.fetch_add(1, Ordering::Relaxed);
+        let socket = std::env::temp_dir().join(format!("cic-serial-{}-{number}", process::id()));
         Ok(Self { socket, steps })
     }
 
