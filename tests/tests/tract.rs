@@ -1,6 +1,4 @@
-//! f32 sessions of every instruction set against tract on the exported ONNX. Built with the feature
-//! `tract` only: tract takes minutes to compile.
-#![cfg(feature = "tract")]
+//! f32 sessions of every instruction set against tract on the exported ONNX.
 
 use cic_model::spec::{LayoutPlan, NetworkSpec};
 use cic_model::{Activation, AlignedBytes, Model, Network};

@@ -73,7 +73,7 @@ fn a_sweep_tries_every_combination_and_goes_on_from_its_state() {
         "{report}"
     );
     assert!(folder.text("s.svg").contains("log_sigmoid"));
-    let table = folder.cic(&sweep).ok().stdout;
+    let table = folder.cic(sweep).ok().stdout;
     assert!(table.lines().all(|line| line.chars().count() <= 120), "{table}");
     assert!(table.contains("hidden=16 activation=log_sigmoid\n"), "{table}");
     let state = folder.text("s.jsonl");

@@ -31,7 +31,6 @@ const STEPS: &[(&str, Work)] = &[
     ("kernel conformance", Xtask(&["conformance"])),
     ("programs on other processors", Xtask(&["pipeline"])),
     ("kernel instructions", Xtask(&["kernel-count"])),
-    ("parity with tract", Cargo(TRACT_PARITY)),
     ("documentation", Cargo(&["doc", "--workspace", "--no-deps"])),
     ("firmware", Xtask(&["count"])),
     ("budgets against the emulator", Xtask(&["costs", "--check"])),
@@ -40,10 +39,6 @@ const STEPS: &[(&str, Work)] = &[
 ];
 
 const FIRMWARE_MANIFEST: &str = "firmware-examples/Cargo.toml";
-
-/// A step of its own, because no other build waits for tract.
-const TRACT_PARITY: &[&str] =
-    &["test", "-p", "cic-tests", "--features", "tract", "--test", "tract", "--", "--show-output"];
 
 /// Runs every step, also after one failed, and sums up.
 pub fn run() -> Result<()> {

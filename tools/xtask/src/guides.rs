@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::toolchain::{self, CLANG, QEMU_ARM};
-use crate::{command, workspace};
+use crate::{command, side_by_side, workspace};
 
 /// Pages under `docs/`.
 const GUIDES: &[&str] = &["firmware-rust", "firmware-c"];
@@ -26,7 +26,7 @@ pub fn run() -> Result<()> {
     let mut packages = toolchain::FIRMWARE.to_vec();
     packages.extend([CLANG, QEMU_ARM]);
     toolchain::ensure(&packages)?;
-    for name in GUIDES {
+    side_by_side::map(GUIDES, |name| {
         let path = workspace::root().join("docs").join(name).with_extension("md");
         let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         // Outside of the workspace, as a stranger's would be.
@@ -35,7 +35,8 @@ pub fn run() -> Result<()> {
         followed.with_context(|| format!("{}, in {}", path.display(), folder.display()))?;
         fs::remove_dir_all(&folder)?;
         println!("guide {name}: every step worked");
-    }
+        Ok(())
+    })?;
     Ok(())
 }
 

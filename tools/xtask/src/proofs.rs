@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::library::Library;
-use crate::{command, firmware, toolchain, workspace};
+use crate::{command, firmware, side_by_side, toolchain, workspace};
 
 /// Where the library has to run.
 struct Machine {
@@ -68,25 +68,12 @@ pub fn run() -> Result<()> {
     toolchain::ensure(toolchain::FIRMWARE)?;
     let every = functions()?;
     let every: Vec<&str> = every.iter().map(String::as_str).collect();
+    let by_triple: Vec<&[Machine]> = MACHINES.chunk_by(|a, b| a.triple == b.triple).collect();
+    let tables = side_by_side::map(&by_triple, |machines| {
+        machines.iter().map(|machine| machine.search(&every)).collect::<Result<String>>()
+    })?;
     println!("image                          kernels opt  program      text state");
-    for machine in MACHINES {
-        for level in OPT_LEVELS {
-            let library = machine.library(level, &[])?;
-            for (program, roots) in [("whole", &every[..]), ("classify", CLASSIFY)] {
-                let image = machine.link(&library, program, roots)?;
-                let (text, ..) = firmware::sizes(&image)?;
-                let state = firmware::state(&image)?;
-                println!(
-                    "{:<30} {:<7} {level:<4} {program:<8} {text:>8} {state:>5}",
-                    machine.triple, machine.kernels
-                );
-                let symbols = symbols(&image)?;
-                let guilty = guilty(&symbols);
-                ensure!(guilty.is_empty(), "{}: {}", image.display(), guilty.join(", "));
-                ensure!(state <= machine.state, "{} has {state} bytes of state", image.display());
-            }
-        }
-    }
+    print!("{}", tables.concat());
     must_fail(&MACHINES[0])
 }
 
@@ -108,6 +95,28 @@ fn must_fail(machine: &Machine) -> Result<()> {
 }
 
 impl Machine {
+    /// Links and searches the programs of one machine, `every` function or those that type cells: rows of the table.
+    fn search(&self, every: &[&str]) -> Result<String> {
+        let mut rows = String::new();
+        for level in OPT_LEVELS {
+            let library = self.library(level, &[])?;
+            for (program, roots) in [("whole", every), ("classify", CLASSIFY)] {
+                let image = self.link(&library, program, roots)?;
+                let (text, ..) = firmware::sizes(&image)?;
+                let state = firmware::state(&image)?;
+                rows += &format!(
+                    "{:<30} {:<7} {level:<4} {program:<8} {text:>8} {state:>5}\n",
+                    self.triple, self.kernels
+                );
+                let symbols = symbols(&image)?;
+                let guilty = guilty(&symbols);
+                ensure!(guilty.is_empty(), "{}: {}", image.display(), guilty.join(", "));
+                ensure!(state <= self.state, "{} has {state} bytes of state", image.display());
+            }
+        }
+        Ok(rows)
+    }
+
     /// The static library.
     fn library(&self, level: &str, flags: &[&str]) -> Result<PathBuf> {
         let features = vec!["floats", self.kernels];
