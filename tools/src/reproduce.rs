@@ -14,6 +14,7 @@ use cic_trainer::metrics::ReconstructionScores;
 use cic_trainer::reproduction::{nearest_other, own_ranks};
 use clap::Args;
 use faer::Mat;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::console::{print, print_json, tell};
@@ -242,16 +243,17 @@ impl<'a> Study<'a> {
         let mut skipped = Vec::new();
         let by_pca = of_genes(&self.pca.reproduce(profiles.as_ref()));
         methods.push(method("PCA", &scored, &by_pca, &mean));
-        for kernel in Kernel::ALL {
-            let rows = self.train.evenly(MOST_KERNEL_ROWS);
-            if rows.nrows() < self.train.rows.len() {
-                let (n, all) = (rows.nrows(), self.train.rows.len());
-                skipped.push(format!("{}: fitted on {n} of {all} rows", kernel.name()));
-            }
-            let fitted = KernelPca::fit(rows, k, kernel).map_err(Failure::internal)?;
-            let reproduced = of_genes(&fitted.reproduce(profiles.as_ref()));
-            methods.push(method(kernel.name(), &scored, &reproduced, &mean));
+        let rows = self.train.evenly(MOST_KERNEL_ROWS);
+        if rows.nrows() < self.train.rows.len() {
+            let (n, all) = (rows.nrows(), self.train.rows.len());
+            skipped.push(format!("kernel PCA: fitted on {n} of {all} rows"));
         }
+        let by_kernels = Kernel::ALL.into_par_iter().map(|kernel| {
+            let fitted = KernelPca::fit(rows.clone(), k, kernel).map_err(Failure::internal)?;
+            let reproduced = of_genes(&fitted.reproduce(profiles.as_ref()));
+            Ok(method(kernel.name(), &scored, &reproduced, &mean))
+        });
+        methods.extend(by_kernels.collect::<Result<Vec<_>, Failure>>()?);
         match Nmf::fit(self.train.matrix().as_ref(), k, 1) {
             Some(nmf) => {
                 let reproduced = of_genes(&nmf.reproduce(profiles.as_ref()));

@@ -147,7 +147,7 @@ fn worse(noise: &Noise, way: &Way) -> Markup {
     });
     let calls = way.chart(
         noise,
-        way.title,
+        "Best guesses that are right",
         Axis { ticks: fifths(), ..Axis::between("share of the cells", 0.0, 1.0) },
         series,
     );
