@@ -28,13 +28,9 @@ pub struct DataArgs {
     /// Which of its values, and what they are.
     #[command(flatten)]
     pub values: ValueArgs,
-    /// Rows of a text table: genes or cells
-    /// [default: by the form of the names]
-    #[arg(long, value_name = "AXIS", value_parser = parse_orientation, verbatim_doc_comment)]
-    pub rows: Option<Orientation>,
 }
 
-/// Which values of the file, and what they are.
+/// Which values of the file, what they are, and how a table of them lies.
 #[derive(Args, Clone, Debug)]
 pub struct ValueArgs {
     /// What the values are: counts, linear_normalised,
@@ -46,6 +42,10 @@ pub struct ValueArgs {
     /// a layer
     #[arg(long, value_name = "NAME", default_value = "X", verbatim_doc_comment)]
     pub layer: String,
+    /// Rows of a text table: genes or cells
+    /// [default: by the form of the names]
+    #[arg(long, value_name = "AXIS", value_parser = parse_orientation, verbatim_doc_comment)]
+    pub rows: Option<Orientation>,
 }
 
 /// Where the labels are.
@@ -145,7 +145,7 @@ impl DataArgs {
             "raw" => MatrixChoice::Raw,
             name => MatrixChoice::Layer(name.into()),
         };
-        ReadOptions { layer, orientation: self.rows, value_kind: None }
+        ReadOptions { layer, orientation: self.values.rows, value_kind: None }
     }
 }
 

@@ -130,7 +130,7 @@ fn read(args: &DemoArgs, path: PathBuf) -> Result<(Dataset, Annotations), Failur
     if args.labels.labels.is_none() {
         return Err(Failure::usage("--data needs --labels KEY, the column with cell types"));
     }
-    let dataset = DataArgs { data: path, values: args.values.clone(), rows: None }.read()?;
+    let dataset = DataArgs { data: path, values: args.values.clone() }.read()?;
     let annotations =
         Annotations::read(&dataset.matrix, &args.labels, &SplitArgs::default(), None)?;
     Ok((dataset, annotations))

@@ -100,7 +100,7 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         let error = Failure::from(QuantError::NotFullPrecision { found: model.dtype() });
         return Err(error.context(args.model.display()));
     }
-    let data = DataArgs { data: args.calibrate.clone(), values: args.values.clone(), rows: None };
+    let data = DataArgs { data: args.calibrate.clone(), values: args.values.clone() };
     let dataset = data.read()?;
     let labels = LabelArgs { labels: args.labels.clone(), labels_file: args.labels_file.clone() };
     let annotations = Annotations::read(&dataset.matrix, &labels, &args.split, None)?;

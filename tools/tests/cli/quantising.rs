@@ -1,12 +1,22 @@
 //! `cic-quantize`.
 
 use crate::sandbox::Sandbox;
-use crate::writers::{N_TRAINED, cells, rows, write_h5ad};
+use crate::writers::{N_TRAINED, cells, rows, write_h5ad, write_tsv};
 
 fn with_training_cells() -> Sandbox {
     let folder = Sandbox::new();
     write_h5ad(&folder.path("cells.h5ad"), &cells(N_TRAINED));
     folder
+}
+
+#[test]
+fn text_tables_calibrate_as_well() {
+    let folder = with_training_cells();
+    write_tsv(&folder.path("cells.tsv"), &cells(N_TRAINED));
+    folder.quantize("model.cic --calibrate cells.h5ad --to int8 -o a.cic").ok();
+    folder.quantize("model.cic --calibrate cells.tsv --to int8 -o b.cic").refused(3, &["--rows"]);
+    folder.quantize("model.cic --calibrate cells.tsv --rows cells --to int8 -o b.cic").ok();
+    assert_eq!(folder.read("a.cic"), folder.read("b.cic"));
 }
 
 #[test]
