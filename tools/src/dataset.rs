@@ -22,7 +22,7 @@ use crate::same_scale::{GeneSums, check_log1p_sum};
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
     /// Expression data: .h5ad, Cell Ranger .h5, 10x folder or
-    /// matrix.mtx[.gz], TSV or CSV [.gz]
+    /// matrix.mtx[.gz], GEO series matrix, TSV, CSV [.gz]
     #[arg(verbatim_doc_comment)]
     pub data: PathBuf,
     /// Which of its values, and what they are.

@@ -20,7 +20,7 @@ use crate::expression::{
 };
 use crate::expression_reader::Opened;
 use crate::h5_source::MAX_EXACT_COUNT;
-use crate::matrix::{MatrixFault, RowBuilder};
+use crate::matrix::{CsrMatrix, MatrixFault, RowBuilder};
 use crate::obs::ObsTable;
 use crate::text_source::TextSource;
 
@@ -31,56 +31,11 @@ pub(crate) fn open(
     size: BlockSize,
 ) -> Result<Opened, DataError> {
     let mut records = Records::open(path)?;
-    let header = records.next_record()?.cloned().unwrap_or_default();
-    let Some(first) = records.next_record()?.cloned() else {
-        return Err(DataError::Empty { path: path.to_path_buf(), expected: "a row of values" });
-    };
-    let skip = match first.len().checked_sub(header.len()) {
-        Some(0) => 1,
-        Some(1) => 0,
-        _ => return Err(records.wrong_length(header.len(), first.len())),
-    };
-    let columns: Vec<String> =
-        (skip..header.len()).map(|at| text(path, 1, &header[at])).collect::<Result<_, _>>()?;
-    check_addressable(path, "columns", columns.len())?;
-    if columns.is_empty() {
-        return Err(DataError::Table {
-            path: path.to_path_buf(),
-            line: 1,
-            reason: "only one column; expected tab- or comma-separated names".into(),
-        });
-    }
-
-    let mut rows = Vec::new();
-    let mut values = RowBuilder::new(columns.len());
-    let mut row_values = vec![0f32; columns.len()];
-    let mut record = first;
-    loop {
-        if record.len() != columns.len() + 1 {
-            return Err(records.wrong_length(columns.len() + 1, record.len()));
-        }
-        let name = text(path, records.line(), &record[0])?;
-        for (at, value) in row_values.iter_mut().enumerate() {
-            *value = number(&record[at + 1]).map_err(|reason| DataError::Table {
-                path: path.to_path_buf(),
-                line: records.line(),
-                reason: format!("row {name:?}, column {:?}: {reason}", columns[at]),
-            })?;
-        }
-        values.push_dense(&row_values);
-        rows.push(name);
-        match records.next_record()? {
-            None => break,
-            Some(next) => record.clone_from(next),
-        }
-    }
-    check_addressable(path, "rows", rows.len())?;
-
+    let Table { rows, columns, values } = Table::read(&mut records, None)?;
     let (orientation, how) = match orientation {
         Some(declared) => (declared, "as declared"),
         None => (detect_orientation(path, &rows, &columns)?, "by the form of the names"),
     };
-    let values = values.finish();
     let (obs_names, ids, values, side) = match orientation {
         Orientation::ObsByGenes => (rows, columns, values, "columns"),
         Orientation::GenesByObs => (
@@ -102,6 +57,79 @@ pub(crate) fn open(
     let values = values.map_err(|fault| fault.named(head.names()))?;
     let blocks = Box::new(WholeBlocks::new(values, size));
     Ok(Opened { head, feature_types: Vec::new(), blocks })
+}
+
+/// A table with its names, as it stands in the text.
+pub(crate) struct Table {
+    pub(crate) rows: Vec<String>,
+    pub(crate) columns: Vec<String>,
+    /// Row after row.
+    pub(crate) values: Result<CsrMatrix, MatrixFault>,
+}
+
+impl Table {
+    /// The records from here on, names of the columns first: up to the one whose first field is `end`, or to the end of
+    /// the file.
+    pub(crate) fn read(records: &mut Records, end: Option<&str>) -> Result<Self, DataError> {
+        let path = records.path.clone();
+        let path = path.as_path();
+        let header = records.next_record()?.cloned().unwrap_or_default();
+        let line = records.line();
+        let is_end = |record: &ByteRecord| end.is_some_and(|end| &record[0] == end.as_bytes());
+        let first = records.next_record()?.filter(|record| !is_end(record)).cloned();
+        let Some(first) = first else {
+            return Err(DataError::Empty { path: path.to_path_buf(), expected: "a row of values" });
+        };
+        let skip = match first.len().checked_sub(header.len()) {
+            Some(0) => 1,
+            Some(1) => 0,
+            _ => return Err(records.wrong_length(header.len(), first.len())),
+        };
+        let columns: Vec<String> = (skip..header.len())
+            .map(|at| text(path, line, &header[at]))
+            .collect::<Result<_, _>>()?;
+        check_addressable(path, "columns", columns.len())?;
+        if columns.is_empty() {
+            return Err(DataError::Table {
+                path: path.to_path_buf(),
+                line,
+                reason: "only one column; expected tab- or comma-separated names".into(),
+            });
+        }
+
+        let mut rows = Vec::new();
+        let mut values = RowBuilder::new(columns.len());
+        let mut row_values = vec![0f32; columns.len()];
+        let mut record = first;
+        loop {
+            if record.len() != columns.len() + 1 {
+                return Err(records.wrong_length(columns.len() + 1, record.len()));
+            }
+            let name = text(path, records.line(), &record[0])?;
+            for (at, value) in row_values.iter_mut().enumerate() {
+                *value = number(&record[at + 1]).map_err(|reason| DataError::Table {
+                    path: path.to_path_buf(),
+                    line: records.line(),
+                    reason: format!("row {name:?}, column {:?}: {reason}", columns[at]),
+                })?;
+            }
+            values.push_dense(&row_values);
+            rows.push(name);
+            match records.next_record()? {
+                Some(next) if !is_end(next) => record.clone_from(next),
+                None if end.is_some() => {
+                    return Err(DataError::Table {
+                        path: path.to_path_buf(),
+                        line: records.line(),
+                        reason: format!("ends without {}: is the file whole?", end.unwrap_or("")),
+                    });
+                }
+                _ => break,
+            }
+        }
+        check_addressable(path, "rows", rows.len())?;
+        Ok(Self { rows, columns, values: values.finish() })
+    }
 }
 
 /// The records of a text table, with the delimiter found in its first line.

@@ -11,7 +11,7 @@ use crate::expression::{
 use crate::h5_source::H5Source;
 use crate::matrix::CsrMatrix;
 use crate::sniff::{FileKind, sniff};
-use crate::{cellranger, delimited, h5ad, mex};
+use crate::{cellranger, delimited, geo_series, h5ad, mex};
 
 /// An open expression file: what it says about cells and genes is in memory (about 100 bytes a
 /// cell, and the columns of `obs`), the values are read block by block.
@@ -89,6 +89,7 @@ impl ExpressionReader {
             }
             FileKind::MexFolder => mex::open_folder(path, order, size)?,
             FileKind::MatrixMarket => mex::open_beside(path, order, size)?,
+            FileKind::GeoSeries => geo_series::open(path, size)?,
             FileKind::Text => delimited::open(path, options.orientation, size)?,
         };
         let Opened { mut head, feature_types, blocks } = opened;

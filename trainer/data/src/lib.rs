@@ -24,6 +24,7 @@ mod error;
 mod expression;
 mod expression_reader;
 mod gene_sets;
+mod geo_series;
 mod h5_element;
 mod h5_heap;
 mod h5_source;

@@ -7,6 +7,7 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 
 use crate::error::DataError;
+use crate::geo_series::is_series_matrix;
 
 /// The families of formats that are read; HDF5 files are told apart by what is in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(crate) enum FileKind {
     MexFolder,
     /// The matrix file of a 10x folder, compressed or not.
     MatrixMarket,
+    /// A series matrix of the Gene Expression Omnibus, compressed or not.
+    GeoSeries,
     /// Tab- or comma-separated text, compressed or not.
     Text,
 }
@@ -65,7 +68,7 @@ pub(crate) fn sniff(path: &Path) -> Result<FileKind, DataError> {
     if head.contains(&0) {
         return unsupported("binary of an unknown kind", EXPECTED_FORMATS);
     }
-    Ok(FileKind::Text)
+    Ok(if is_series_matrix(&head) { FileKind::GeoSeries } else { FileKind::Text })
 }
 
 /// Where the HDF5 signature stands: at 0, or after a user block at 512, 1024, 2048, ...
@@ -103,8 +106,7 @@ const HEAD_LEN: u64 = 4096;
 const MAX_USER_BLOCK: u64 = 1 << 16;
 pub(crate) const HDF5_SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
 pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-const EXPECTED_FORMATS: &str =
-    "expected .h5ad, Cell Ranger .h5, a 10x folder, or a tab- or comma-separated table";
+const EXPECTED_FORMATS: &str = "expected .h5ad, Cell Ranger .h5, a 10x folder, a GEO series matrix, or a tab- or comma-separated table";
 const FOREIGN: [(&[u8], &str, &str); 6] = [
     (b"PK\x03\x04", "a zip archive (perhaps .xlsx or .npz)", "unpack it, or export it as TSV"),
     (b"PAR1", "a Parquet file", "write it as .h5ad or TSV"),
