@@ -10,6 +10,7 @@ use crate::expression::{
 };
 use crate::h5_source::H5Source;
 use crate::matrix::CsrMatrix;
+use crate::output_folder::matrix_in;
 use crate::sniff::{FileKind, sniff};
 use crate::{cellranger, delimited, geo_series, h5ad, mex};
 
@@ -72,6 +73,9 @@ impl ExpressionReader {
         size: BlockSize,
         order: EntryOrder,
     ) -> Result<Self, DataError> {
+        let inside = matrix_in(path)?;
+        let asked = path;
+        let path = inside.as_deref().unwrap_or(path);
         let kind = sniff(path)?;
         if kind != FileKind::Hdf5 && options.layer != MatrixChoice::X {
             return Err(no_other_matrices(path));
@@ -93,6 +97,9 @@ impl ExpressionReader {
             FileKind::Text => delimited::open(path, options.orientation, size)?,
         };
         let Opened { mut head, feature_types, blocks } = opened;
+        if let Some(name) = inside.as_deref().and_then(|path| path.strip_prefix(asked).ok()) {
+            head.source.notes.push(format!("read from {} of the folder", name.display()));
+        }
         head.check()?;
         let left_out = LeftOut::find(&mut head, &feature_types)?;
         Ok(Self { head: Arc::new(head), left_out, blocks, n_read: 0 })

@@ -39,6 +39,7 @@ mod mex;
 mod mtx_blocks;
 mod obs;
 mod other_logarithm;
+mod output_folder;
 mod ranks;
 mod sample_table;
 mod scale;
