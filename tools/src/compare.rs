@@ -26,7 +26,7 @@ use crate::output;
 use crate::plots::{self, Axis, Estimate, ForestRow};
 use crate::study::{Held, INNER_FOLDS, Study, confusion};
 use crate::threads::ThreadArgs;
-use crate::train::RecipeArgs;
+use crate::train::{RecipeArgs, check_interrupted};
 
 /// Options of `cic compare`.
 #[derive(Args, Clone, Debug)]
@@ -137,6 +137,9 @@ pub fn run(args: &CompareArgs) -> Result<(), Failure> {
     let groups = args.groups.as_deref();
     let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, groups)?;
     let study = Study::new(&dataset, &annotations, &args.without)?;
+    if !args.quiet {
+        study.tell_left_out();
+    }
     let study = Comparing { args, study };
     let rows = study.study.part_rows();
     let all = resplits(&rows, args.resplits, args.recipe.seed);
@@ -230,6 +233,7 @@ impl Comparing<'_> {
         };
         let failed = Failure::internal;
         let inner = folds(rows, &train.rows, INNER_FOLDS, args.recipe.seed);
+        check_interrupted()?;
         let chosen = baselines::choose(labelled, &inner, *code_dim).map_err(failed)?;
         let prepared = Prepared::new(labelled, *code_dim).map_err(failed)?;
         let called = prepared.classify(chosen, &test.values).map_err(failed)?;
@@ -241,10 +245,12 @@ impl Comparing<'_> {
             ("PCA, logistic regression", Contender::PcaLogistic(1.0)),
             ("PCA, 5 neighbours", Contender::PcaNeighbours(5)),
         ] {
+            check_interrupted()?;
             if let Ok(called) = prepared.classify(contender, &test.values) {
                 classified.push(score(method, truth, &called, n_classes));
             }
         }
+        check_interrupted()?;
         let train_codes = held.outputs(&held.bytes, train)?.codes;
         let (x, y) = (train_codes.as_ref(), outputs.codes.as_ref());
         let forest = Forest::fit(x, train_classes, args.recipe.seed).map_err(failed)?;
@@ -460,7 +466,8 @@ impl Report {
         }
         writeln!(
             out,
-            "\nIntervals are of the paired difference over the divisions; those for new samples \
+            "\nModels are trained on all training rows, also those that cic train keeps for calibration. Macro-F1: over \
+             types that occur or are called.\nIntervals are of the paired difference over the divisions; those for new samples \
              are wider because divisions share\nrows (Nadeau, Bengio 2003). R2 is against the \
              training mean, of the {} genes of largest training variance.",
             self.n_genes

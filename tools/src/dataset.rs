@@ -237,10 +237,17 @@ pub(crate) fn check_coverage(
         _ => {
             let missing = (0..n_genes).filter(|&gene| !present[gene]).take(3);
             let missing: Vec<&str> = missing.map(|gene| panel.display_name(gene)).collect();
+            // Rounded up, so that the file is within the limit.
+            let dropout = (100.0 * (1.0 - n_present as f64 / n_genes as f64)).ceil() / 100.0;
+            let train = match dropout <= MOST_GENE_DROPOUT {
+                true => format!(
+                    ", or train a model for small panels (cic train --set gene_dropout={dropout})"
+                ),
+                false => ", or train a model on these genes".to_owned(),
+            };
             format!(
                 "names fit, but {}, ... are not among the {} genes of the file: give it with all \
-                 that were measured, or train a model for small panels (cic train --set \
-                 gene_dropout=0.5)",
+                 that were measured{train}",
                 missing.join(", "),
                 names.genes.len()
             )
@@ -253,6 +260,9 @@ pub(crate) fn check_coverage(
 
 /// So many genes may have the same name though the species or the kind of id is another.
 const FEW_BY_CHANCE: usize = 5;
+
+/// With more of its genes missing, a model has too little to learn from.
+const MOST_GENE_DROPOUT: f64 = 0.95;
 
 /// Labels and split of a data set, joined to its rows.
 #[derive(Clone)]

@@ -24,7 +24,7 @@ use crate::{model_file, output};
 
 pub(crate) use levels::Level;
 pub(crate) use spoil::Kind;
-pub(crate) use study::{Found, LOGISTIC_NAME, Plan, REFITTED_NAME, measure};
+pub(crate) use study::{BEST_NAME, Found, Plan, REFITTED_NAME, measure};
 
 use report::{ModelReport, Report};
 use study::LEAST_TRAIN;
@@ -190,6 +190,10 @@ fn check_alike(paths: &[PathBuf], models: &[Model<'_>]) -> Result<(), Failure> {
     };
     let scaling = |model: &Model<'_>| model.profiles().first().map(|profile| profile.scaling());
     let Some(first) = models.first() else { return Ok(()) };
+    let twice = (1..paths.len()).find(|&at| paths[..at].contains(&paths[at]));
+    if let Some(at) = twice {
+        return Err(Failure::usage(format!("{}: is given twice", paths[at].display())));
+    }
     for (path, model) in paths.iter().zip(models) {
         let differs = if ids(model) != ids(first) {
             "another gene panel"

@@ -34,8 +34,8 @@ pub struct QuantizeArgs {
     split: SplitArgs,
     /// Fit the last decoder layer, and with --labels the
     /// classifier, to the codes of the int8 encoder on the
-    /// training rows in DATA; what gains nothing in
-    /// cross-validation stays as it is
+    /// training rows in DATA; what gains no more than a
+    /// standard error in cross-validation stays as it is
     #[arg(long, verbatim_doc_comment)]
     fine_tune: bool,
     /// Column with cell types, for --fine-tune

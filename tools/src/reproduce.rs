@@ -11,7 +11,7 @@ use cic_model::{Model, StageKind};
 use cic_trainer::Pca;
 use cic_trainer::baselines::{self, Kernel, KernelPca, Nmf, Reproducer};
 use cic_trainer::metrics::ReconstructionScores;
-use cic_trainer::reproduction::{nearest_other, own_ranks};
+use cic_trainer::reproduction::{Samples, nearest_other, own_ranks};
 use clap::Args;
 use faer::Mat;
 use rayon::prelude::*;
@@ -234,15 +234,14 @@ impl<'a> Study<'a> {
         let mean: Vec<f32> = self.genes.iter().map(|&gene| mean[gene]).collect();
         let by_model = of_genes(&self.outputs.reproduced);
 
-        let mut methods = vec![method(
-            &format!("this model, {}", model.dtype().name()),
-            &scored,
-            &by_model,
-            &mean,
-        )];
+        let of_row = |&row: &usize| samples.get(row).cloned().flatten();
+        let own = Samples::new(self.test.rows.iter().map(of_row).collect());
+        let method =
+            |name: &str, reproduced: &Mat<f64>| method(name, &scored, reproduced, &mean, &own);
+        let mut methods = vec![method(&format!("this model, {}", model.dtype().name()), &by_model)];
         let mut skipped = Vec::new();
         let by_pca = of_genes(&self.pca.reproduce(profiles.as_ref()));
-        methods.push(method("PCA", &scored, &by_pca, &mean));
+        methods.push(method("PCA", &by_pca));
         let rows = self.train.evenly(MOST_KERNEL_ROWS);
         if rows.nrows() < self.train.rows.len() {
             let (n, all) = (rows.nrows(), self.train.rows.len());
@@ -251,18 +250,18 @@ impl<'a> Study<'a> {
         let by_kernels = Kernel::ALL.into_par_iter().map(|kernel| {
             let fitted = KernelPca::fit(rows.clone(), k, kernel).map_err(Failure::internal)?;
             let reproduced = of_genes(&fitted.reproduce(profiles.as_ref()));
-            Ok(method(kernel.name(), &scored, &reproduced, &mean))
+            Ok(method(kernel.name(), &reproduced))
         });
         methods.extend(by_kernels.collect::<Result<Vec<_>, Failure>>()?);
         match Nmf::fit(self.train.matrix().as_ref(), k, 1) {
             Some(nmf) => {
                 let reproduced = of_genes(&nmf.reproduce(profiles.as_ref()));
-                methods.push(method("NMF", &scored, &reproduced, &mean));
+                methods.push(method("NMF", &reproduced));
             }
             None => skipped.push("NMF: there are negative values".into()),
         }
         let same = Mat::from_fn(scored.nrows(), scored.ncols(), |_, at| f64::from(mean[at]));
-        methods.push(method("training mean", &scored, &same, &mean));
+        methods.push(method("training mean", &same));
 
         let groups = by_sample(&self.test.rows, samples);
         let in_span = if groups.is_empty() { None } else { self.nearest_sums(&scored)? };
@@ -275,7 +274,7 @@ impl<'a> Study<'a> {
         };
         let denoised = Denoised::of(&groups, &of);
 
-        let nearest = nearest_other(scored.as_ref());
+        let nearest = nearest_other(scored.as_ref(), &own);
         Ok(Report {
             schema_version: 1,
             model_id: model.id().to_string(),
@@ -372,11 +371,17 @@ fn samples(args: &ReproduceArgs, dataset: &Dataset) -> Result<Vec<Option<String>
     Ok(samples)
 }
 
-fn method(name: &str, profiles: &Mat<f64>, reproduced: &Mat<f64>, mean: &[f32]) -> Method {
+fn method(
+    name: &str,
+    profiles: &Mat<f64>,
+    reproduced: &Mat<f64>,
+    mean: &[f32],
+    samples: &Samples,
+) -> Method {
     let all: Vec<usize> = (0..profiles.nrows()).collect();
     let ReconstructionScores { r2, mse, pearson, spearman, .. } =
         scores(profiles, reproduced, mean, &all);
-    let ranks = own_ranks(profiles.as_ref(), reproduced.as_ref());
+    let ranks = own_ranks(profiles.as_ref(), reproduced.as_ref(), samples);
     let first = |ranks: &[usize]| {
         ranks.iter().filter(|&&rank| rank == 1).count() as f64 / ranks.len().max(1) as f64
     };
@@ -436,6 +441,9 @@ impl Report {
             "\nR2 is against the training mean. Own: share of reproductions that are nearer to their \
              own profile than to\nany other test profile, and the median rank of the own one."
         )?;
+        if self.replicates.is_some() {
+            writeln!(out, "Replicates of the own sample are no others here.")?;
+        }
         let near = |what: &str, near: &Nearness| {
             format!(
                 "{what}: median Spearman {:.4}, median MSE {:.5}",

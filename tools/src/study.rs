@@ -1,5 +1,7 @@
 //! Training on some rows of a data set and looking at others, as often as a study needs.
 
+use std::collections::BTreeSet;
+
 use cic_data::{AlignedMatrix, SplitPart};
 use cic_model::profile::Library;
 use cic_model::spec::LayoutPlan;
@@ -10,6 +12,7 @@ use cic_trainer::pipeline::TrainedModel;
 use cic_trainer::resplits::Resplit;
 use faer::Mat;
 
+use crate::console::tell;
 use crate::dataset::{Annotations, Dataset};
 use crate::failure::Failure;
 use crate::profiles::{ModelOutputs, N_GENES, Profiles, genes_of, run_model, scores};
@@ -67,6 +70,22 @@ pub(crate) fn part_rows<'a>(
     .collect()
 }
 
+/// Refuses labels to leave out that no row has.
+pub(crate) fn check_without(
+    annotations: &Annotations,
+    n_rows: usize,
+    without: &[String],
+) -> Result<(), Failure> {
+    let known: BTreeSet<String> = (0..n_rows).filter_map(|row| annotations.label(row)).collect();
+    match without.iter().find(|label| !known.contains(*label)) {
+        Some(unknown) => Err(Failure::usage(format!(
+            "--without {unknown}: no cell has this label; there are {}",
+            known.into_iter().collect::<Vec<_>>().join(", ")
+        ))),
+        None => Ok(()),
+    }
+}
+
 impl<'a> Study<'a> {
     /// Rows without values, without a label or with one of `without` take no part.
     pub(crate) fn new(
@@ -75,6 +94,7 @@ impl<'a> Study<'a> {
         without: &[String],
     ) -> Result<Self, Failure> {
         let n = dataset.matrix.n_obs();
+        check_without(annotations, n, without)?;
         let has_values = |row: usize| !dataset.matrix.values.row(row).1.is_empty();
         let label = |row: usize| {
             let label = annotations.label(row).filter(|_| has_values(row));
@@ -95,6 +115,18 @@ impl<'a> Study<'a> {
             .map(|label| label.as_ref().and_then(|label| names.binary_search(label).ok()))
             .collect();
         Ok(Self { dataset, annotations, names, classes })
+    }
+
+    /// Says how many rows take no part.
+    pub(crate) fn tell_left_out(&self) {
+        let n = self.classes.iter().filter(|class| class.is_none()).count();
+        if n > 0 {
+            tell(format_args!(
+                "note: {n} of {} rows have no label, or no values, or are left out; they take no part, \
+                 while cic train uses rows without a label for reproduction",
+                self.classes.len()
+            ));
+        }
     }
 
     /// Every row; those that take part have a label.

@@ -14,6 +14,7 @@ use cic_trainer::panel::PanelSize;
 use cic_trainer::parts::{Assigned, PartRow, Parts};
 use cic_trainer::resplits::{Resplit, folds};
 use cic_trainer::settings::Setting;
+use cic_trainer::{Architecture, TrainParams};
 use clap::{Args, ValueEnum};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -27,7 +28,7 @@ use crate::plots::{self, Estimate, Forest, ForestRow};
 use crate::quantize::quantize_rows;
 use crate::study::{Held, Study, confusion};
 use crate::threads::ThreadArgs;
-use crate::train::{Recipe, parse_panel};
+use crate::train::{Recipe, check_once, parse_panel};
 
 use state::{Head, Outcome, State};
 
@@ -190,12 +191,17 @@ struct Spread {
 /// Tries and prints.
 pub fn run(args: &SweepArgs) -> Result<(), Failure> {
     args.labels.require()?;
+    let tried = args.axes.iter().filter_map(|axis| axis.0.first());
+    check_once(&args.settings.iter().chain(tried).cloned().collect::<Vec<_>>())?;
     let outputs: Vec<&Path> = args.plot.iter().map(PathBuf::as_path).collect();
     output::check(&outputs, &[&args.data.data])?;
     let dataset = args.data.read()?;
     let groups = args.groups.as_deref();
     let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, groups)?;
     let study = Study::new(&dataset, &annotations, &args.without)?;
+    if !args.quiet {
+        study.tell_left_out();
+    }
     let sweep = Sweep::new(args, &study)?;
     let outcomes = sweep.run().map_err(|failure| match failure {
         Failure::Interrupted(_) => interrupted(args.state.as_deref()),
@@ -261,6 +267,13 @@ impl<'a> Sweep<'a> {
             };
             all.iter().flat_map(|before| axis.0.iter().map(move |one| with(before, one))).collect()
         });
+        // What cannot be trained is refused before hours are spent on the others.
+        for settings in &configurations {
+            let architecture = Architecture::mirrored(1 << 20, vec![8], 8, study.names.len());
+            let mut params = TrainParams::for_rows(architecture, training.len());
+            settings.iter().try_for_each(|setting| setting.apply(&mut params))?;
+            params.check()?;
+        }
         Ok(Self {
             args,
             study,
@@ -334,7 +347,19 @@ impl<'a> Sweep<'a> {
         };
         let model = Model::open_verified(&held.bytes).map_err(Failure::internal)?;
         let options = QuantizeOptions::new(Dtype::S8);
-        let int8 = quantize_rows(&model, &held.cells, &held.train.rows, options)?;
+        let int8 = match quantize_rows(&model, &held.cells, &held.train.rows, options) {
+            Ok(int8) => int8,
+            // Weights that no scale can express have left all bounds.
+            Err(Failure::Model(_)) => {
+                return Ok(Outcome {
+                    settings: text(settings),
+                    fold,
+                    diverged: Some(held.trained.run.best_epoch),
+                    ..Outcome::default()
+                });
+            }
+            Err(failure) => return Err(failure),
+        };
         let full = held.outputs(&held.bytes, &held.test)?;
         let small = held.outputs(&AlignedBytes::new(&int8), &held.test)?;
         let (called, called_int8) = (held.called(&full), held.called(&small));
@@ -545,7 +570,8 @@ impl Report {
         writeln!(
             out,
             "\n*        accuracy within one standard error of the best\n\
-             R2       of held profiles on the 1,000 genes of largest variance, against the training mean; PCA: as many components\n\
+             R2       of held profiles on the 1,000 genes of largest variance (or all), against the training mean; PCA: as\n\
+             \x20        many components\n\
              int8     accuracy quantised on the training rows and run by the runtime; same: share of held rows with the\n\
              \x20        same label; R2 after it: of int8\n\
              weights  of encoder and classifier, what a device stores"

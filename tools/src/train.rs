@@ -12,7 +12,7 @@ use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
 use cic_model::{Activation, ValueKind};
 use cic_trainer::onnx::{OnnxDescription, export_onnx};
 use cic_trainer::panel::PanelSize;
-use cic_trainer::parts::{Assigned, Parts};
+use cic_trainer::parts::{Assigned, Division, Parts};
 use cic_trainer::pipeline::{Request, TrainedModel, train};
 use cic_trainer::settings::Setting;
 use cic_trainer::{CheckpointPolicy, EpochReport, FitControl, FitPass, TrainError};
@@ -36,7 +36,8 @@ pub struct TrainArgs {
     #[command(flatten)]
     split: SplitArgs,
     /// Column with donors, batches or studies, beside the
-    /// labels: no group is in two parts of the data
+    /// labels: no group is in two parts of the data,
+    /// where there are at least four of them
     #[arg(long, value_name = "KEY", verbatim_doc_comment)]
     groups: Option<String>,
     /// What counts and linear values are divided by:
@@ -122,20 +123,32 @@ impl RecipeArgs {
             ("--code", "code", self.code.is_some()),
             ("--epochs", "max_epochs", self.epochs.is_some()),
         ];
-        for (at, setting) in self.settings.iter().enumerate() {
-            let twice = self.settings[..at].iter().any(|before| before.name == setting.name);
-            let option =
-                options.iter().find(|(_, name, is_given)| *is_given && *name == setting.name);
-            let other = option.map(|(option, ..)| *option).or(twice.then_some("--set"));
-            if let Some(other) = other {
-                return Err(Failure::usage(format!(
-                    "--set {setting}: {} is given by {other} too; give it once",
-                    setting.name
-                )));
+        for setting in &self.settings {
+            let is_it = |(_, name, is_given): &&(_, &str, bool)| *is_given && *name == setting.name;
+            if let Some((option, ..)) = options.iter().find(is_it) {
+                return Err(given_twice(setting, option));
             }
         }
-        Ok(())
+        check_once(&self.settings)
     }
+}
+
+/// Refuses settings of one name.
+pub(crate) fn check_once(settings: &[Setting]) -> Result<(), Failure> {
+    let twice = settings.iter().enumerate().find_map(|(at, setting)| {
+        settings[..at]
+            .iter()
+            .find(|before| before.name == setting.name)
+            .map(|other| (setting, other))
+    });
+    match twice {
+        Some((setting, other)) => Err(given_twice(setting, &other.to_string())),
+        None => Ok(()),
+    }
+}
+
+fn given_twice(setting: &Setting, other: &str) -> Failure {
+    Failure::usage(format!("{setting}: {} is given by {other} too; give it once", setting.name))
 }
 
 /// How to train.
@@ -299,6 +312,9 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
         )),
         _ => Failure::from(error),
     })?;
+    if !plan.quiet {
+        tell_divided_groups(trained.parts.division);
+    }
     let reads_log1p = trained.spec.profiles.iter().any(|profile| profile.kind == ValueKind::Log1p);
     if let Some(sum) = plan.dataset.log1p_sum.filter(|_| reads_log1p) {
         trained.spec.provenance.insert(LOG1P_SUM.into(), log1p_sum_text(sum));
@@ -328,6 +344,15 @@ fn check_classes(
     )))
 }
 
+/// Says so where groups were not kept together.
+pub(crate) fn tell_divided_groups(division: Division) {
+    if division.divides_groups() {
+        tell(format_args!(
+            "note: groups: rows were divided {division}; a group may be in two parts"
+        ));
+    }
+}
+
 /// Cells of a type below which a model hardly learns it: a tenth each goes to early stopping and calibration.
 const FEW_CELLS: usize = 10;
 
@@ -344,7 +369,7 @@ fn tell_few(labels: &[Option<String>], assigned: &[Assigned]) {
         .collect();
     if !few.is_empty() {
         tell(format_args!(
-            "note: fewer than {FEW_CELLS} cells to train on: {}; calls of these types will be poor",
+            "note: fewer than {FEW_CELLS} rows to train on: {}; calls of these types may be poor",
             few.join(", ")
         ));
     }
@@ -357,8 +382,16 @@ fn catch_interrupts() {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        tell("stopping after this epoch; press Ctrl-C again to stop at once");
+        tell("stopping after this step; press Ctrl-C again to stop at once");
     });
+}
+
+/// Stops work between two steps of it after the first interrupt.
+pub(crate) fn check_interrupted() -> Result<(), Failure> {
+    match INTERRUPTED.load(Ordering::Relaxed) {
+        true => Err(Failure::Interrupted(anyhow::anyhow!("interrupted"))),
+        false => Ok(()),
+    }
 }
 
 /// Set by the first interrupt.

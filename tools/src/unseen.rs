@@ -8,6 +8,7 @@ use cic_model::profile::Library;
 use cic_model::spec::LayoutPlan;
 use cic_model::{AlignedBytes, Model};
 use cic_trainer::baselines::{self, Reproducer};
+use cic_trainer::parts::part_digest;
 use cic_trainer::pipeline::data_digest;
 use cic_trainer::separation::separation;
 use clap::Args;
@@ -20,8 +21,10 @@ use crate::countdown::Countdown;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
 use crate::profiles::{N_GENES, Profiles, genes_of, run_model, scores};
+use crate::study::check_without;
 use crate::threads::ThreadArgs;
 use crate::train::{RecipeArgs, TrainPlan, train_model};
+use crate::type_cells::hex;
 
 /// Options of `cic unseen`.
 #[derive(Args, Clone, Debug)]
@@ -33,7 +36,8 @@ pub struct UnseenArgs {
     #[command(flatten)]
     split: SplitArgs,
     /// Column with donors, batches or studies, beside the
-    /// labels: no group is in two parts of the data
+    /// labels: no group is in two parts of the data,
+    /// where there are at least four of them
     #[arg(long, value_name = "KEY", verbatim_doc_comment)]
     groups: Option<String>,
     /// Labels that are no cell types, separated by commas:
@@ -66,6 +70,12 @@ pub(crate) struct Report {
     /// Column of the labels.
     #[serde(default)]
     pub(crate) labels: Option<String>,
+    /// Digest of the ids of test rows; `None` without a split.
+    #[serde(default)]
+    pub(crate) test_digest: Option<String>,
+    /// The whole command.
+    #[serde(default)]
+    pub(crate) command: Option<String>,
     pub(crate) n_neighbours: usize,
     pub(crate) types: Vec<Unseen>,
 }
@@ -76,6 +86,9 @@ pub(crate) struct Unseen {
     pub(crate) label: String,
     /// Its rows, none of which was trained on.
     pub(crate) n: usize,
+    /// Whether they are test rows of the split, or of groups that were not trained on; all of its rows else.
+    #[serde(default)]
+    pub(crate) is_held: bool,
     /// Training rows without it.
     pub(crate) n_train: usize,
     pub(crate) model: Figures,
@@ -129,6 +142,7 @@ pub fn run(args: &UnseenArgs) -> Result<(), Failure> {
     let dataset = args.data.read()?;
     let groups = args.groups.as_deref();
     let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, groups)?;
+    check_without(&annotations, dataset.matrix.n_obs(), &args.without)?;
     let labels: Vec<Option<String>> = (0..dataset.matrix.n_obs())
         .map(|row| annotations.label(row).filter(|label| !args.without.contains(label)))
         .collect();
@@ -178,6 +192,8 @@ pub fn run(args: &UnseenArgs) -> Result<(), Failure> {
         schema_version: 1,
         data_digest: Some(data_digest(&dataset.matrix)),
         labels: args.labels.labels.clone(),
+        test_digest: test_digest(&dataset, &annotations),
+        command: Some(std::env::args().skip(1).collect::<Vec<_>>().join(" ")),
         n_neighbours: N_NEIGHBOURS,
         types: found,
     };
@@ -219,13 +235,22 @@ fn leave_out(
     let train: Vec<usize> =
         [&parts.fit, &parts.early_stop, &parts.calibrate].into_iter().flatten().copied().collect();
     let unseen: Vec<usize> = (0..labels.len()).filter(|&row| is_left_out(row)).collect();
-    // As with the other types, the test rows of the split where it has some.
-    let is_test = |row: &usize| {
-        annotations.split.as_ref().is_some_and(|split| split[*row] == Some(SplitPart::Test))
+    // As with the other types, the test rows of the split, or those of groups that were not trained on, where it has some.
+    let group = |row: usize| annotations.groups.get(row).and_then(Option::as_deref);
+    let trained_groups: BTreeSet<&str> = train.iter().filter_map(|&row| group(row)).collect();
+    let is_test = |row: &usize| match &annotations.split {
+        Some(split) => split[*row] == Some(SplitPart::Test),
+        None => group(*row).is_some_and(|group| !trained_groups.contains(group)),
     };
-    let of_split: Vec<usize> = unseen.iter().copied().filter(is_test).collect();
-    let unseen = if of_split.is_empty() { unseen } else { of_split };
-    let seen = parts.test.iter().copied().filter(|&row| labels[row].is_some());
+    let held: Vec<usize> = unseen.iter().copied().filter(is_test).collect();
+    let is_held = !held.is_empty();
+    let unseen = if is_held { held } else { unseen };
+    // Types without a row for training were not seen either.
+    let trained_types: BTreeSet<&str> =
+        train.iter().filter_map(|&row| labels[row].as_deref()).collect();
+    let is_seen =
+        |row: &usize| labels[*row].as_deref().is_some_and(|name| trained_types.contains(name));
+    let seen = parts.test.iter().copied().filter(is_seen);
     let all = Profiles::read(&model, &cells, seen.chain(unseen).collect());
     let train = Profiles::read(&model, &cells, train);
     if train.rows.len() < 2 || !all.rows.iter().any(|&row| is_left_out(row)) {
@@ -260,6 +285,7 @@ fn leave_out(
         .collect();
     Ok(Unseen {
         label: name.to_owned(),
+        is_held,
         n: groups.iter().filter(|&&group| group == names[name]).count(),
         n_train: train.rows.len(),
         model: of_model,
@@ -267,6 +293,14 @@ fn leave_out(
         nearest: distances.first().map_or(String::new(), |one| one.label.clone()),
         distances,
     })
+}
+
+/// Of the ids of the split's test rows.
+pub(crate) fn test_digest(dataset: &Dataset, annotations: &Annotations) -> Option<String> {
+    let split = annotations.split.as_ref()?;
+    let test: Vec<usize> =
+        (0..split.len()).filter(|&row| split[row] == Some(SplitPart::Test)).collect();
+    Some(hex(&part_digest(dataset.names_of(&test))))
 }
 
 /// The test profiles of all types, and those of one that was not seen.
@@ -294,7 +328,8 @@ impl Comparison<'_> {
             r2: of_unseen.r2,
             spearman: of_unseen.spearman,
             r2_seen: of_seen.r2,
-            silhouette: lie.silhouette,
+            // Of a single cell there is none.
+            silhouette: if unseen.len() > 1 { lie.silhouette } else { f64::NAN },
             purity: lie.purity,
         };
         (figures, lie.others)
@@ -303,6 +338,7 @@ impl Comparison<'_> {
 
 impl Report {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let has_held = self.types.iter().any(|one| one.is_held);
         let labels = self.types.iter().map(|one| one.label.chars().count());
         let width = labels.max().unwrap_or(0).max(8);
         writeln!(
@@ -327,7 +363,7 @@ impl Report {
                 out,
                 "{:width$}  {:>5}  {:>15}  {:>15}  {:>15}  {:>15}  {:>15}  {}",
                 cic_data::sanitise_for_terminal(&one.label),
-                one.n,
+                format!("{}{}", one.n, if has_held && !one.is_held { "*" } else { "" }),
                 pair(|figures| figures.r2),
                 pair(|figures| figures.r2_seen),
                 pair(|figures| figures.spearman),
@@ -355,7 +391,14 @@ impl Report {
             "\nEach type was left out of training in turn. R2 and Spearman are of its reproduced \
              profiles; silhouette, and the\nshare of its own among {N_NEIGHBOURS} neighbours (or as many as it has others), of \
              its codes among test cells of all types, beside as many\nprincipal components. \
-             Nearest: the type that was seen whose codes are nearest."
-        )
+             Nearest: the type that was seen whose codes are nearest. Genes: the {N_GENES} of largest training variance."
+        )?;
+        match has_held {
+            true => writeln!(
+                out,
+                "n: test rows of the type, or of groups that were not trained on; *: it has none, so all of its rows"
+            ),
+            false => Ok(()),
+        }
     }
 }

@@ -72,6 +72,31 @@ pub enum Division {
     },
 }
 
+impl Division {
+    /// Whether groups were asked for and not kept together.
+    pub const fn divides_groups(self) -> bool {
+        matches!(self, Self::StratifiedFewGroups { .. } | Self::StratifiedGroupsTooLarge { .. })
+    }
+}
+
+impl core::fmt::Display for Division {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::ByGroup { n_groups } => write!(f, "whole groups of {n_groups}"),
+            Self::StratifiedNoGroups => f.write_str("at random within types"),
+            Self::StratifiedFewGroups { n_groups } => {
+                write!(f, "at random within types, as {n_groups} groups are too few")
+            }
+            Self::StratifiedGroupsTooLarge { n_groups } => {
+                write!(
+                    f,
+                    "at random within types, as whole groups ({n_groups}) would leave too little"
+                )
+            }
+        }
+    }
+}
+
 impl Parts {
     /// Divides rows into parts.
     ///

@@ -84,6 +84,12 @@ fn least_coverage(params: &TrainParams) -> f64 {
     (1.0 - f64::from(params.gene_dropout)).min(0.5)
 }
 
+/// Smallest share of the counts and genes of shallow training cells that a cell must have: one half, or less for a model that
+/// was trained on cells with more of them missing.
+fn least_depth(params: &TrainParams) -> f64 {
+    ((1.0 - f64::from(params.gene_dropout)) * (1.0 - f64::from(params.thinning))).min(0.5)
+}
+
 /// Trains a model.
 ///
 /// # Errors
@@ -184,7 +190,7 @@ pub fn train(
             levels: None,
         }],
         labels: LabelsSpec::flat(&classes),
-        rules: rules(kind, &raw, &seen, temperature, least_coverage(&params)),
+        rules: rules(kind, &raw, &seen, temperature, &params),
         provenance: provenance(request, &parts, &rows, &panel, &network, &run),
         rows: [&parts.fit, &parts.early_stop, &parts.calibrate, &parts.test]
             .map(|part| part.iter().map(|&row| row_digest(&matrix.obs_names[row])).collect()),
@@ -360,19 +366,20 @@ fn panel_spec(
     PanelSpec { id_kind, duplicates: DuplicatePolicy::KeepFirst, genes }
 }
 
-/// A cell is too shallow below half of what 99 % of the training cells have.
+/// A cell is too shallow below a share, see [`least_depth`], of what 99 % of the training cells have.
 fn rules(
     kind: ValueKind,
     raw: &CsrMatrix,
     seen: &[usize],
     temperature: f64,
-    least_coverage: f64,
+    params: &TrainParams,
 ) -> Rules {
+    let (least_coverage, least_depth) = (least_coverage(params), least_depth(params));
     let low = |mut values: Vec<f64>| {
         values.sort_unstable_by(f64::total_cmp);
         let at = values.get(values.len() / 100).copied().unwrap_or(0.0);
         // Far below 2³²: counts of one cell.
-        (at / 2.0).max(1.0) as u32
+        (at * least_depth).max(1.0) as u32
     };
     let sum = |row: &usize| sum_of(raw.row(*row).1);
     let detected = |row: &usize| raw.row(*row).1.len() as f64;
@@ -410,14 +417,16 @@ fn provenance(
             "rows.calibrate.fitted",
             if parts.calibrate.len() < MIN_CALIBRATION_ROWS { "yes" } else { "no" }.to_string(),
         ),
-        ("rows.division", format!("{:?}", parts.division)),
+        ("rows.division", parts.division.to_string()),
         ("training.epochs", run.best_epoch.to_string()),
         ("training.seed", request.seed.to_string()),
         ("training.version", env!("CARGO_PKG_VERSION").to_string()),
     ];
     if !request.settings.is_empty() {
-        let settings = request.settings.iter().map(ToString::to_string);
-        facts.push(("training.settings", settings.collect::<Vec<_>>().join(" ")));
+        // In an order that does not change the bytes.
+        let mut settings: Vec<String> = request.settings.iter().map(ToString::to_string).collect();
+        settings.sort();
+        facts.push(("training.settings", settings.join(" ")));
     }
     for (part, digest, key) in [
         (&parts.fit, digests.fit, ["rows.fit.n", "rows.fit.sha256"]),

@@ -23,13 +23,34 @@ pub struct NearestOther {
     pub error: Vec<f64>,
 }
 
-/// Ranks of profiles `[n × n_genes]` among themselves for their reproductions. Others that are as near count half.
-pub fn own_ranks(profiles: MatRef<'_, f64>, reproduced: MatRef<'_, f64>) -> OwnRanks {
+/// The sample that each profile is a technical replicate of; a profile without one is its own.
+#[derive(Clone, Debug, Default)]
+pub struct Samples(Vec<Option<String>>);
+
+impl Samples {
+    /// One entry for each profile, or none at all.
+    pub fn new(samples: Vec<Option<String>>) -> Self {
+        Self(samples)
+    }
+
+    fn differ(&self, a: usize, b: usize) -> bool {
+        let of = |at: usize| self.0.get(at).and_then(Option::as_ref);
+        a != b && (of(a).is_none() || of(a) != of(b))
+    }
+}
+
+/// Ranks of profiles `[n × n_genes]` among themselves for their reproductions, technical replicates of the own sample left out.
+/// Others that are as near count half.
+pub fn own_ranks(
+    profiles: MatRef<'_, f64>,
+    reproduced: MatRef<'_, f64>,
+    samples: &Samples,
+) -> OwnRanks {
     let correlations = correlations(reproduced, profiles);
     let distances = distances(reproduced, profiles);
     let rank = |values: &Mat<f64>, row: usize, sign: f64| {
         let own = sign * values[(row, row)];
-        let others = (0..values.ncols()).filter(|&other| other != row);
+        let others = (0..values.ncols()).filter(|&other| samples.differ(row, other));
         let halves: usize = others
             .map(|other| match sign * values[(row, other)] {
                 value if value > own => 2,
@@ -46,12 +67,13 @@ pub fn own_ranks(profiles: MatRef<'_, f64>, reproduced: MatRef<'_, f64>) -> OwnR
     }
 }
 
-/// The nearest other of every profile.
-pub fn nearest_other(profiles: MatRef<'_, f64>) -> NearestOther {
+/// The nearest other of every profile, technical replicates of the own sample left out.
+pub fn nearest_other(profiles: MatRef<'_, f64>, samples: &Samples) -> NearestOther {
     let (correlations, distances) =
         (correlations(profiles, profiles), distances(profiles, profiles));
     let others = |values: &Mat<f64>, row: usize| -> Vec<f64> {
-        (0..values.ncols()).filter(|&at| at != row).map(|at| values[(row, at)]).collect()
+        let others = (0..values.ncols()).filter(|&at| samples.differ(row, at));
+        others.map(|at| values[(row, at)]).collect()
     };
     let rows = 0..profiles.nrows();
     let most = |values: Vec<f64>| values.into_iter().fold(f64::NAN, f64::max);
@@ -110,7 +132,7 @@ mod tests {
     #[test]
     fn profiles_are_nearest_to_themselves() {
         let profiles = profiles();
-        let ranks = own_ranks(profiles.as_ref(), profiles.as_ref());
+        let ranks = own_ranks(profiles.as_ref(), profiles.as_ref(), &Samples::default());
         assert_eq!(ranks, OwnRanks { by_spearman: vec![1; 3], by_error: vec![1; 3] });
     }
 
@@ -118,7 +140,7 @@ mod tests {
     fn a_reproduction_of_another_profile_has_a_rank_below_the_first() {
         let profiles = profiles();
         let swapped = Mat::from_fn(3, 4, |row, gene| profiles[([2, 1, 0][row], gene)]);
-        let ranks = own_ranks(profiles.as_ref(), swapped.as_ref());
+        let ranks = own_ranks(profiles.as_ref(), swapped.as_ref(), &Samples::default());
         assert_eq!(ranks.by_spearman, [2, 1, 2]);
         assert_eq!(ranks.by_error, [2, 1, 2]);
     }
@@ -126,16 +148,30 @@ mod tests {
     #[test]
     fn one_reproduction_for_all_is_near_to_all_alike() {
         let same = Mat::from_fn(3, 4, |_, _| 1.0);
-        let ranks = own_ranks(profiles().as_ref(), same.as_ref());
+        let ranks = own_ranks(profiles().as_ref(), same.as_ref(), &Samples::default());
         // A constant has no correlation with any: two others count half each.
         assert_eq!(ranks.by_spearman, [2, 2, 2]);
     }
 
     #[test]
     fn the_nearest_other_is_another() {
-        let found = nearest_other(profiles().as_ref());
+        let found = nearest_other(profiles().as_ref(), &Samples::default());
         // Ranks 1 2 3 4 and 2 1 4 3: 1 − 6 · 4 / (4 · 15).
         assert!((found.spearman[0] - 0.6).abs() < 1e-12);
         assert!((found.error[0] - (1.0 + 1.0 + 1.0 + 0.25) / 4.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn replicates_of_the_own_sample_are_no_others() {
+        let profiles = profiles();
+        let sample = |name: &str| Some(name.to_owned());
+        let samples = Samples::new(vec![sample("a"), None, sample("a")]);
+        let found = nearest_other(profiles.as_ref(), &samples);
+        assert!((found.spearman[0] + 1.0).abs() < 1e-12, "{found:?}");
+        let swapped = Mat::from_fn(3, 4, |row, gene| profiles[([2, 1, 0][row], gene)]);
+        let ranks = own_ranks(profiles.as_ref(), swapped.as_ref(), &samples);
+        assert_eq!(ranks.by_spearman, [1, 1, 1]);
+        let alone = Samples::new(vec![None; 3]);
+        assert_eq!(own_ranks(profiles.as_ref(), swapped.as_ref(), &alone).by_spearman, [2, 1, 2]);
     }
 }

@@ -178,7 +178,11 @@ impl TrainParams {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), TrainError> {
+    /// Whether all values are in their ranges.
+    ///
+    /// # Errors
+    /// [`TrainError`] that names the parameter and its range.
+    pub fn check(&self) -> Result<(), TrainError> {
         self.architecture.check()?;
         let at_least_zero = "a finite number, 0 or more";
         let probability = "0 or more, below 1";

@@ -70,7 +70,8 @@ pub struct ExplainArgs {
     /// Cells whose calls are explained, separated by commas
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     cells: Vec<String>,
-    /// Or each type as a whole, and so many cells of it,
+    /// Or each type as a whole (of 50 of its cells at
+    /// most), and so many cells of it,
     /// those nearest to its mean code [default: 1]
     #[arg(
         long,
@@ -147,6 +148,9 @@ pub fn run(args: &ExplainArgs) -> Result<(), Failure> {
             &args.model,
             "it names no cell types, so there are no calls to explain",
         ));
+    }
+    if let Some(twice) = (1..args.gmt.len()).find(|&at| args.gmt[..at].contains(&args.gmt[at])) {
+        return Err(Failure::usage(format!("--gmt {}: is given twice", args.gmt[twice].display())));
     }
     let collections = args.gmt.iter().map(|path| read_collection(path, &model, args));
     let collections: Vec<Collection> = collections.collect::<Result<_, _>>()?;

@@ -61,7 +61,11 @@ impl Report {
             writeln!(out)?;
             write_table(out, kind, &levels, N_OF_TYPING..N_FIGURES, &REPRODUCTION_HEADS)?;
         }
-        writeln!(out, "\n{NOTES}")
+        let spread = match self.levels.iter().any(|level| level.repeats > 1) {
+            true => "Means ± standard deviations over repeats. ",
+            false => "",
+        };
+        writeln!(out, "\n{spread}{NOTES}")
     }
 
     /// One line for each amount and method.
@@ -131,8 +135,9 @@ const WHAT: [(&str, &str); 4] = [
 ];
 
 const NOTES: &str = "\
-Means ± standard deviations over repeats. Accuracy is of the best guess; refused: share of cells
-that the model's own rules refuse, all of them where too few genes are there. Code shift: distance
+Accuracy is of the best guess.
+Refused: share of cells that the model's own rules refuse, all of them where too few genes are
+there. Code shift: distance
 of a code from that of the clean cell, by the mean distance between clean codes of different cells.
 R2 (against the training mean) and Spearman's rho: of the profile back from the code, to the clean
 profile and to the spoiled one, there of the genes that were not lost.";

@@ -49,8 +49,7 @@ pub(crate) struct Found {
     pub(crate) n_genes_reproduced: usize,
     /// The linear method that cross-validation on training rows chose.
     pub(crate) best_linear: Option<String>,
-    /// The clean samples first; nothing where there are fewer than two test rows, or nothing to learn from when the best
-    /// linear method was asked for.
+    /// The clean samples first; nothing where there are fewer than two test rows.
     pub(crate) levels: Vec<Level>,
     pub(crate) skipped: Vec<String>,
 }
@@ -58,7 +57,7 @@ pub(crate) struct Found {
 /// As in `cic compare`.
 const LOGISTIC: Contender = Contender::Logistic(0.1);
 
-pub(crate) const LOGISTIC_NAME: &str = "logistic regression";
+pub(crate) const BEST_NAME: &str = "best linear";
 pub(crate) const REFITTED_NAME: &str = "logistic, refitted";
 
 /// Types the test rows under every condition.
@@ -87,7 +86,7 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<Found, Failure> {
         n_classes: names.n_trained,
     };
     let n_classes = names.all.len();
-    if test.rows.len() < 2 || (plan.chooses_linear && !can_learn) {
+    if test.rows.len() < 2 {
         return Ok(Found {
             n_train: train.rows.len(),
             n_test: test.rows.len(),
@@ -175,9 +174,9 @@ impl<'a> Linear<'a> {
         test: &Profiles,
         n_components: usize,
     ) -> Result<Self, Failure> {
-        let all = chosen.map(|chosen| ("best linear", chosen)).into_iter();
+        let all = chosen.map(|chosen| (BEST_NAME, chosen)).into_iter();
         let classifiers = all
-            .chain([(LOGISTIC_NAME, LOGISTIC)])
+            .chain([("logistic regression", LOGISTIC)])
             .map(|(name, contender)| Ok((name, prepared.fit(contender)?)))
             .collect::<Result<_, _>>();
         let pca = baselines::pca(train.values, train.n_genes, n_components, 1)

@@ -1,5 +1,7 @@
 //! Sections about the codes: where cells lie, how profiles come back, types that were left out, what dimensions mean.
 
+use std::path::Path;
+
 use cic_model::ValueKind;
 use cic_trainer::pipeline::data_digest;
 use maud::{Markup, html};
@@ -8,6 +10,7 @@ use super::calls::fifths;
 use super::findings::{Findings, N_NEIGHBOURS, Reproduction, Sources};
 use super::words::{Section, absent, beware, count, decimal, details, figure, table, text};
 use crate::plots::{Axis, Bar, Bars, Category, Estimate, Forest, ForestRow, Scatter, percent};
+use crate::unseen::test_digest;
 
 /// The codes in the plane.
 pub(super) fn map(findings: &Findings) -> Section {
@@ -191,7 +194,11 @@ pub(super) fn unseen(sources: &Sources<'_>, findings: &Findings) -> Section {
     let Some(report) = &findings.extras.unseen else {
         let file = super::provenance::file_name(&sources.args.data.data);
         let labels = sources.args.labels.labels.as_deref().unwrap_or("KEY");
-        let how = format!("cic unseen {file} --labels {labels} --json > unseen.json");
+        let split = match sources.args.split.split.as_deref() {
+            Some(split) => format!(" --split {}", super::provenance::file_name(Path::new(split))),
+            None => String::new(),
+        };
+        let how = format!("cic unseen {file} --labels {labels}{split} --json > unseen.json");
         let body =
             absent("Not measured for this page. Run, and give the file with --unseen:", &how);
         return Section { id: "unseen", title: "Types never seen", body };
@@ -246,15 +253,21 @@ pub(super) fn unseen(sources: &Sources<'_>, findings: &Findings) -> Section {
         "PCA",
         "nearest type",
     ];
-    let of = (report.data_digest.as_deref(), report.labels.as_deref());
-    let here = (data_digest(&sources.dataset.matrix), sources.args.labels.labels.as_deref());
-    let is_other =
-        of.0.is_some_and(|digest| digest != here.0) || of.1.is_some_and(|key| Some(key) != here.1);
+    let told = |of: &Option<String>, here: Option<&str>| of.is_none() || of.as_deref() == here;
+    let is_other = !told(&report.data_digest, Some(&data_digest(&sources.dataset.matrix)))
+        || !told(&report.labels, sources.args.labels.labels.as_deref());
+    let test_here = test_digest(sources.dataset, sources.annotations);
+    let is_other_split = report.command.is_some() && report.test_digest != test_here;
     let body = html! {
         @if is_other {
             (beware(html! {
                 "These figures are of other cells or other labels than the ones on this page: "
                 code { "cic unseen" } " was given another file or column."
+            }))
+        } @else if is_other_split {
+            (beware(html! {
+                "Training and test cells were divided in another way than for the rest of this page: "
+                code { "cic unseen" } " was given another " code { "--split" } "."
             }))
         }
         p { "For each type a new model was trained without any of its cells, and then shown them. A code that describes \
@@ -267,8 +280,9 @@ pub(super) fn unseen(sources: &Sources<'_>, findings: &Findings) -> Section {
         }))
         (details("All figures", table(&head, rows.collect())))
         (beware(html! {
-            "These are other models than the one on this page, trained with the same recipe. Types of a few cells tell \
-             little, and a type whose nearest relative was seen is easier than one without."
+            "These are other models than the one on this page"
+            @if let Some(command) = &report.command { ", trained by " code { "cic " (command) } }
+            ". Types of a few cells tell little, and a type whose nearest relative was seen is easier than one without."
         }))
     };
     Section { id: "unseen", title: "Types never seen", body }

@@ -17,7 +17,7 @@ use super::explained::Explained;
 use crate::dataset::{Annotations, Dataset};
 use crate::evaluate::{Assessment, assess};
 use crate::failure::Failure;
-use crate::noise::{Found, Kind, LOGISTIC_NAME, Plan, REFITTED_NAME, measure};
+use crate::noise::{BEST_NAME, Found, Kind, Plan, REFITTED_NAME, measure};
 use crate::profiles::N_GENES;
 use crate::reproduce::{self, Study, train_and_test};
 use crate::type_cells::file_sha256;
@@ -248,7 +248,7 @@ impl Noise {
             kinds: &NOISES,
             repeats: 1,
             seed: 1,
-            chooses_linear: false,
+            chooses_linear: true,
             quiet: true,
         })?;
         Ok(Self { found, models: names, is_all })
@@ -261,12 +261,12 @@ impl Noise {
     /// Whether linear methods had something to learn from.
     pub(super) fn has_linear(&self) -> bool {
         let mut levels = self.found.levels.iter();
-        levels.any(|level| level.mean(LOGISTIC_NAME, "accuracy").is_finite())
+        levels.any(|level| level.mean(BEST_NAME, "accuracy").is_finite())
     }
 
     /// Names of linear methods that have calls of cells spoiled like this.
     pub(super) fn linear(&self, kind: Kind) -> Vec<&'static str> {
-        let all = [Some(LOGISTIC_NAME), (kind == Kind::Genes).then_some(REFITTED_NAME)];
+        let all = [Some(BEST_NAME), (kind == Kind::Genes).then_some(REFITTED_NAME)];
         all.into_iter().flatten().filter(|_| self.has_linear()).collect()
     }
 }

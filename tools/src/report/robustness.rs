@@ -20,7 +20,11 @@ pub(super) fn noise(findings: &Findings) -> Section {
         } @else {
             p { "What if the cells had been measured worse? " (count(noise.found.n_test)) " test cells "
                 @if !noise.is_all { "(taken evenly from all) " }
-                "were spoiled in several ways and typed again." }
+                "were spoiled in several ways and typed again."
+                @if let Some(best) = &noise.found.best_linear {
+                    " Beside the model stands the linear method that cross-validation on training cells chose: " (best) "."
+                }
+            }
             @for way in WAYS.iter().filter(|way| noise.has(way.kind)) { (worse(noise, way)) }
             (beware(html! {
                 "One draw of chance (seed 1), so small steps between neighbouring points mean nothing. Labels were given \

@@ -57,9 +57,9 @@ fn rows_layers_and_threads_can_be_chosen() {
     let names: Vec<&str> =
         all["types"].as_array().unwrap().iter().map(|one| one["label"].as_str().unwrap()).collect();
     let chosen = format!("--hidden 12 --without {} --types {}", names[0], names[1]);
-    let one = unseen(&format!("{chosen} --threads 1"));
-    assert_eq!(unseen(&chosen), one, "threads change nothing");
-    let one = &json(&one)["types"];
+    let types = |more: &str| json(&unseen(more))["types"].clone();
+    let one = types(&format!("{chosen} --threads 1"));
+    assert_eq!(types(&chosen), one, "threads change nothing");
     assert_eq!((one.as_array().unwrap().len(), &one[0]["label"]), (1, &all["types"][1]["label"]));
     assert!(one[0]["distances"].as_array().unwrap().iter().all(|of| of["label"] != names[0]));
     let n = |of: &Value| of["n_train"].as_u64().unwrap();
@@ -67,6 +67,27 @@ fn rows_layers_and_threads_can_be_chosen() {
     // Whole groups are on one side: other rows are trained on.
     let grouped = json(&unseen(&format!("--types {} --groups batch", names[1])));
     assert_ne!(n(&grouped["types"][0]), n(&all["types"][1]), "{grouped}");
+}
+
+#[test]
+fn types_without_training_rows_are_not_seen() {
+    let folder = with_cells();
+    let truth = cells(400);
+    let kind = |row: usize| truth.obs.value("cell_type", row).unwrap().replace(' ', "_");
+    let last = (0..400).map(kind).max().unwrap();
+    let rows = (0..400).map(|row| {
+        let part = if kind(row) == last || row % 4 == 0 { "test" } else { "train" };
+        format!("{}\t{}\t{part}\n", truth.obs_names[row], kind(row))
+    });
+    folder.write("labels.tsv", format!("id\tkind\tpart\n{}", rows.collect::<String>()));
+    let unseen = "unseen cells.h5ad --labels-file labels.tsv --labels kind --split part --genes 60 \
+                  --code 4 --epochs 2 --json -q";
+    let report = folder.cic(unseen).json();
+    for one in report["types"].as_array().unwrap() {
+        assert_eq!(one["is_held"], true);
+        let distances = one["distances"].as_array().unwrap();
+        assert!(distances.iter().all(|of| of["label"] != last.as_str()), "{one}");
+    }
 }
 
 #[test]

@@ -102,7 +102,13 @@ fn the_page_says_what_the_other_commands_say() {
             assert!(page.contains(&format!("<td>{shift:.3}</td>")), "{level}");
         }
     }
-    for title in ["Fewer counts", "Noise on every gene", "Missing genes", "logistic, refitted"] {
+    for title in [
+        "Fewer counts",
+        "Noise on every gene",
+        "Missing genes",
+        "best linear",
+        "logistic, refitted",
+    ] {
         assert!(page.contains(title), "{title}");
     }
     let inspect = folder.cic("inspect m.cic --json").json();
@@ -159,6 +165,11 @@ fn what_other_commands_found_is_taken_in() {
     folder.write("unseen.json", folder.cic(&other).ok().stdout);
     folder.cic(&report).ok();
     assert!(folder.text("a.html").contains("other cells or other labels"));
+    let divided = format!("{unseen} --split split.tsv");
+    folder.write("unseen.json", folder.cic(&divided).ok().stdout);
+    folder.cic(&report).ok();
+    assert!(folder.text("a.html").contains("divided in another way"));
+    assert!(folder.text("a.html").contains("--split split.tsv"));
     folder.write("unseen.json", "{}");
     folder.refuses(&report.replace("a.html", "b.html"), 3, &["unseen.json", "--json"]);
 }

@@ -102,7 +102,14 @@ fn training_prepares_for_shallow_cells_and_for_missing_genes() {
     let some: Vec<usize> = (0..all.n_vars()).filter(|gene| gene % 10 < 4).collect();
     write_h5ad(&folder.path("some.h5ad"), &reorder_genes(&all, &some));
     folder.refuses("type some.h5ad -m n.cic -o -", 3, &["of the model's 100 genes"]);
-    folder.cic("type some.h5ad -m g.cic -o -").ok();
+    // What a model was prepared for, its rules let pass.
+    let typed = folder.cic("type some.h5ad -m g.cic -o -").ok();
+    assert!(typed.stderr.contains("300 cells typed, 0 rejected"), "{}", typed.stderr);
+    let rules =
+        |model: &str| folder.cic(&format!("inspect {model} --json")).json()["rules"].clone();
+    let least = |model: &str, rule: &str| rules(model)[rule].as_u64().unwrap();
+    assert!(least("t.cic", "min_counts") * 5 < least("n.cic", "min_counts"));
+    assert!(least("g.cic", "min_genes") * 3 < least("n.cic", "min_genes"));
     write_h5ad(&folder.path("logs.h5ad"), &log_normalised(&cells(300)));
     let words = ["thinning", "no counts"];
     let refused = "train logs.h5ad --labels cell_type --set thinning=0.5 -q -o x.cic";
@@ -115,4 +122,5 @@ fn models_that_read_cells_in_different_ways_are_refused() {
     let noise = "noise cells.h5ad --labels cell_type -m n.cic -m model.cic";
     folder.refuses(noise, 2, &["model.cic", "gene panel", "--genes"]);
     folder.refuses("noise cells.h5ad -m n.cic", 2, &["--labels"]);
+    folder.refuses("noise cells.h5ad --labels cell_type -m n.cic -m n.cic", 2, &["given twice"]);
 }

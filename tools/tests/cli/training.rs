@@ -83,7 +83,7 @@ fn types_of_a_few_cells_are_named() {
     let args = "train cells.h5ad --labels-file labels.tsv --labels kind --genes 50 --hidden 8 \
                 --epochs 2 -o new.cic";
     let run = folder.cic(args).ok();
-    let says = "fewer than 10 cells to train on: rare (4); calls";
+    let says = "fewer than 10 rows to train on: rare (4); calls";
     assert!(run.stderr.contains(says), "{}", run.stderr);
 }
 
@@ -144,7 +144,7 @@ fn an_interrupted_run_ends_with_130_and_continues_to_the_same_bytes() {
     wait_for_checkpoint(&folder, &mut child);
     interrupt(&child);
     let run = Run::of(child.wait_with_output().unwrap());
-    run.refused(130, &["stopping after this epoch", "interrupted after epoch", "run.state"]);
+    run.refused(130, &["stopping after this step", "interrupted after epoch", "run.state"]);
     let names: Vec<String> = folder.names().into_iter().collect();
     assert_eq!(names, ["cells.h5ad", "model.cic", "run.state", "whole.cic"]);
     folder.cic(&format!("{TRAIN} {LONG} {OUT}")).ok();
