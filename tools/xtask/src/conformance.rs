@@ -23,7 +23,7 @@ pub struct Args {
     layers: u64,
 }
 
-const LAYERS: u64 = 150_000;
+const LAYERS: u64 = 200_000;
 
 /// One random layer in so many is large.
 const LARGE_EVERY: u64 = 80;
