@@ -550,9 +550,12 @@ impl Report {
                 writeln!(out, "  {name:width$}  training diverged in {n} of {of} folds")?;
                 continue;
             }
-            let both =
-                |of: Spread| format!("{:.4} ±{:.4}", of.mean, of.standard_error).replace("0.", ".");
-            let short = |of: Spread| format!("{:.4}", of.mean).replace("0.", ".");
+            let share = |value: f64| match value >= 0.99995 {
+                true => format!("{value:.3}"),
+                false => format!("{value:.4}").replacen("0.", ".", 1),
+            };
+            let both = |of: Spread| format!("{} ±{}", share(of.mean), share(of.standard_error));
+            let short = |of: Spread| share(of.mean);
             writeln!(
                 out,
                 "{mark} {name:width$}  {:>12}  {:>12}  {:>12}  {:>5}  {:>5}  {:>5}  {:>5}  {:>8}  {:>6.0}",
