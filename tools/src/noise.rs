@@ -133,7 +133,6 @@ pub fn run(args: &NoiseArgs) -> Result<(), Failure> {
         kinds: &args.kinds,
         repeats: usize::from(args.repeats),
         seed: args.seed,
-        chooses_linear: true,
         quiet: args.quiet,
     };
     let found = args.threads.pool()?.install(|| measure(&plan))?;

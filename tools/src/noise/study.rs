@@ -35,8 +35,6 @@ pub(crate) struct Plan<'a> {
     pub(crate) kinds: &'a [Kind],
     pub(crate) repeats: usize,
     pub(crate) seed: u64,
-    /// Whether the best of all linear methods is looked for, which takes long.
-    pub(crate) chooses_linear: bool,
     pub(crate) quiet: bool,
 }
 
@@ -98,7 +96,7 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<Found, Failure> {
         });
     }
     let k = model.code_dim();
-    let chosen = match can_learn && plan.chooses_linear {
+    let chosen = match can_learn {
         true => {
             let rows = part_rows(plan.dataset, &[], class_of);
             let inner = folds(&rows, &train.rows, INNER_FOLDS, plan.seed);

@@ -248,7 +248,6 @@ impl Noise {
             kinds: &NOISES,
             repeats: 1,
             seed: 1,
-            chooses_linear: true,
             quiet: true,
         })?;
         Ok(Self { found, models: names, is_all })
