@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use cic_data::SplitPart;
 use cic_model::profile::Library;
-use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
-use cic_model::{Activation, ValueKind};
+use cic_model::spec::{FalseRejects, LayoutPlan, ModelSpec, NetworkSpec};
+use cic_model::{Activation, AlignedBytes, Model, ValueKind};
 use cic_trainer::onnx::{OnnxDescription, export_onnx};
 use cic_trainer::panel::PanelSize;
 use cic_trainer::parts::{Assigned, Division, Parts};
@@ -23,6 +23,7 @@ use crate::console::tell;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
 use crate::output;
+use crate::promises::{PromiseCells, leaves_of};
 use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
 use crate::threads::ThreadArgs;
 
@@ -204,7 +205,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     let dataset = args.data.read()?;
     let annotations =
         Annotations::read(&dataset.matrix, &args.labels, &args.split, args.groups.as_deref())?;
-    let trained = train_model(TrainPlan {
+    let mut trained = train_model(TrainPlan {
         dataset: &dataset,
         annotations: &annotations,
         keep: None,
@@ -215,6 +216,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         checkpoint: args.checkpoint.clone(),
         quiet: args.quiet,
     })?;
+    promise(&mut trained.spec, &dataset, &annotations)?;
     let bytes = trained.spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
     output::write(&args.output, |file| file.write_all(&bytes))?;
     if let Some(path) = &args.onnx {
@@ -231,6 +233,27 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         ));
         tell(format_args!("rows: {}", part_sizes(&trained.parts)));
     }
+    Ok(())
+}
+
+/// Adds what a trained model promises of its calls.
+pub(crate) fn promise(
+    spec: &mut ModelSpec,
+    dataset: &Dataset,
+    annotations: &Annotations,
+) -> Result<(), Failure> {
+    let bytes = spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
+    let bytes = AlignedBytes::new(&bytes);
+    let model = Model::open(&bytes).map_err(Failure::internal)?;
+    let names = &dataset.matrix.obs_names;
+    let cells = PromiseCells {
+        source: &model,
+        names,
+        cells: &dataset.align(&model)?,
+        leaves: Some(leaves_of(&model, names.len(), |row| annotations.label(row))),
+        false_rejects: FalseRejects::default(),
+    };
+    *spec = cells.renew(&model)?;
     Ok(())
 }
 

@@ -37,6 +37,10 @@ pub struct TypeArgs {
     output: PathBuf,
     #[command(flatten)]
     totals: TotalArgs,
+    /// Also reject cells whose profile the model cannot
+    /// reproduce; takes longer
+    #[arg(long, verbatim_doc_comment)]
+    thorough: bool,
     /// Exit with 3 and write nothing if any cell is
     /// rejected
     #[arg(long, verbatim_doc_comment)]
@@ -66,6 +70,15 @@ pub fn run(args: &TypeArgs) -> Result<(), Failure> {
             args.model.display()
         )));
     }
+    let knows_errors =
+        model.novelty().is_some_and(|novelty| novelty.error_limit(u64::MAX).is_some());
+    if args.thorough && !knows_errors {
+        return Err(Failure::Model(anyhow::anyhow!(
+            "{}: it does not know how well it reproduces cells, which --thorough asks for; a model that cic train made \
+             does, and cic-quantize keeps it with --labels and without --no-decoder",
+            args.model.display()
+        )));
+    }
     let (started, stages) = (Instant::now(), Stages::default());
     let typing = Typing {
         model: &model,
@@ -73,6 +86,7 @@ pub fn run(args: &TypeArgs) -> Result<(), Failure> {
         totals: &args.totals,
         threads: args.threads.number(),
         quiet: args.quiet,
+        is_thorough: args.thorough,
     };
     let done = match target {
         Target::AnnData => typing.run(|opened| AnnDataSink::new(args, &model, &opened), &stages)?,
