@@ -101,7 +101,7 @@ impl TotalArgs {
         obs: &ObsTable,
     ) -> Result<Option<Vec<f64>>, Failure> {
         let Some(key) = &self.total_counts else { return Ok(None) };
-        if model.profiles().iter().all(|profile| profile.library() != Library::AllMeasured) {
+        if !divides_by_totals(model) {
             tell(
                 "note: --total-counts changes nothing: the model divides by sums over its own genes \
                  (cic train --library)",
@@ -120,12 +120,44 @@ impl TotalArgs {
         };
         names.obs.iter().enumerate().map(total).collect::<Result<_, _>>().map(Some)
     }
+
+    /// Refuses totals of cells, from the file's `first_row` on, that are below the sums over the genes
+    /// of the file: they are of something else.
+    pub(crate) fn check(
+        &self,
+        names: Names<'_>,
+        first_row: usize,
+        totals: &[f64],
+        sums: &[f64],
+    ) -> Result<(), Failure> {
+        let is_below = |(total, sum): (&f64, &f64)| *total < sum * (1.0 - ROUNDING);
+        let Some(row) = totals.iter().zip(sums).position(is_below) else { return Ok(()) };
+        Err(Failure::input(format!(
+            "{}: column {:?} says {} of cell {:?}, whose values in the file sum to {}; total counts \
+             are sums over all genes that were measured, in the unit of the values",
+            names.path.display(),
+            self.total_counts.as_deref().unwrap_or_default(),
+            totals[row],
+            names.obs[first_row + row],
+            sums[row],
+        )))
+    }
 }
+
+/// Whether sums over all measured genes matter to the model.
+pub(crate) fn divides_by_totals(model: &Model<'_>) -> bool {
+    model.profiles().iter().any(|profile| profile.library() == Library::AllMeasured)
+}
+
+/// Totals that were stored in single precision are no smaller than this share allows.
+const ROUNDING: f64 = 1e-6;
 
 /// Data as read, its kind checked.
 pub(crate) struct Dataset {
     pub(crate) matrix: ExpressionMatrix,
     pub(crate) kind: ValueKind,
+    /// What shows the kind; empty where it was declared.
+    pub(crate) evidence: String,
     /// What every cell sums to after `exp(x) − 1`, where all agree.
     pub(crate) log1p_sum: Option<f64>,
 }
@@ -133,9 +165,12 @@ pub(crate) struct Dataset {
 impl DataArgs {
     /// Reads the file and checks what its values are over every cell.
     pub(crate) fn read(&self) -> Result<Dataset, Failure> {
-        let matrix = read_expression(&self.data, &self.options())?;
-        let verdict = check_scale(&matrix, self.values.kind)?;
-        Ok(Dataset { matrix, kind: verdict.kind, log1p_sum: verdict.scale.log1p_sum() })
+        Dataset::checked(self.read_any()?, self.values.kind)
+    }
+
+    /// Reads the file, whatever its values are.
+    pub(crate) fn read_any(&self) -> Result<ExpressionMatrix, Failure> {
+        Ok(read_expression(&self.data, &self.options())?)
     }
 
     /// The options, without the kind: whoever reads checks it.
@@ -150,11 +185,22 @@ impl DataArgs {
 }
 
 impl Dataset {
+    /// A file whose values are of a kind, the declared one if there is one.
+    pub(crate) fn checked(
+        matrix: ExpressionMatrix,
+        declared: Option<ValueKind>,
+    ) -> Result<Self, Failure> {
+        let verdict = check_scale(&matrix, declared)?;
+        let evidence = if declared.is_none() { verdict.evidence } else { String::new() };
+        let log1p_sum = verdict.scale.log1p_sum();
+        Ok(Self { matrix, kind: verdict.kind, evidence, log1p_sum })
+    }
+
     /// The cells in the order of a model's panel. Refused where the model was trained on another
     /// kind of values, on another scale, or too few of its genes are there.
     pub(crate) fn align(&self, model: &Model<'_>) -> Result<AlignedMatrix, Failure> {
         let names = self.matrix.names();
-        check_kind(names, self.kind, model)?;
+        check_kind(names, self.kind, &self.evidence, model)?;
         check_log1p_sum(names, self.log1p_sum, model)?;
         let mut cells = align(&self.matrix, model.genes())?;
         check_coverage(names, &cells.present, model)?;
@@ -174,10 +220,12 @@ impl Dataset {
     }
 }
 
-/// Refuses values of another kind than those that the model was trained on.
+/// Refuses values of another kind than those that the model was trained on. `evidence` shows the
+/// kind where nobody declared it.
 pub(crate) fn check_kind(
     names: Names<'_>,
     kind: ValueKind,
+    evidence: &str,
     model: &Model<'_>,
 ) -> Result<(), Failure> {
     let expected = model_kind(model)?;
@@ -186,9 +234,10 @@ pub(crate) fn check_kind(
         return Ok(());
     }
     Err(Failure::input(format!(
-        "{path}: the values are {found}, the model was trained on {expected}; give it {expected} \
-         (another layer of the file?), or declare them with --kind if they were taken for the \
-         wrong kind",
+        "{path}: the values are {found}{evidence}, the model was trained on {expected}; give it \
+         {expected} (another layer of the file?), or declare them with --kind if they were taken \
+         for the wrong kind",
+        evidence = if evidence.is_empty() { String::new() } else { format!(" ({evidence})") },
         path = names.path.display(),
         found = kind.name(),
         expected = expected.name(),

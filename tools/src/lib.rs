@@ -20,6 +20,7 @@ mod in_order;
 pub mod inspect;
 mod model_file;
 pub mod noise;
+mod notes;
 mod output;
 pub mod plots;
 mod profiles;

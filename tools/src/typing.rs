@@ -15,9 +15,12 @@ use cic_model::{Model, ValueKind};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::console::tell;
-use crate::dataset::{DataArgs, TotalArgs, check_coverage, check_kind, model_kind};
+use crate::dataset::{
+    DataArgs, TotalArgs, check_coverage, check_kind, divides_by_totals, model_kind,
+};
 use crate::failure::Failure;
 use crate::in_order::{self, Results};
+use crate::notes;
 use crate::results::{Calls, Prepared, Runner};
 use crate::same_scale::{GeneSums, check_log1p_sum};
 
@@ -99,9 +102,6 @@ impl Typing<'_> {
         let reader = ExpressionReader::open(path, &options, size)?;
         match self.run_on(reader, &sink, stages) {
             Err(Failure::Input(error)) if is_unsorted(&error) => {
-                if !self.quiet {
-                    tell(format_args!("note: {error}"));
-                }
                 let reader = ExpressionReader::open_unsorted(path, &options, size)?;
                 self.run_on(reader, &sink, stages)
             }
@@ -119,7 +119,7 @@ impl Typing<'_> {
         let (names, declared) = (head.names(), self.data.values.kind);
         let expected = model_kind(self.model)?;
         if let Some(declared) = declared {
-            check_kind(names, declared, self.model)?;
+            check_kind(names, declared, "", self.model)?;
         }
         let alignment = PanelAlignment::new(names, self.model.genes())?;
         check_coverage(names, &alignment.present, self.model)?;
@@ -149,14 +149,21 @@ impl Typing<'_> {
                     // A file that will be refused is read to its end, for the whole reason.
                     if evidence.allows(expected) {
                         let mut rows = alignment.align(&values);
+                        let mut fault = Ok(());
                         if let Some(totals) = totals {
-                            rows.totals.copy_from_slice(&totals[first_row..first_row + n_rows]);
+                            let totals = &totals[first_row..first_row + n_rows];
+                            if divides_by_totals(self.model) {
+                                fault = self.totals.check(names, first_row, totals, &rows.totals);
+                            }
+                            rows.totals.copy_from_slice(totals);
                         }
                         if expected == ValueKind::Ranks {
                             rank_rows(&mut rows.values, alignment.overlap.n_present as usize);
                         }
                         gene_sums = GeneSums::of(expected, &rows.values);
-                        calls = type_block(self.model, &mut runner, &rows.values, &rows.totals);
+                        calls = fault.and_then(|()| {
+                            type_block(self.model, &mut runner, &rows.values, &rows.totals)
+                        });
                     }
                     let values = S::TAKES_VALUES.then_some(values);
                     Ok(TypedBlock { n_rows, values, evidence, gene_sums, calls })
@@ -190,14 +197,26 @@ impl Typing<'_> {
             if n_cells != head.obs_names.len() {
                 return Err(Failure::internal("a part of the file was lost"));
             }
-            let ScaleVerdict { kind, scale, .. } = evidence.verdict(names, declared)?;
-            check_kind(names, kind, self.model)?;
-            check_log1p_sum(names, scale.log1p_sum(), self.model)?;
-            gene_sums.check(names, &alignment.present, self.model)?;
-            match fault {
-                Some(failure) => Err(failure),
-                None => Stages::measure(&stages.write, || sink.finish(kind)),
+            let mut said = notes::of_file(&head, self.model, &alignment.overlap);
+            let kind = if evidence.has_values() {
+                let ScaleVerdict { kind, scale, evidence } = evidence.verdict(names, declared)?;
+                check_kind(names, kind, &evidence, self.model)?;
+                check_log1p_sum(names, scale.log1p_sum(), self.model)?;
+                gene_sums.check(names, &alignment.present, self.model)?;
+                kind
+            } else {
+                // Zeros are zeros on every scale, and every cell is rejected for them.
+                said.push(notes::of_nothing(&head.source));
+                declared.unwrap_or(expected)
+            };
+            if let Some(failure) = fault {
+                return Err(failure);
             }
+            let done = Stages::measure(&stages.write, || sink.finish(kind))?;
+            if !self.quiet {
+                said.iter().for_each(|note| tell(format_args!("note: {note}")));
+            }
+            Ok(done)
         };
         in_order::run(self.n_threads(), next, worker, write)
     }
