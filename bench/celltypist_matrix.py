@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What CellTypist does with the files of the input matrix (docs/input-matrix.md).
 
-    python -m venv celltypist && celltypist/bin/pip install celltypist==1.7.1 "scikit-learn<1.8"    # 1.9 cannot train it
+    python -m venv celltypist
+    celltypist/bin/pip install celltypist==1.7.1 'scikit-learn<1.8'    # 1.9 cannot train it
     celltypist/bin/python bench/celltypist_matrix.py
     cargo xtask input-matrix
 
@@ -9,8 +10,9 @@ It is trained with its defaults on the cells that the matrix's own models are tr
 10,000, and is given each file in a form that it asks for: AnnData of logarithms and text tables as
 they are, MatrixMarket with files of genes and cells, AnnData of counts as a table of the same cells.
 Rows about the structure of HDF5 files, about options of ours, about the names beside a MatrixMarket
-file, which it takes in another form, and about other scales than it has are left out. Labels are compared with those that it gives the sound file. The result is
-tools/tests/cli/input_matrix/celltypist.tsv. An exception ends its command with the exit code 1.
+file, which it takes in another form, and about other scales than it has are left out. Labels are
+compared with those that it gives the sound file. An exception ends its command with the exit code 1.
+The result is tools/tests/cli/input_matrix/celltypist.tsv.
 """
 
 import logging

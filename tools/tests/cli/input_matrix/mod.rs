@@ -1,7 +1,7 @@
 //! The input matrix: every kind of file that a program may be given, each with its one verdict.
 //!
 //! The rows of the modules below are the definition. Each goes through `cic type` and `cic check`
-//! with a trained model, and the page `docs/input-matrix.md` is written from the same rows
+//! with trained models in f32 and int8, and the page `docs/input-matrix.md` is written from the same rows
 //! (`cargo xtask input-matrix`).
 
 mod export;

@@ -23,11 +23,22 @@ pub enum Model {
     Six,
 }
 
+/// In which numbers the model calculates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    F32,
+    S8,
+}
+
+impl Precision {
+    pub const ALL: [Self; 2] = [Self::F32, Self::S8];
+}
+
 impl Model {
     /// The bytes of the model.
-    pub fn bytes(self) -> &'static [u8] {
-        static TRAINED: [OnceLock<Vec<u8>>; 5] = [const { OnceLock::new() }; 5];
-        TRAINED[self as usize].get_or_init(|| {
+    pub fn bytes(self, precision: Precision) -> &'static [u8] {
+        static MODELS: [OnceLock<[Vec<u8>; 2]>; 5] = [const { OnceLock::new() }; 5];
+        let models = MODELS[self as usize].get_or_init(|| {
             let folder = Sandbox::new();
             let (cells, options) = match self {
                 Self::Counts => (every_cell().clone(), ""),
@@ -39,8 +50,10 @@ impl Model {
             h5ad(&folder, &cells);
             let train = "train cells.h5ad --labels cell_type --genes all --epochs 20 -q";
             folder.cic(&format!("{train} {options} -o trained.cic")).ok();
-            folder.read("trained.cic")
-        })
+            folder.quantize("trained.cic --calibrate cells.h5ad --to int8 -o int8.cic").ok();
+            [folder.read("trained.cic"), folder.read("int8.cic")]
+        });
+        &models[precision as usize]
     }
 
     /// A file that nothing is wrong with.
@@ -54,11 +67,11 @@ impl Model {
     }
 
     /// What `cic type` writes about the sound file.
-    pub fn table(self) -> &'static str {
-        static TABLES: [OnceLock<String>; 5] = [const { OnceLock::new() }; 5];
-        TABLES[self as usize].get_or_init(|| {
+    pub fn table(self, precision: Precision) -> &'static str {
+        static TABLES: [[OnceLock<String>; 2]; 5] = [const { [const { OnceLock::new() }; 2] }; 5];
+        TABLES[self as usize][precision as usize].get_or_init(|| {
             let folder = Sandbox::new();
-            folder.write("model.cic", self.bytes());
+            folder.write("model.cic", self.bytes(precision));
             let args = self.sound(&folder).and("-m model.cic -o -");
             folder.cic_args("type", &args.0).ok().stdout
         })

@@ -61,7 +61,7 @@ Every kind of file that we could think of has one verdict:
 - **reject the cell**: the row of the cell says `Unassigned`, `True` and the reason; all others are as they would be without it;
 - **refuse the file**: exit code 3, the message on standard error, and no output.
 
-Each row is a test: it goes through `cic type`, with a trained model, to standard output, a table and a `.h5ad`, and through
+Each row is a test: it goes through `cic type`, with a model in f32 and in int8, to standard output, a table and a `.h5ad`, and through
 `cic check -m MODEL`, which tells the same beforehand. Where a file is accepted or normalised, its table is, byte for byte, that of
 the same cells in a file that nothing is wrong with; where genes are missing, most labels are. With `--strict` a rejected cell
 refuses the file. `cells.h5ad`, `mex` and `cells.tsv` stand for the file that is given.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::models::Precision;
 use super::row::{Args, Calls, Cells, Group, Row, Verdict};
 use crate::sandbox::{Run, Sandbox};
 
@@ -9,16 +10,19 @@ use crate::sandbox::{Run, Sandbox};
 pub fn check(group: &Group) {
     let mut faults = String::new();
     for row in &group.rows {
-        if let Err(fault) = check_row(row) {
-            writeln!(faults, "\n{:?}: {fault}", row.name).unwrap();
+        for precision in Precision::ALL {
+            if let Err(fault) = check_row(row, precision) {
+                writeln!(faults, "\n{:?}: {fault} ({precision:?})", row.name).unwrap();
+            }
         }
     }
     assert!(faults.is_empty(), "{faults}");
 }
 
-fn check_row(row: &Row) -> Result<(), String> {
+fn check_row(row: &Row, precision: Precision) -> Result<(), String> {
     let folder = Sandbox::new();
-    folder.write("model.cic", row.model.bytes());
+    folder.write("model.cic", row.model.bytes(precision));
+    let sound = row.model.table(precision);
     let args = (row.make)(&folder).and("-m model.cic");
     let before = folder.names();
     match row.verdict {
@@ -34,21 +38,20 @@ fn check_row(row: &Row) -> Result<(), String> {
             }
             check_tells(&folder, &args, Some(message), None)
         }
-        Verdict::Accept(calls) => typed(&folder, &args, row, calls, None),
-        Verdict::Normalise(calls, note) => typed(&folder, &args, row, calls, Some(note)),
-        Verdict::Reject(reason, cells) => rejected(&folder, &args, row, reason, cells),
+        Verdict::Accept(calls) => typed(&folder, &args, sound, calls, None),
+        Verdict::Normalise(calls, note) => typed(&folder, &args, sound, calls, Some(note)),
+        Verdict::Reject(reason, cells) => rejected(&folder, &args, sound, reason, cells),
     }
 }
 
 fn typed(
     folder: &Sandbox,
     args: &Args,
-    row: &Row,
+    sound: &str,
     calls: Calls,
     note: Option<&str>,
 ) -> Result<(), String> {
     let table = run_type(folder, args, note)?;
-    let sound = row.model.table();
     let labels = |table: &str| -> Vec<String> { labels(table).map(String::from).collect() };
     match calls {
         Calls::Same => expect("the table", table.as_str(), sound)?,
@@ -71,13 +74,13 @@ fn typed(
 fn rejected(
     folder: &Sandbox,
     args: &Args,
-    row: &Row,
+    sound: &str,
     reason: &str,
     cells: Cells,
 ) -> Result<(), String> {
     let note = if let Cells::All(note) = cells { Some(note) } else { None };
     let table = run_type(folder, args, note)?;
-    let sound: Vec<&str> = row.model.table().lines().skip(1).collect();
+    let sound: Vec<&str> = sound.lines().skip(1).collect();
     let lines: Vec<&str> = table.lines().skip(1).collect();
     expect("number of cells", lines.len(), sound.len())?;
     for (cell, (line, sound)) in lines.iter().zip(sound).enumerate() {
