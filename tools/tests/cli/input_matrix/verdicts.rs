@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use cic_data::{ReadOptions, csv_text, read_expression};
+
 use super::models::Precision;
 use super::row::{Args, Calls, Cells, Group, Row, Verdict};
 use crate::sandbox::{Run, Sandbox};
@@ -52,7 +54,6 @@ fn typed(
     note: Option<&str>,
 ) -> Result<(), String> {
     let table = run_type(folder, args, note)?;
-    let labels = |table: &str| -> Vec<String> { labels(table).map(String::from).collect() };
     match calls {
         Calls::Same => expect("the table", table.as_str(), sound)?,
         Calls::Near(share) => {
@@ -115,7 +116,24 @@ fn run_type(folder: &Sandbox, args: &Args, note: Option<&str>) -> Result<String,
     }
     let said = lines.join("\n");
     expect("notes", said.as_str(), &note.map_or(String::new(), |note| format!("note: {note}")))?;
+    anndata_says_the_same(folder, args, &stdout)?;
     Ok(stdout)
+}
+
+/// The calls of a `.h5ad` output are those of the table, under the names that the file has.
+fn anndata_says_the_same(folder: &Sandbox, args: &Args, table: &str) -> Result<(), String> {
+    let run = folder.cic_args("type", &args.clone().and("-q -o out.h5ad").0);
+    expect("exit code with out.h5ad", (run.code, run.stderr.as_str()), (Some(0), ""))?;
+    let written = read_expression(&folder.path("out.h5ad"), &ReadOptions::default()).unwrap();
+    let value = |column: &str, row| written.obs.value(column, row).unwrap_or_default();
+    for (row, fields) in fields(table).iter().enumerate() {
+        let name = csv_text(&written.obs_names[row]);
+        expect("name in the table", fields[0].as_str(), &*name)?;
+        expect("label in the .h5ad", &*value("predicted_labels", row), fields[1].as_str())?;
+        expect("reason in the .h5ad", &*value("cic_reject_reason", row), fields[4].as_str())?;
+    }
+    std::fs::remove_file(folder.path("out.h5ad")).unwrap();
+    Ok(())
 }
 
 /// `cic check` gives the same verdict, before anything is typed.
@@ -156,8 +174,15 @@ fn check_tells(
 /// What a note about written names says.
 const IN_THE_TABLE: &str = "in the table";
 
-fn labels(table: &str) -> impl Iterator<Item = &str> {
-    table.lines().skip(1).map(|line| line.split(',').nth(1).unwrap_or_default())
+fn labels(table: &str) -> Vec<String> {
+    fields(table).into_iter().map(|mut fields| fields.swap_remove(1)).collect()
+}
+
+/// The fields of every row below the header.
+fn fields(table: &str) -> Vec<Vec<String>> {
+    let mut reader = csv::Reader::from_reader(table.as_bytes());
+    let rows = reader.records().map(|record| record.unwrap());
+    rows.map(|record| record.iter().map(String::from).collect()).collect()
 }
 
 fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
