@@ -9,12 +9,10 @@ use cic_data::{
     read_split, split_parts,
 };
 use cic_model::genes::GeneName;
-use cic_model::profile::Library;
 use cic_model::quant::ONE_Q16;
 use cic_model::{Model, ValueKind};
 use clap::Args;
 
-use crate::console::tell;
 use crate::failure::Failure;
 use crate::same_scale::{GeneSums, check_log1p_sum};
 
@@ -81,76 +79,6 @@ pub struct SplitArgs {
     #[arg(long, value_name = "TSV|KEY", verbatim_doc_comment)]
     pub split: Option<String>,
 }
-
-/// Where the library sizes are.
-#[derive(Args, Clone, Debug, Default)]
-pub struct TotalArgs {
-    /// Column of obs with each cell's counts over all
-    /// genes, for files that hold only some of them
-    #[arg(long, value_name = "KEY", verbatim_doc_comment)]
-    total_counts: Option<String>,
-}
-
-impl TotalArgs {
-    /// The sums over all measured genes from the column, if one was named; said so where the model has
-    /// no use for them.
-    pub(crate) fn read(
-        &self,
-        model: &Model<'_>,
-        names: Names<'_>,
-        obs: &ObsTable,
-    ) -> Result<Option<Vec<f64>>, Failure> {
-        let Some(key) = &self.total_counts else { return Ok(None) };
-        if !divides_by_totals(model) {
-            tell(
-                "note: --total-counts changes nothing: the model divides by sums over its own genes \
-                 (cic train --library)",
-            );
-        }
-        let column = obs_column(names.path, obs, key)?;
-        let total = |(row, name): (usize, &String)| {
-            let number = column.number(row).filter(|total| total.is_finite() && *total >= 0.0);
-            number.ok_or_else(|| {
-                Failure::input(format!(
-                    "{}: column {key:?} has no usable number for cell {name:?}; total counts are \
-                     numbers that are not negative",
-                    names.path.display(),
-                ))
-            })
-        };
-        names.obs.iter().enumerate().map(total).collect::<Result<_, _>>().map(Some)
-    }
-
-    /// Refuses totals of cells, from the file's `first_row` on, that are below the sums over the genes
-    /// of the file: they are of something else.
-    pub(crate) fn check(
-        &self,
-        names: Names<'_>,
-        first_row: usize,
-        totals: &[f64],
-        sums: &[f64],
-    ) -> Result<(), Failure> {
-        let is_below = |(total, sum): (&f64, &f64)| *total < sum * (1.0 - ROUNDING);
-        let Some(row) = totals.iter().zip(sums).position(is_below) else { return Ok(()) };
-        Err(Failure::input(format!(
-            "{}: column {:?} says {} of cell {:?}, whose values in the file sum to {}; total counts \
-             are sums over all genes that were measured, in the unit of the values",
-            names.path.display(),
-            self.total_counts.as_deref().unwrap_or_default(),
-            totals[row],
-            names.obs[first_row + row],
-            sums[row],
-        )))
-    }
-}
-
-/// Whether sums over all measured genes matter to the model.
-pub(crate) fn divides_by_totals(model: &Model<'_>) -> bool {
-    model.profiles().iter().any(|profile| profile.library() == Library::AllMeasured)
-}
-
-/// Totals that were stored in single precision are no smaller than this share allows.
-const ROUNDING: f64 = 1e-6;
 
 /// Data as read, its kind checked.
 pub(crate) struct Dataset {

@@ -35,6 +35,7 @@ mod seen;
 mod study;
 pub mod sweep;
 mod threads;
+mod totals;
 pub mod train;
 pub mod type_cells;
 mod typing;

@@ -13,13 +13,14 @@ use clap::Args;
 use sha2::{Digest, Sha256};
 
 use crate::console::{command_line, print, tell};
-use crate::dataset::{DataArgs, TotalArgs};
+use crate::dataset::DataArgs;
 use crate::failure::Failure;
 use crate::model_file;
 use crate::notes;
 use crate::output;
 use crate::results::{Call, Calls, anndata, write_csv};
 use crate::threads::ThreadArgs;
+use crate::totals::TotalArgs;
 use crate::typing::{CallSink, Opened, Stages, Typing};
 
 /// Options of `cic type`.

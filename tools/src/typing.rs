@@ -15,14 +15,13 @@ use cic_model::{Model, ValueKind};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::console::tell;
-use crate::dataset::{
-    DataArgs, TotalArgs, check_coverage, check_kind, divides_by_totals, model_kind,
-};
+use crate::dataset::{DataArgs, check_coverage, check_kind, model_kind};
 use crate::failure::Failure;
 use crate::in_order::{self, Results};
 use crate::notes;
 use crate::results::{Calls, Prepared, Runner};
 use crate::same_scale::{GeneSums, check_log1p_sum};
+use crate::totals::{TotalArgs, Totals};
 
 /// What is typed, and how.
 pub(crate) struct Typing<'a> {
@@ -139,7 +138,7 @@ impl Typing<'_> {
         };
         let worker = || {
             let mut runner = if self.is_thorough { prepared.thorough() } else { prepared.runner() };
-            let (alignment, totals) = (&alignment, totals.as_deref());
+            let (alignment, totals) = (&alignment, totals.as_ref());
             move |(first_row, values): (usize, CsrMatrix)| -> Result<TypedBlock, Failure> {
                 Stages::measure(&stages.work, || {
                     let n_rows = values.n_rows();
@@ -149,14 +148,9 @@ impl Typing<'_> {
                     // A file that will be refused is read to its end, for the whole reason.
                     if evidence.allows(expected) {
                         let mut rows = alignment.align(&values);
-                        let mut fault = Ok(());
-                        if let Some(totals) = totals {
-                            let totals = &totals[first_row..first_row + n_rows];
-                            if divides_by_totals(self.model) {
-                                fault = self.totals.check(names, first_row, totals, &rows.totals);
-                            }
-                            rows.totals.copy_from_slice(totals);
-                        }
+                        let fault = totals.map_or(Ok(()), |totals| {
+                            totals.replace(names, first_row, &mut rows.totals)
+                        });
                         if expected == ValueKind::Ranks {
                             rank_rows(&mut rows.values, alignment.overlap.n_present as usize);
                         }
@@ -198,6 +192,7 @@ impl Typing<'_> {
                 return Err(Failure::internal("a part of the file was lost"));
             }
             let mut said = notes::of_file(&head, self.model, &alignment.overlap);
+            said.extend(totals.as_ref().and_then(Totals::note).map(String::from));
             let kind = if evidence.has_values() {
                 let ScaleVerdict { kind, scale, evidence } = evidence.verdict(names, declared)?;
                 check_kind(names, kind, &evidence, self.model)?;

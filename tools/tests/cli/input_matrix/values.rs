@@ -91,6 +91,12 @@ pub fn group() -> Group {
             })
             .model(Model::Total)
             .refuse("cells.h5ad: column \"total\" says 849 of cell \"ATTTAACTGGCC-1\", whose values in the file sum to 850; total counts are sums over all genes that were measured, in the unit of the values"),
+            row("`--total-counts`, to a model that divides by the sum over its own genes", |f| {
+                with_totals(f, |_, sum| 2.0 * sum)
+            })
+            .note(
+                "--total-counts changes nothing: the model divides by sums over its own genes (cic train --library)",
+            ),
             row("`--total-counts`: the total of a cell is NaN", |f| {
                 with_totals(f, |cell, sum| if cell == 5 { f64::NAN } else { sum })
             })
