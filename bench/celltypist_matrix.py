@@ -32,7 +32,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULT = ROOT / "tools/tests/cli/input_matrix/celltypist.tsv. An exception ends its command with the exit code 1.
 VERSION = "1.7.1"
 # Rows about what it takes in another form, or not at all.
-OTHERWISE = ("`features.tsv`", "`barcodes.tsv`", "a folder", "an empty folder", "the model instead")
+OTHERWISE = ("`features.tsv`", "`barcodes.tsv`", "a folder", "an empty folder", "the folder of a run",
+             "files with a prefix", "the model instead")
 SOUND = {"Counts": "counts, to a model of counts", "Log1p": "log1p of 10,000, to a model of that"}
 
 

@@ -74,6 +74,23 @@ fn features() -> Vec<Row> {
             mex.write(f)
         })
         .refuse("mex has no name for row 0, counted from 0; every cell needs one: its barcode, or its number"),
+        row("files with a prefix (`S1_matrix.mtx`)", |f| {
+            let args = Mex::sound().write(f);
+            for name in ["matrix.mtx", "features.tsv", "barcodes.tsv"] {
+                let (from, to) = (format!("mex/{name}"), format!("mex/S1_{name}"));
+                std::fs::rename(f.path(&from), f.path(&to)).unwrap();
+            }
+            args
+        }),
+        row("the folder of a run of Cell Ranger", |f| run_folder(f, "filtered_feature_bc_matrix"))
+            .note("read from outs/filtered_feature_bc_matrix of the folder"),
+        row("the folder of a run of Xenium", |f| run_folder(f, "cell_feature_matrix")).note("read from outs/cell_feature_matrix of the folder"),
+        row("the folder of a run with the matrix of all droplets alone", |f| {
+            run_folder(f, "raw_feature_bc_matrix")
+        })
+        .refuse(
+            "run/outs has no filtered_feature_bc_matrix.h5 or filtered_feature_bc_matrix; raw_feature_bc_matrix holds droplets without a cell too, which would be typed; give it itself if it is meant",
+        ),
         row("a folder without `barcodes.tsv`", |f| {
             let args = Mex::sound().write(f);
             std::fs::remove_file(f.path("mex/barcodes.tsv")).unwrap();
@@ -87,6 +104,14 @@ fn features() -> Vec<Row> {
         })
         .refuse("mex has no single matrix; give one of S2_matrix.mtx, matrix.mtx itself"),
     ]
+}
+
+/// A 10x folder where a run of an instrument puts it.
+fn run_folder(folder: &Sandbox, matrix: &str) -> Args {
+    Mex::sound().write(folder);
+    std::fs::create_dir_all(folder.path("run/outs")).unwrap();
+    std::fs::rename(folder.path("mex"), folder.path(&format!("run/outs/{matrix}"))).unwrap();
+    "run".into()
 }
 
 fn matrices() -> Vec<Row> {
