@@ -38,6 +38,7 @@ fn page() -> String {
     let names: Vec<&str> = rows.map(|row| row.name).collect();
     let odd = measured.keys().find(|name| !names.contains(name));
     assert_eq!(odd, None, "celltypist.tsv is about a row that is not there");
+    page.push_str(&summary(&measured));
     for group in super::groups() {
         write!(page, "\n## {}\n\n{}\n\n{HEAD}", group.title, group.about).unwrap();
         for row in &group.rows {
@@ -49,6 +50,26 @@ fn page() -> String {
         writeln!(page, "| {code} | `{name}` | {meaning} |").unwrap();
     }
     page
+}
+
+/// How many rows have which verdict, and what CellTypist does with those that are refused.
+fn summary(measured: &BTreeMap<&str, &str>) -> String {
+    let rows: Vec<Row> = super::groups().into_iter().flat_map(|group| group.rows).collect();
+    let mut counts = BTreeMap::new();
+    for row in &rows {
+        *counts.entry(row.verdict.name()).or_insert(0) += 1;
+    }
+    let counts: Vec<String> = counts.iter().map(|(name, n)| format!("{n} {name}")).collect();
+    let refused = rows.iter().filter(|row| row.verdict.exit_code() != 0);
+    let given: Vec<&&str> = refused.filter_map(|row| measured.get(row.name)).collect();
+    let labelled = given.iter().filter(|does| does.starts_with("exit code 0")).count();
+    format!(
+        "\n{} rows: {}. CellTypist was given {} of those that are refused here, and labels every \
+         cell of {labelled}.\n",
+        rows.len(),
+        counts.join(", "),
+        given.len()
+    )
 }
 
 const ABOUT: &str = "\
