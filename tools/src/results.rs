@@ -244,7 +244,7 @@ impl Call {
     }
 }
 
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 10] = [
     "barcode",
     "predicted_labels",
     "conf_score",
@@ -255,8 +255,10 @@ const COLUMNS: [&str; 11] = [
     "cell_type_ontology_term_id",
     "n_genes_used",
     "n_counts_used",
-    "cic_novelty",
 ];
+
+/// Beside these, where the model knows what is unlike its training cells.
+const NOVELTY: &str = "cic_novelty";
 
 /// The table: one row per cell, in the layout of 10x `cell_types.csv`.
 pub(crate) fn write_csv(
@@ -265,11 +267,13 @@ pub(crate) fn write_csv(
     model: &Model<'_>,
     calls: &[Call],
 ) -> io::Result<()> {
-    writeln!(out, "{}", COLUMNS.join(","))?;
+    let knows_novelty = model.novelty().is_some();
+    let more: &[&str] = if knows_novelty { &[NOVELTY] } else { &[] };
+    writeln!(out, "{}", [&COLUMNS[..], more].concat().join(","))?;
     for (name, call) in obs_names.iter().zip(calls) {
-        writeln!(
+        write!(
             out,
-            "{},{},{:.6},{},{},{},{:.6},{},{},{},{:.4}",
+            "{},{},{:.6},{},{},{},{:.6},{},{},{}",
             csv_field(name),
             csv_field(call.label(model)),
             call.confidence,
@@ -280,8 +284,11 @@ pub(crate) fn write_csv(
             csv_field(call.ontology_id(model)),
             call.n_genes,
             call.n_counts,
-            call.novelty,
         )?;
+        if knows_novelty {
+            write!(out, ",{:.4}", call.novelty)?;
+        }
+        writeln!(out)?;
     }
     Ok(())
 }
@@ -314,7 +321,9 @@ pub(crate) fn anndata<'a>(
     let count = |count: &dyn Fn(&Call) -> f64| Column::F64(calls.iter().map(count).collect());
     obs.insert("n_genes_used", count(&|call| f64::from(call.n_genes)));
     obs.insert("n_counts_used", count(&|call| call.n_counts as f64));
-    obs.insert("cic_novelty", Column::F32(calls.iter().map(|call| call.novelty).collect()));
+    if model.novelty().is_some() {
+        obs.insert(NOVELTY, Column::F32(calls.iter().map(|call| call.novelty).collect()));
+    }
     AnnDataOut {
         obs_names: &head.obs_names,
         obs,

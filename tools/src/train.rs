@@ -23,7 +23,7 @@ use crate::console::tell;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
 use crate::output;
-use crate::promises::{PromiseCells, leaves_of};
+use crate::promises::{FalseRejectArgs, PromiseCells, leaves_of};
 use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
 use crate::threads::ThreadArgs;
 
@@ -57,6 +57,8 @@ pub struct TrainArgs {
     recipe: RecipeArgs,
     #[command(flatten)]
     threads: ThreadArgs,
+    #[command(flatten)]
+    false_rejects: FalseRejectArgs,
     /// Where the model goes
     #[arg(long, short, value_name = "MODEL")]
     output: PathBuf,
@@ -216,7 +218,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         checkpoint: args.checkpoint.clone(),
         quiet: args.quiet,
     })?;
-    promise(&mut trained.spec, &dataset, &annotations)?;
+    promise(&mut trained.spec, &dataset, &annotations, args.false_rejects.rates())?;
     let bytes = trained.spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
     output::write(&args.output, |file| file.write_all(&bytes))?;
     if let Some(path) = &args.onnx {
@@ -241,6 +243,7 @@ pub(crate) fn promise(
     spec: &mut ModelSpec,
     dataset: &Dataset,
     annotations: &Annotations,
+    false_rejects: FalseRejects,
 ) -> Result<(), Failure> {
     let bytes = spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
     let bytes = AlignedBytes::new(&bytes);
@@ -251,7 +254,7 @@ pub(crate) fn promise(
         names,
         cells: &dataset.align(&model)?,
         leaves: Some(leaves_of(&model, names.len(), |row| annotations.label(row))),
-        false_rejects: FalseRejects::default(),
+        false_rejects,
     };
     *spec = cells.renew(&model)?;
     Ok(())
