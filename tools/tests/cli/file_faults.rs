@@ -146,7 +146,7 @@ fn what_is_no_expression_file_is_refused() {
         ("text.tsv", "line 2"),
         ("folder", "matrix.mtx"),
         ("absent.h5ad", "No such file"),
-        ("model.cic", "expected .h5ad"),
+        ("model.cic", "is a model"),
     ] {
         folder.refuses(&format!("type {data} -m model.cic -o out.csv"), 3, &[data, words]);
         folder.refuses(&format!("check {data}"), 3, &[data, words]);

@@ -100,6 +100,9 @@ impl ExpressionReader {
         if let Some(name) = inside.as_deref().and_then(|path| path.strip_prefix(asked).ok()) {
             head.source.notes.push(format!("read from {} of the folder", name.display()));
         }
+        if head.source.files.is_empty() {
+            head.source.files.push(path.to_path_buf());
+        }
         head.check()?;
         let left_out = LeftOut::find(&mut head, &feature_types)?;
         Ok(Self { head: Arc::new(head), left_out, blocks, n_read: 0 })

@@ -45,7 +45,14 @@ pub(crate) fn open(
     let format = if frame.is_legacy() { "AnnData .h5ad (old layout)" } else { "AnnData .h5ad" };
     let path = source.path().into();
     let not_read = not_read(source, &matrix, &var)?;
-    let about = Source { path, format: format.into(), matrix: matrix.clone(), notes, not_read };
+    let about = Source {
+        path,
+        format: format.into(),
+        matrix: matrix.clone(),
+        notes,
+        not_read,
+        ..Source::default()
+    };
     let head = ExpressionHead { obs_names, genes, obs, source: about };
     let blocks = open_matrix(source, &matrix, &head, size)?;
     Ok(Opened { head, feature_types: Vec::new(), blocks })
