@@ -38,8 +38,8 @@ pub struct ValueArgs {
     /// [default: detected over every cell]
     #[arg(long, value_name = "KIND", value_parser = parse_kind, verbatim_doc_comment)]
     pub kind: Option<ValueKind>,
-    /// Matrix of an AnnData file: X, raw or the name of
-    /// a layer
+    /// Matrix of an AnnData file: X, raw or the name
+    /// of a layer
     #[arg(long, value_name = "NAME", default_value = "X", verbatim_doc_comment)]
     pub layer: String,
     /// Rows of a text table: genes or cells
@@ -88,7 +88,7 @@ pub struct TotalArgs {
     /// Column of obs with each cell's counts over all
     /// genes, for files that hold only some of them
     #[arg(long, value_name = "KEY", verbatim_doc_comment)]
-    total_counts: Option<String>,
+    pub(crate) total_counts: Option<String>,
 }
 
 impl TotalArgs {

@@ -9,7 +9,7 @@ use cic_model::{Model, ModelError};
 use cic_runtime::Pages;
 use sha2::{Digest, Sha256};
 
-use crate::type_cells::hex;
+use crate::digests::hex;
 use crate::failure::Failure;
 
 /// The bytes of a model file or a pipe, aligned as a model needs them. They are a copy: whoever

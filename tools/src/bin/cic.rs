@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use cic_tools::{
     EXIT_CODES, budget, check, check_environment, compare, demo, evaluate, exit_with, explain,
-    inspect, noise, report, reproduce, sweep, train, type_cells, unseen,
+    inspect, noise, report, reproduce, sweep, train, type_cells, unseen, verify,
 };
 use clap::{Parser, Subcommand};
 
@@ -22,9 +22,11 @@ enum Command {
     Train(train::TrainArgs),
     /// Name the cells of a file
     Type(type_cells::TypeArgs),
+    /// Type again what was typed before, and compare
+    Verify(verify::VerifyArgs),
     /// Tell how good calls and reconstructions are on labelled data
     Eval(evaluate::EvalArgs),
-    /// Tell how well profiles come back from codes, beside PCA and others
+    /// Tell how well profiles come back from codes, beside PCA and more
     Reproduce(reproduce::ReproduceArgs),
     /// Compare with linear methods over many divisions of the data
     Compare(compare::CompareArgs),
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Train(args) => train::run(&args),
         Command::Type(args) => type_cells::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Eval(args) => evaluate::run(&args),
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Compare(args) => compare::run(&args),
