@@ -20,6 +20,7 @@ mod fine_tune;
 mod hierarchy;
 mod in_order;
 pub mod inspect;
+mod label_tree;
 mod model_file;
 pub mod noise;
 mod output;

@@ -47,6 +47,9 @@ fn model_and_data_in_each_others_place_are_told_apart() {
     let words = ["model.cic is a model", "expression data here"];
     folder.refuses("check model.cic", 3, &words);
     folder.refuses("train model.cic --labels cell_type -o new.cic", 3, &words);
+    for (name, instead) in [("new.h5ad", "new.cic"), ("new.csv", "new.cic")] {
+        folder.refuses(&format!("train cells.h5ad --labels cell_type -o {name}"), 2, &[instead]);
+    }
 }
 
 #[test]
