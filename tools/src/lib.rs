@@ -17,6 +17,7 @@ pub mod evaluate;
 pub mod explain;
 mod failure;
 mod fine_tune;
+pub mod help;
 mod hierarchy;
 mod in_order;
 pub mod inspect;

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use cic_tools::{
     EXIT_CODES, budget, check, check_environment, compare, demo, evaluate, exit_with, explain,
-    inspect, noise, report, reproduce, sweep, train, type_cells, unseen, verify,
+    help, inspect, noise, report, reproduce, sweep, train, type_cells, unseen, verify,
 };
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Cell identity codes: what each cell is, from its gene expression profile.
 #[derive(Parser)]
@@ -48,6 +48,10 @@ enum Command {
     Check(check::CheckArgs),
     /// Train, quantise and type, on simulated cells or your own
     Demo(demo::DemoArgs),
+    /// Write manual pages
+    Man(help::ManArgs),
+    /// Print completions for a shell
+    Completions(help::CompletionsArgs),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +73,8 @@ fn main() -> ExitCode {
         Command::Budget(args) => budget::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Man(args) => help::man(&args, Cli::command()),
+        Command::Completions(args) => help::completions(&args, Cli::command()),
     };
     exit_with("cic", result)
 }

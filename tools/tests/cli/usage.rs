@@ -53,6 +53,32 @@ fn model_and_data_in_each_others_place_are_told_apart() {
 }
 
 #[test]
+fn manual_pages_and_completions_name_every_command() {
+    let folder = Sandbox::new();
+    let help = folder.cic("--help").ok().stdout;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.take_while(|line| !line.is_empty());
+    let mut commands: Vec<&str> =
+        commands.filter_map(|line| line.split_whitespace().next()).collect();
+    commands.retain(|command| *command != "help");
+    assert!(commands.contains(&"verify"), "{help}");
+    folder.cic("man --out man").ok();
+    for command in &commands {
+        let page = folder.text(&format!("man/cic-{command}.1"));
+        assert!(page.contains(".SH SYNOPSIS") && page.contains(".SH SEE ALSO"), "{command}");
+    }
+    assert!(folder.text("man/cic-quantize.1").contains("calibrate"));
+    assert!(folder.text("man/cic-type.1").contains("predicted_labels"));
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = folder.cic(&format!("completions {shell}")).ok().stdout;
+        assert!(commands.iter().all(|command| script.contains(command)), "{shell}");
+        let script = folder.cic(&format!("completions {shell} --quantize")).ok().stdout;
+        assert!(script.contains("calibrate"), "{shell}");
+    }
+    folder.refuses("completions tcsh", 2, &["fish"]);
+}
+
+#[test]
 fn a_subset_needs_a_split() {
     let folder = with_cells();
     for part in ["test", "train"] {
@@ -126,6 +152,8 @@ fn help_fits_a_terminal_of_80_columns() {
         "budget",
         "check",
         "demo",
+        "man",
+        "completions",
     ] {
         for flag in ["-h", "--help"] {
             let help = folder.cic(&format!("{command} {flag}")).ok().stdout;
