@@ -15,6 +15,7 @@ mod quantising;
 mod reporting;
 mod reproducing;
 mod results;
+mod round_trip;
 mod sandbox;
 mod scales;
 mod spoiling;
