@@ -96,6 +96,8 @@ impl Chain {
             }],
             network: NetworkSpec::F32(network),
             labels: LabelsSpec::flat((0..n_classes).map(|class| format!("class {class}"))),
+            confidence: None,
+            novelty: None,
             rules: Rules {
                 min_counts: 0,
                 min_genes: 0,

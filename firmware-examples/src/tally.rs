@@ -18,7 +18,7 @@ pub struct Tally {
 }
 
 /// One more than the largest code of a reason.
-const N_REASONS: usize = RejectReason::LibraryTooLarge as usize + 1;
+const N_REASONS: usize = RejectReason::ALL.len() + 1;
 
 impl Tally {
     /// Nothing yet.

@@ -1,6 +1,7 @@
 //! Sessions for f32 and f16 models. Sums are single precision.
 
 use cic_model::layer::{Epilogue, Layer};
+use cic_model::novelty::float_code;
 use cic_model::profile::{Profile, is_scaled};
 use cic_model::quant::ONE_Q16;
 use cic_model::rules::RejectReason;
@@ -11,7 +12,7 @@ use crate::float_layers::{Listed, activate, dense_stage, hidden_layers};
 use crate::kernels::Kernels;
 use crate::kernels::float::FloatKernels;
 use crate::outcome::{FloatNumbers, Outcome};
-use crate::presence::{Presence, measure};
+use crate::presence::{Presence, inv_temperature_q16, measure};
 use crate::sample::{CheckedSample, Sample};
 
 /// Runs an f32 or f16 model. See [`crate::S8Session`], whose methods these are.
@@ -158,7 +159,13 @@ impl<'m> FloatSession<'m> {
             return Ok(Outcome { depth, reject: reject.or(Some(reason)), numbers: None });
         };
         self.encode(&sample, factor, presence, &mut parts)?;
-        let numbers = self.classify(parts);
+        if let Some(novelty) = self.model.novelty() {
+            reject = reject.or_else(|| {
+                let code = parts.code.iter().map(|&value| float_code(value));
+                novelty.reject(&novelty.measure(code, depth.n_counts))
+            });
+        }
+        let numbers = self.classify(parts, inv_temperature_q16(self.model, presence));
         let largest = numbers.probabilities.iter().copied().reduce(f32::max).unwrap_or(1.0);
         if largest < self.model.rules().min_confidence_q16 as f32 / ONE_Q16 as f32 {
             reject = reject.or(Some(RejectReason::LowConfidence));
@@ -233,12 +240,12 @@ impl<'m> FloatSession<'m> {
         Ok(())
     }
 
-    fn classify<'s>(&self, parts: Parts<'s>) -> FloatNumbers<'s> {
+    fn classify<'s>(&self, parts: Parts<'s>, inv_temperature_q16: u32) -> FloatNumbers<'s> {
         let layers = self.model.stage(StageKind::Classifier);
         let Parts { hidden: [a, b], code, logits, probabilities, .. } = parts;
         if let Some(first) = layers.first() {
             dense_stage(&self.kernels, layers, first, code, a, b, logits);
-            let inv_temperature = self.model.rules().inv_temperature_q16 as f32 / ONE_Q16 as f32;
+            let inv_temperature = inv_temperature_q16 as f32 / ONE_Q16 as f32;
             softmax(logits, inv_temperature, probabilities);
         }
         FloatNumbers { code, logits, probabilities }

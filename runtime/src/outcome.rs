@@ -1,5 +1,6 @@
 //! What a session gives back.
 
+use cic_model::novelty::{Likeness, Novelty, float_code};
 use cic_model::quant::LOGIT_FRACTION_BITS;
 use cic_model::rules::RejectReason;
 
@@ -130,6 +131,17 @@ impl Numbers<'_> {
                 scale * numbers.code.get(dim).map_or(0.0, |&code| f32::from(code))
             }
             Self::Float(numbers) => numbers.code.get(dim).copied().unwrap_or(0.0),
+        }
+    }
+
+    /// How unlike the training cells the code is. `n_counts` is the depth of the cell.
+    pub fn likeness(&self, novelty: &Novelty<'_>, n_counts: u64) -> Likeness {
+        match self {
+            Self::S8(numbers) => novelty.measure(numbers.code.iter().copied(), n_counts),
+            Self::Float(numbers) => {
+                let code = numbers.code.iter().map(|&value| float_code(value));
+                novelty.measure(code, n_counts)
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! Which genes of the panel a file has, and what stands for the others.
 
+use cic_model::Model;
+
 /// Presence of the panel's genes in one file, made once by a session's `presence` and used for all
 /// of its cells. The sums that the fill values of the missing genes contribute to the first layer
 /// are kept in the caller's memory.
@@ -41,4 +43,13 @@ pub(crate) fn measure(mask: &[bool], library_share_q30: &[u32]) -> (usize, u32) 
     let present = mask.iter().zip(library_share_q30).filter(|&(&is_present, _)| is_present);
     // The shares of all genes sum to 2³⁰.
     present.fold((0, 0), |(n, share), (_, &q30)| (n + 1, share + q30))
+}
+
+/// Reciprocal of the softmax temperature for cells of that presence, Q16: fewer genes, less sure.
+pub(crate) fn inv_temperature_q16(model: &Model<'_>, presence: Option<&Presence<'_>>) -> u32 {
+    let lacking = presence.filter(|presence| presence.n_present < presence.mask.len());
+    match (lacking, model.confidence()) {
+        (Some(presence), Some(confidence)) => confidence.inv_temperature_q16(presence.share_q30),
+        _ => model.rules().inv_temperature_q16,
+    }
 }

@@ -15,10 +15,12 @@ import json
 import math
 import struct
 import sys
+from fractions import Fraction
 
 MAGIC = b"\x89CIC\r\n\x1a\n"
 INFO, GENES, PROFILE, GRAPH, LABELS, RULES, PROVENANCE, ROWS, GOLDEN = range(1, 10)
-EPILOGUE, TABLES, CODE, RECONSTRUCTION, WEIGHTS, ANCILLARY = 10, 11, 12, 13, 16, 1 << 31
+EPILOGUE, TABLES, CODE, RECONSTRUCTION, NOVELTY, CONFIDENCE = 10, 11, 12, 13, 14, 15
+WEIGHTS, ANCILLARY = 16, 1 << 31
 F32, F16, INT8 = 1, 2, 3
 COUNTS, LINEAR_NORMALISED, LOG2_INTENSITY = 1, 2, 4
 NO_LIBRARY, PANEL_LIBRARY, ALL_MEASURED = 0, 1, 2
@@ -135,6 +137,8 @@ class Model:
         keys, values = reader.strings(), reader.strings()
         require(keys == sorted(set(keys)) and len(keys) == len(values), "provenance keys")
         reader.finish("provenance")
+        self.read_confidence()
+        self.read_novelty()
         self.read_rows()
         self.read_golden()
         self.check_model_id()
@@ -316,6 +320,75 @@ class Model:
                 "stored_logits": logits[i * self.n_leaves : (i + 1) * self.n_leaves],
             })
 
+    def read_confidence(self):
+        self.betas = None
+        if (CONFIDENCE, 0) not in self.sections:
+            return
+        reader = Reader(self.sections[CONFIDENCE, 0])
+        reader.take("I", 1)
+        reader.take("i", 2)
+        self.betas = reader.take("I", 16)
+        require(all(beta > 0 for beta in self.betas), "confidence: temperature")
+        reader.finish("confidence")
+
+    def read_novelty(self):
+        self.novelty = None
+        if (NOVELTY, 0) not in self.sections:
+            return
+        reader = Reader(self.sections[NOVELTY, 0])
+        n = {}
+        n["type_dims"], dims, n_noise, n_pairs = reader.take("I", 4)
+        require(1 <= n["type_dims"] <= dims <= 128 and self.n_leaves > 0, "novelty: dimensions")
+        n["limits"] = reader.take("i", 2)
+        n["offsets"] = reader.take("i", dims)
+        n["type_limits"] = reader.take("I", self.n_leaves)
+        n["rest_scales"] = reader.take("I", self.n_leaves)
+        n["rest_limits"] = reader.take("I", 64)
+        require(all(0 <= e < math.inf for e in reader.take("f", 64)), "novelty: error limits")
+
+        def table(rows, columns):
+            flat = reader.take("h", rows * columns)
+            return [flat[i * columns : (i + 1) * columns] for i in range(rows)]
+
+        n["weights"] = table(dims, self.code_dim)
+        n["places"] = [table(self.n_leaves, n["type_dims"]), table(n_noise, dims),
+                       table(n_pairs, dims)]
+        n["shifts"] = reader.take("B", dims)
+        reader.finish("novelty")
+        require(all(sum(map(abs, row)) <= 49151 for row in n["weights"]), "novelty: weights")
+        require(all(abs(o) <= 1 << 20 for o in n["offsets"]), "novelty: offsets")
+        require(all(shift <= 30 for shift in n["shifts"]), "novelty: shifts")
+        require(all(abs(x) <= 2047 for t in n["places"] for row in t for x in row), "places")
+        self.novelty = n
+
+    def likeness(self, code, n_counts):
+        """Numerics, section 8."""
+        n = self.novelty
+        place = []
+        for row, shift, offset in zip(n["weights"], n["shifts"], n["offsets"]):
+            total = sum(w * c for w, c in zip(row, code))
+            moved = (total + ((1 << shift) >> 1) >> shift) + offset
+            place.append(min(max(moved, -2047), 2047))
+
+        def distances(places, of):
+            return [sum((a - b) ** 2 for a, b in zip(row, of)) for row in places]
+
+        types, rest = place[: n["type_dims"]], place[n["type_dims"] :]
+        to_types = distances(n["places"][0], types)
+        ratio = [(Fraction(d, limit) if limit else math.inf, leaf)
+                 for leaf, (d, limit) in enumerate(zip(to_types, n["type_limits"]))]
+        nearest = min(ratio)[1]
+        rest_distance = sum(x * x for x in rest)
+        depth = min(n_counts, (1 << 32) - 1)
+        octave = max(depth.bit_length() - 1, 0)
+        step = 2 * octave + (depth >> (octave - 1) & 1 if octave else 0)
+        rest_limit = n["rest_limits"][step] * n["rest_scales"][nearest] >> 16
+        margins = [min(to_types) + rest_distance - min(distances(places, place))
+                   if places else -(1 << 31) for places in n["places"][1:]]
+        return {"place": place, "nearest": nearest, "type_distance": to_types[nearest],
+                "rest_distance": rest_distance, "rest_limit": min(rest_limit, (1 << 32) - 1),
+                "noise_margin": margins[0], "pair_margin": margins[1]}
+
     def check_model_id(self):
         digest = hashlib.sha256()
         for (kind, index), content in self.sections.items():
@@ -385,6 +458,12 @@ class Model:
             return (total << 30) // q if q else 0
         return total * 2.0**30 / max(q, 1)
 
+    def beta_of(self, present):
+        """Reciprocal of the temperature, by what the file has of the library."""
+        if self.betas is None or present is None or all(present):
+            return self.beta
+        return self.betas[min(sum(s for s, p in zip(self.shares, present) if p) >> 26, 15)]
+
     def run_float(self, cell, present, profile, library):
         inputs = [0.0] * self.n_genes
         for gene, value in zip(cell["genes"], cell["values"]):
@@ -408,7 +487,7 @@ class Model:
 
         code = stage(self.stages[0], inputs)
         logits = stage(self.stages[1], code) if self.n_leaves else []
-        exponentials = [math.exp((z - max(logits)) * self.beta / 65536) for z in logits]
+        exponentials = [math.exp((z - max(logits)) * self.beta_of(present) / 65536) for z in logits]
         result = {"code": code, "logits": logits,
                   "probabilities": [e / sum(exponentials) for e in exponentials]}
         if self.stages[2]:
@@ -446,7 +525,10 @@ class Model:
                 for c, offset, multiplier, shift in zip(code, *self.code_levels)]
         logits = stage(self.stages[1], copy, -(1 << 31), (1 << 31) - 1) if self.n_leaves else []
         result = {"code": code, "code_levels": copy, "logits": logits,
-                  "probabilities": softmax_q16(logits, self.beta)}
+                  "probabilities": softmax_q16(logits, self.beta_of(present))}
+        if self.novelty:
+            is_counted = profile["kind"] == COUNTS
+            result["likeness"] = self.likeness(code, sum(cell["values"]) if is_counted else 0)
         if self.stages[2]:
             result["reconstruction"] = stage(self.stages[2], copy, -(1 << 15), (1 << 15) - 1)
         return result

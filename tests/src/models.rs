@@ -157,6 +157,8 @@ pub fn model(network: NetworkSpec, n_genes: usize, n_leaves: usize) -> ModelSpec
         }],
         network,
         labels: LabelsSpec::flat((0..n_leaves).map(|leaf| format!("type {leaf}"))),
+        confidence: None,
+        novelty: None,
         rules: Rules {
             min_counts: 1,
             min_genes: 1,

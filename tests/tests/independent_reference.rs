@@ -255,6 +255,7 @@ fn agree(model: &Model<'_>, found: &Value, sample: &Sample<'_>, mask: Option<&[b
             assert_eq!(found["logits"], json!(numbers.logits));
             assert_eq!(found["probabilities"], json!(numbers.probabilities));
             assert_eq!(found["label"].as_str().unwrap_or(""), best);
+            agree_on_likeness(model, &found["likeness"], &numbers, outcome.depth.n_counts);
             if has_decoder {
                 let levels = numbers.code_levels.to_vec();
                 let mut reconstruction = vec![0; model.n_genes()];
@@ -278,6 +279,27 @@ fn agree(model: &Model<'_>, found: &Value, sample: &Sample<'_>, mask: Option<&[b
                 }
             }
         }
+    }
+}
+
+/// Where a code lies, and how far from types, noise and mixtures.
+fn agree_on_likeness(model: &Model<'_>, found: &Value, numbers: &S8Numbers<'_>, n_counts: u64) {
+    let Some(novelty) = model.novelty() else {
+        assert!(found.is_null());
+        return;
+    };
+    let place = novelty.place(numbers.code.iter().copied());
+    assert_eq!(found["place"], json!(place[..novelty.place_dims()]));
+    let likeness = novelty.measure(numbers.code.iter().copied(), n_counts);
+    for (name, value) in [
+        ("nearest", i64::from(likeness.nearest)),
+        ("type_distance", i64::from(likeness.type_distance)),
+        ("rest_distance", i64::from(likeness.rest_distance)),
+        ("rest_limit", i64::from(likeness.rest_limit)),
+        ("noise_margin", i64::from(likeness.noise_margin)),
+        ("pair_margin", i64::from(likeness.pair_margin)),
+    ] {
+        assert_eq!(found[name], json!(value), "{name}");
     }
 }
 

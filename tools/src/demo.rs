@@ -7,7 +7,7 @@ use std::time::Instant;
 use cic_data::simulate::Simulation;
 use cic_data::{AnnDataOut, ObsTable, write_h5ad};
 use cic_model::profile::Library;
-use cic_model::spec::LayoutPlan;
+use cic_model::spec::{FalseRejects, LayoutPlan};
 use cic_model::{AlignedBytes, Dtype, Model, ValueKind};
 use cic_quant::{QuantizeOptions, compare};
 use cic_trainer::panel::PanelSize;
@@ -18,8 +18,9 @@ use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, Value
 use crate::evaluate::evaluate;
 use crate::failure::Failure;
 use crate::output;
+use crate::promises::{PromiseCells, leaves_of};
 use crate::quantize::{calibration_rows, quantize_rows};
-use crate::train::{Recipe, TrainPlan, parse_panel, part_sizes, train_model};
+use crate::train::{Recipe, TrainPlan, parse_panel, part_sizes, promise, train_model};
 
 /// Options of `cic demo`.
 #[derive(Args, Clone, Debug)]
@@ -63,7 +64,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         dataset.matrix.n_vars(),
         dataset.kind.name()
     ))?;
-    let trained = train_model(TrainPlan {
+    let mut trained = train_model(TrainPlan {
         dataset: &dataset,
         annotations: &annotations,
         keep: None,
@@ -80,10 +81,18 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         started.elapsed().as_secs_f64(),
         part_sizes(parts)
     ))?;
+    promise(&mut trained.spec, &dataset, &annotations)?;
     let full = trained.spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
     let full = AlignedBytes::new(&full);
     let model = Model::open_verified(&full).map_err(Failure::internal)?;
     let cells = dataset.align(&model)?;
+    let promises = PromiseCells {
+        source: &model,
+        names: &dataset.matrix.obs_names,
+        cells: &cells,
+        leaves: Some(leaves_of(&model, dataset.matrix.n_obs(), |row| annotations.label(row))),
+        false_rejects: FalseRejects::default(),
+    };
     let calibration = calibration_rows(&model, &dataset, None)?;
     let names: Vec<&str> =
         parts.test.iter().map(|&row| dataset.matrix.obs_names[row].as_str()).collect();
@@ -97,7 +106,11 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     for dtype in [Dtype::F32, Dtype::F16, Dtype::S8] {
         let bytes = match dtype {
             Dtype::F32 => full.to_vec(),
-            _ => quantize_rows(&model, &cells, &calibration, QuantizeOptions::new(dtype))?,
+            _ => {
+                let options = QuantizeOptions::new(dtype);
+                let bytes = quantize_rows(&model, &cells, &calibration, options)?;
+                promises.renew_bytes(&bytes, options.layouts)?
+            }
         };
         if let Some(folder) = &args.save {
             let path = folder.join(dtype.name()).with_extension("cic");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cic_data::{AlignedMatrix, CsrMatrix, SplitPart};
 use cic_model::provenance::Part;
-use cic_model::spec::LayoutPlan;
+use cic_model::spec::{FalseRejects, LayoutPlan};
 use cic_model::{AlignedBytes, Dtype, Model};
 use cic_quant::{
     CalibrationSet, Comparison, Language, QuantError, QuantizeOptions, compare, emit, quantize,
@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::fine_tune::{self, FineTuning};
 use crate::model_file;
 use crate::output;
+use crate::promises::{PromiseCells, leaves_of};
 
 /// Options of `cic-quantize`.
 #[derive(Args, Clone, Debug)]
@@ -38,8 +39,10 @@ pub struct QuantizeArgs {
     /// standard error in cross-validation stays as it is
     #[arg(long, verbatim_doc_comment)]
     fine_tune: bool,
-    /// Column with cell types, for --fine-tune
-    #[arg(long, value_name = "KEY", requires = "fine_tune")]
+    /// Column with cell types: temperature and sets of
+    /// labels are calibrated anew; without it, the result
+    /// promises no sets. Also for --fine-tune
+    #[arg(long, value_name = "KEY", verbatim_doc_comment)]
     labels: Option<String>,
     /// Table with these columns, if obs has them not
     #[arg(long, value_name = "TSV")]
@@ -78,6 +81,10 @@ pub struct QuantizeArgs {
     /// evaluating on them is noticed
     #[arg(long, verbatim_doc_comment)]
     keep_rows: bool,
+    /// Share of cells like those of training that may be
+    /// rejected as noise, unlike training or doublets
+    #[arg(long, value_name = "SHARE", default_value_t = FalseRejects::DEFAULT_SHARE, value_parser = parse_share, verbatim_doc_comment)]
+    false_rejects: f64,
     /// Say nothing on standard error
     #[arg(long, short)]
     quiet: bool,
@@ -133,6 +140,20 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         let tuned = tuning.run(&quantised, &calibration, options)?;
         quantised.clone_from(&tuned.bytes);
         fine_tuned = Some(tuned);
+    }
+    let names = &dataset.matrix.obs_names;
+    let has_labels = args.labels.is_some();
+    let promises = PromiseCells {
+        source: &model,
+        names,
+        cells: &cells,
+        leaves: has_labels.then(|| leaves_of(&model, names.len(), |row| annotations.label(row))),
+        false_rejects: FalseRejects::of(args.false_rejects),
+    };
+    quantised = promises.renew_bytes(&quantised, options.layouts)?;
+    let promised = |model: &Model<'_>| model.confidence().is_some_and(|c| c.n_cells() > 0);
+    if !has_labels && promised(&model) && !args.quiet {
+        tell("note: without --labels KEY the result promises no sets of labels");
     }
     let aligned = AlignedBytes::new(&quantised);
     let result = model_file::open(&args.output, &aligned)?;
@@ -296,6 +317,11 @@ fn parse_language(text: &str) -> Result<Language, String> {
         "c" => Ok(Language::C),
         _ => Err("expected rust or c".into()),
     }
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..0.5).contains(share));
+    share.ok_or_else(|| "expected a share from 0 up to, not including, 0.5".into())
 }
 
 fn parse_dtype(text: &str) -> Result<Dtype, String> {

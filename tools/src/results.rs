@@ -2,23 +2,30 @@
 
 use cic_data::{AlignedMatrix, CsrMatrix};
 use cic_model::Model;
+use cic_model::confidence::LEVELS;
 use cic_model::labels::UNASSIGNED;
+use cic_model::quant::ONE_Q16;
 use cic_model::rules::RejectReason;
 use cic_quant::{CellRunner, TileRunner};
 use cic_runtime::{Numbers, Outcome, Pages, Session};
 
 use crate::failure::Failure;
+use crate::reproducer::Reproducer;
 
 /// Result of one cell.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Call {
     best: Option<u32>,
     pub(crate) confidence: f32,
     /// Best less second best probability.
     pub(crate) margin: f32,
     pub(crate) reject: Option<RejectReason>,
+    /// How unlike the training cells it is: above 1 it is rejected for it. Not a number where the model does not know.
+    pub(crate) novelty: f32,
     pub(crate) n_genes: u32,
     pub(crate) n_counts: u64,
+    /// Sets of labels by level, where one of them is another than the best leaf alone.
+    sets: Option<Box<[Vec<u32>; LEVELS.len()]>>,
 }
 
 /// Results of the cells of a file or a part of it, in its order.
@@ -54,16 +61,43 @@ impl Calls {
         self.calls.reserve(cells.n_rows());
         self.codes.reserve(cells.n_rows() * code_dim);
         self.probabilities.reserve(cells.n_rows() * n_leaves);
-        let take = |outcome: Outcome<Numbers<'_>>| self.push(outcome, code_dim, n_leaves);
+        let take = |outcome: Outcome<Numbers<'_>>| self.push(outcome, model);
         match runner {
-            Runner::Tiles(runner) => runner.run(cells, totals, take),
-            Runner::Cells(runner) => runner.run_all(cells, totals, take),
+            Runner::Tiles(runner) => runner.run(cells, totals, take).map_err(Failure::internal),
+            Runner::Cells(runner) => runner.run_all(cells, totals, take).map_err(Failure::internal),
+            Runner::Thorough(reproducer) => self.append_thorough(model, reproducer, cells, totals),
         }
-        .map_err(Failure::internal)
     }
 
-    fn push(&mut self, outcome: Outcome<Numbers<'_>>, code_dim: usize, n_leaves: usize) {
+    /// The same, and whether cells can be reproduced.
+    fn append_thorough(
+        &mut self,
+        model: &Model<'_>,
+        reproducer: &mut Reproducer<'_>,
+        cells: &CsrMatrix,
+        totals: &[f64],
+    ) -> Result<(), Failure> {
+        for (row, &total) in totals.iter().enumerate() {
+            let (genes, values) = cells.row(row);
+            let cell = reproducer.run(genes, values, total, |outcome| self.push(outcome, model))?;
+            let Some((call, error)) = self.calls.last_mut().zip(cell.error) else { continue };
+            let limit = model.novelty().and_then(|novelty| novelty.error_limit(call.n_counts));
+            let Some(limit) = limit else { continue };
+            let share = (error / f64::from(limit)) as f32;
+            call.novelty = call.novelty.max(share);
+            if share > 1.0 {
+                call.reject = call.reject.or(Some(RejectReason::UnlikeTraining));
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, outcome: Outcome<Numbers<'_>>, model: &Model<'_>) {
+        let (code_dim, n_leaves) = (model.code_dim(), model.n_leaves());
         let numbers = outcome.numbers;
+        let likeness = numbers
+            .zip(model.novelty())
+            .map(|(numbers, novelty)| numbers.likeness(novelty, outcome.depth.n_counts));
         let code = |dim| numbers.map_or(0.0, |numbers| numbers.code(dim));
         let probability = |leaf| numbers.map_or(0.0, |numbers| numbers.probability(leaf));
         self.codes.extend((0..code_dim).map(code));
@@ -78,8 +112,10 @@ impl Calls {
             confidence,
             margin: confidence - second,
             reject: outcome.reject,
+            novelty: likeness.map_or(f32::NAN, |likeness| likeness.score()),
             n_genes: outcome.depth.n_genes,
             n_counts: outcome.depth.n_counts,
+            sets: numbers.and_then(|numbers| label_sets(&numbers, model)),
         });
     }
 
@@ -100,6 +136,7 @@ pub(crate) struct Prepared<'a> {
 pub(crate) enum Runner<'a> {
     Tiles(TileRunner<'a>),
     Cells(CellRunner<'a>),
+    Thorough(Box<Reproducer<'a>>),
 }
 
 impl<'a> Prepared<'a> {
@@ -126,6 +163,12 @@ impl<'a> Prepared<'a> {
         Ok(Self { session, present, correction })
     }
 
+    /// One that also asks whether cells can be reproduced.
+    pub(crate) fn thorough(&self) -> Result<Runner<'_>, Failure> {
+        let model = self.session.model();
+        Ok(Runner::Thorough(Box::new(Reproducer::new(model, self.present)?)))
+    }
+
     pub(crate) fn runner(&self) -> Result<Runner<'_>, Failure> {
         if let Session::S8(session) = self.session {
             let missing =
@@ -139,7 +182,35 @@ impl<'a> Prepared<'a> {
     }
 }
 
+/// The sets of labels of a cell, where one of them is another than the best leaf alone. Without promises there are none.
+fn label_sets(numbers: &Numbers<'_>, model: &Model<'_>) -> Option<Box<[Vec<u32>; LEVELS.len()]>> {
+    let confidence = model.confidence()?;
+    let best = numbers.best()?;
+    let leaves = || 0..numbers.n_leaves();
+    let others = |leaf| leaves().filter(move |&other| other != leaf);
+    let largest = numbers.logit(best);
+    let second = others(best).map(|leaf| numbers.logit(leaf)).fold(f32::NEG_INFINITY, f32::max);
+    let mut sets: [Vec<u32>; LEVELS.len()] = Default::default();
+    for (level, set) in sets.iter_mut().enumerate() {
+        let margin = confidence.margin_q16(level)? as f32 / ONE_Q16 as f32;
+        let rival = |leaf| if leaf == best { second } else { largest };
+        let is_in = |&leaf: &usize| rival(leaf) - numbers.logit(leaf) <= margin;
+        // Leaves of a model are few.
+        set.extend(leaves().filter(is_in).map(|leaf| leaf as u32));
+    }
+    let is_usual = sets.iter().all(|set| set[..] == [best as u32]);
+    (!is_usual).then(|| Box::new(sets))
+}
+
 impl Call {
+    /// The leaves of its set of labels at a level of [`LEVELS`], if the model promises any.
+    pub(crate) fn label_set(&self, level: usize) -> &[u32] {
+        match &self.sets {
+            Some(sets) => sets.get(level).map_or(&[], |set| set),
+            None => self.best.as_slice(),
+        }
+    }
+
     /// The leaf with the highest probability, also of a rejected cell.
     pub(crate) fn best(&self) -> Option<usize> {
         self.best.map(|leaf| leaf as usize)

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use cic_data::SplitPart;
 use cic_model::profile::Library;
-use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
-use cic_model::{Activation, ValueKind};
+use cic_model::spec::{FalseRejects, LayoutPlan, ModelSpec, NetworkSpec};
+use cic_model::{Activation, AlignedBytes, Model, ValueKind};
 use cic_trainer::onnx::{OnnxDescription, export_onnx};
 use cic_trainer::panel::PanelSize;
 use cic_trainer::parts::{Assigned, Division, Parts};
@@ -24,6 +24,7 @@ use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
 use crate::label_tree::LabelTree;
 use crate::output;
+use crate::promises::{PromiseCells, leaves_of};
 use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
 use crate::threads::ThreadArgs;
 
@@ -228,6 +229,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         checkpoint: args.checkpoint.clone(),
         quiet: args.quiet,
     })?;
+    promise(&mut trained.spec, &dataset, &annotations)?;
     if let Some(tree) = &tree {
         let leaves: Vec<String> =
             trained.spec.labels.nodes.iter().map(|node| node.name.clone()).collect();
@@ -270,6 +272,27 @@ fn check_model_name(path: &Path) -> Result<(), Failure> {
 }
 
 const DATA_ENDINGS: [&str; 8] = ["h5ad", "h5", "mtx", "csv", "tsv", "txt", "gz", "jsonl"];
+
+/// Adds what a trained model promises of its calls.
+pub(crate) fn promise(
+    spec: &mut ModelSpec,
+    dataset: &Dataset,
+    annotations: &Annotations,
+) -> Result<(), Failure> {
+    let bytes = spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
+    let bytes = AlignedBytes::new(&bytes);
+    let model = Model::open(&bytes).map_err(Failure::internal)?;
+    let names = &dataset.matrix.obs_names;
+    let cells = PromiseCells {
+        source: &model,
+        names,
+        cells: &dataset.align(&model)?,
+        leaves: Some(leaves_of(&model, names.len(), |row| annotations.label(row))),
+        false_rejects: FalseRejects::default(),
+    };
+    *spec = cells.renew(&model)?;
+    Ok(())
+}
 
 /// How many rows each part has, in words.
 pub(crate) fn part_sizes(parts: &Parts) -> String {

@@ -102,6 +102,7 @@ pub fn run(args: &TypeArgs) -> Result<(), Failure> {
             args.model.display()
         )));
     }
+    plan.options.check_model(&args.model, &model)?;
     let (started, stages) = (Instant::now(), Stages::default());
     let typing = Typing {
         model: &model,
@@ -109,6 +110,7 @@ pub fn run(args: &TypeArgs) -> Result<(), Failure> {
         totals: &plan.options.totals,
         threads: args.threads.number(),
         quiet: args.quiet,
+        is_thorough: plan.options.thorough,
     };
     let done = match plan.target.format {
         Format::H5ad => typing.run(|opened| AnnDataSink::new(&plan, &model, &opened), &stages)?,

@@ -29,6 +29,8 @@ pub(crate) struct Typing<'a> {
     /// Workers, 0 for one per processor.
     pub(crate) threads: usize,
     pub(crate) quiet: bool,
+    /// Whether cells that cannot be reproduced are rejected too.
+    pub(crate) is_thorough: bool,
 }
 
 /// What is known of a file before its values are read.
@@ -136,7 +138,7 @@ impl Typing<'_> {
             }))
         };
         let worker = || {
-            let mut runner = prepared.runner();
+            let mut runner = if self.is_thorough { prepared.thorough() } else { prepared.runner() };
             let (alignment, totals) = (&alignment, totals.as_deref());
             move |(first_row, values): (usize, CsrMatrix)| -> Result<TypedBlock, Failure> {
                 Stages::measure(&stages.work, || {

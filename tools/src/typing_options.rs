@@ -1,8 +1,10 @@
 //! The options of typing that change a result. They are recorded with it, and read back from there.
 
-use clap::{Args, Parser};
+use std::path::Path;
 
 use cic_data::Orientation;
+use cic_model::Model;
+use clap::{Args, Parser};
 
 use crate::dataset::{TotalArgs, ValueArgs};
 use crate::failure::Failure;
@@ -27,13 +29,17 @@ pub(crate) struct TypingOptions {
         verbatim_doc_comment
     )]
     pub(crate) min_node_confidence: f32,
+    /// Also reject cells whose profile the model
+    /// cannot reproduce; takes longer
+    #[arg(long, verbatim_doc_comment)]
+    pub(crate) thorough: bool,
 }
 
 impl TypingOptions {
     /// The options that are not as they are by default, as a command line. The destructuring makes a
     /// new option a fault of compilation here.
     pub(crate) fn arguments(&self) -> Vec<String> {
-        let Self { values, totals, vote, min_node_confidence } = self;
+        let Self { values, totals, vote, min_node_confidence, thorough } = self;
         let ValueArgs { kind, layer, rows } = values;
         let TotalArgs { total_counts } = totals;
         let VoteArgs { over_clustering, majority_voting: _, min_prop } = vote;
@@ -52,7 +58,22 @@ impl TypingOptions {
         ];
         let given =
             given.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
-        given.collect()
+        given.chain(thorough.then(|| "--thorough".to_owned())).collect()
+    }
+
+    /// Refuses what a model cannot do.
+    pub(crate) fn check_model(&self, path: &Path, model: &Model<'_>) -> Result<(), Failure> {
+        let knows_errors =
+            model.novelty().is_some_and(|novelty| novelty.error_limit(u64::MAX).is_some());
+        if !self.thorough || knows_errors {
+            return Ok(());
+        }
+        Err(Failure::Model(anyhow::anyhow!(
+            "{}: it does not know how well it reproduces cells, which --thorough asks for; a model \
+             that cic train made does, and cic-quantize keeps it with --labels and without \
+             --no-decoder",
+            path.display()
+        )))
     }
 
     /// The options that a result was made with.
@@ -86,6 +107,7 @@ mod tests {
     fn options_come_back_from_their_record() {
         for given in [
             &["--kind=counts", "--layer=raw", "--min-node-confidence=0.5"][..],
+            &["--min-node-confidence=0.25", "--thorough"],
             &["--rows=cells", "--over-clustering=leiden", "--min-prop=0.25"],
             &["--total-counts=-odd name", "--min-node-confidence=0.9"],
         ] {

@@ -72,6 +72,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
             record.model_sha256,
         )));
     }
+    options.check_model(&model_path, &model)?;
     let data = args.data.clone().unwrap_or_else(|| PathBuf::from(&record.input_path));
     if !data.exists() {
         return Err(Failure::input(format!(
@@ -89,6 +90,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         totals: &options.totals,
         threads: args.threads.number(),
         quiet: args.quiet,
+        is_thorough: options.thorough,
     };
     let sink = |opened: Opened<'_>| {
         check_input(&data.data, &opened, record)?;
@@ -344,7 +346,8 @@ impl Compared {
                 Get::Real(get) => {
                     let expected = f64::from(get(&cell));
                     let is_near = |found: f64| (found - expected).abs() <= tolerance(cells);
-                    found.number(row).is_some_and(is_near)
+                    // What is not known is no number in the file either.
+                    found.number(row).map_or(expected.is_nan(), is_near)
                 }
                 Get::Whole(get) => found.number(row) == Some(get(&cell) as f64),
                 Get::Flag(get) => {

@@ -42,6 +42,20 @@ pub(crate) fn chain(layers: &[DenseLayer], x: &[f64]) -> Vec<f64> {
     y
 }
 
+/// Outputs of a stage from the sums of its first layer, bias included.
+pub(crate) fn chain_of_sums(layers: &[DenseLayer], mut sums: Vec<f64>) -> Vec<f64> {
+    let Some((first, rest)) = layers.split_first() else { return Vec::new() };
+    let carried = if first.carry > 0 { sums.split_off(first.activated_dim()) } else { Vec::new() };
+    activate(first, &mut sums);
+    if rest.is_empty() {
+        return sums;
+    }
+    // The last layer of a stage is linear: what is added to its sums is added to its outputs.
+    let mut y = chain(rest, &sums);
+    y.iter_mut().zip(&carried).for_each(|(y, carried)| *y += carried);
+    y
+}
+
 /// What the last layer of a stage is given.
 pub(crate) struct Hidden {
     /// What it reads.

@@ -3,6 +3,8 @@
 //! Every figure is accumulated row by row in double precision, so that a test set never has to be
 //! held in memory.
 
+use crate::engine::rng::{Purpose, Rng};
+
 /// Which class was called for which, counted.
 ///
 /// A cell may be refused (`predicted` is `None`): that is an outcome, not a class. It counts
@@ -161,6 +163,21 @@ impl CalibrationError {
         let n: u64 = self.bins.iter().map(|bin| bin.count).sum();
         if n == 0 { 0.0 } else { gaps / n as f64 }
     }
+}
+
+/// Expected calibration errors of simulations in which a call is right as often as its confidence says, sorted.
+pub fn calibrated_errors(confidences: &[f64], n_bins: usize, n: usize, seed: u64) -> Vec<f64> {
+    let simulate = |number| {
+        let mut rng = Rng::stream(seed, Purpose::JudgeCalls, number, 0);
+        let mut error = CalibrationError::new(n_bins);
+        for &confidence in confidences {
+            error.add(confidence, f64::from(rng.unit()) < confidence);
+        }
+        error.value()
+    };
+    let mut errors: Vec<f64> = (0..n as u64).map(simulate).collect();
+    errors.sort_unstable_by(f64::total_cmp);
+    errors
 }
 
 /// How well profiles are reproduced, compared with the mean of the training profiles.

@@ -14,10 +14,11 @@ use cic_model::spec::{
 use cic_model::{Activation, IdKind, Network, ValueKind};
 use sha2::{Digest, Sha256};
 
+use crate::codes::Coder;
 use crate::error::TrainError;
 use crate::fit::{FitControl, Trained, fit};
-use crate::forward::forward;
 use crate::golden::golden_cells;
+use crate::novelty::{Cells, fit_novelty};
 use crate::panel::{self, PanelChoice, PanelRequest, PanelSize};
 use crate::parts::{Assigned, PartRow, Parts, row_digest};
 use crate::settings::Setting;
@@ -152,7 +153,7 @@ pub fn train(
     let inputs = network_inputs(&raw, &totals, scaling);
     let libraries = match scaling.library {
         Library::Panel => (0..matrix.n_obs()).map(|row| sum_of(raw.row(row).1)).collect(),
-        _ => totals,
+        _ => totals.clone(),
     };
     let counts = FromCounts { scale: scaling.target_sum as f32, totals: &libraries };
 
@@ -171,13 +172,28 @@ pub fn train(
     let network = run.freeze();
 
     let fill_values = column_means(&inputs, &seen);
+    let coded = Coder::new(&network).code_rows(&inputs);
     let temperature = fit_temperature(
-        parts.calibrate.iter().filter(|&&row| labels[row] != UNLABELLED).map(|&row| {
-            let outputs = forward(&network, &dense(&inputs, row));
-            (outputs.logits, labels[row] as usize)
-        }),
+        parts
+            .calibrate
+            .iter()
+            .filter(|&&row| labels[row] != UNLABELLED)
+            .map(|&row| (coded[row].logits.clone(), labels[row] as usize)),
     )
     .unwrap_or(1.0);
+    let cells = Cells {
+        raw: &raw,
+        totals: &totals,
+        scaling,
+        labels: &labels,
+        n_classes: classes.len(),
+        coded: &coded,
+        are_counts: kind == ValueKind::Counts,
+    };
+    // Those that the weights were not fitted to.
+    let held =
+        if parts.calibrate.len() < MIN_CALIBRATION_ROWS { &[] } else { &parts.calibrate[..] };
+    let novelty = fit_novelty(&cells, &network, &seen, held, request.seed)?;
     let golden = golden_cells(&raw, &seen, &labels, classes.len(), scaling, &network, request.seed);
     let spec = ModelSpec {
         panel: panel_spec,
@@ -191,6 +207,8 @@ pub fn train(
         }],
         labels: LabelsSpec::flat(&classes),
         rules: rules(kind, &raw, &seen, temperature, &params),
+        confidence: None,
+        novelty,
         provenance: provenance(request, &parts, &rows, &panel, &network, &run),
         rows: [&parts.fit, &parts.early_stop, &parts.calibrate, &parts.test]
             .map(|part| part.iter().map(|&row| row_digest(&matrix.obs_names[row])).collect()),
@@ -314,15 +332,6 @@ fn network_inputs(raw: &CsrMatrix, totals: &[f64], scaling: Scaling) -> CsrMatri
 
 fn sum_of(values: &[f32]) -> f64 {
     values.iter().map(|&value| f64::from(value)).sum()
-}
-
-pub(crate) fn dense(values: &CsrMatrix, row: usize) -> Vec<f32> {
-    let mut dense = vec![0.0; values.n_cols];
-    let (columns, data) = values.row(row);
-    for (&column, &value) in columns.iter().zip(data) {
-        dense[column as usize] = value;
-    }
-    dense
 }
 
 fn column_means(values: &CsrMatrix, rows: &[usize]) -> Vec<f32> {

@@ -36,6 +36,9 @@ static const char *reason(uint32_t reject) {
     case CIC_REJECT_TOO_FEW_GENES: return "too_few_genes";
     case CIC_REJECT_LOW_CONFIDENCE: return "low_confidence";
     case CIC_REJECT_LIBRARY_TOO_LARGE: return "library_too_large";
+    case CIC_REJECT_NOISE_LIKE: return "noise_like";
+    case CIC_REJECT_UNLIKE_TRAINING: return "unlike_training";
+    case CIC_REJECT_DOUBLET_LIKE: return "doublet_like";
     default: return "other";
     }
 }

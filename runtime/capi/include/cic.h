@@ -294,6 +294,18 @@ enum cic_reject
      What its counts are divided by, their sum or the given total, is zero or does not fit 32 bits.
      */
     CIC_REJECT_LIBRARY_TOO_LARGE = 5,
+    /*
+     Nearer to noise than to any type: to a mixture of all cells, or to values at random genes.
+     */
+    CIC_REJECT_NOISE_LIKE = 6,
+    /*
+     Unlike the training cells of every type.
+     */
+    CIC_REJECT_UNLIKE_TRAINING = 7,
+    /*
+     Nearer to a mixture of two types than to any one.
+     */
+    CIC_REJECT_DOUBLET_LIKE = 8,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -74,6 +74,12 @@ pub enum Reject {
     LowConfidence = 4,
     /// What its counts are divided by, their sum or the given total, is zero or does not fit 32 bits.
     LibraryTooLarge = 5,
+    /// Nearer to noise than to any type: to a mixture of all cells, or to values at random genes.
+    NoiseLike = 6,
+    /// Unlike the training cells of every type.
+    UnlikeTraining = 7,
+    /// Nearer to a mixture of two types than to any one.
+    DoubletLike = 8,
 }
 
 /// A leaf and its probability.
@@ -371,4 +377,8 @@ const _: () = {
     assert!(Reject::TooFewGenes as u32 == RejectReason::TooFewGenes.code());
     assert!(Reject::LowConfidence as u32 == RejectReason::LowConfidence.code());
     assert!(Reject::LibraryTooLarge as u32 == RejectReason::LibraryTooLarge.code());
+    assert!(Reject::NoiseLike as u32 == RejectReason::NoiseLike.code());
+    assert!(Reject::UnlikeTraining as u32 == RejectReason::UnlikeTraining.code());
+    assert!(Reject::DoubletLike as u32 == RejectReason::DoubletLike.code());
+    assert!(Reject::DoubletLike as usize == RejectReason::ALL.len());
 };

@@ -76,12 +76,16 @@ pub enum SectionKind {
     Code = 12,
     /// Scales of an int8 reconstruction.
     Reconstruction = 13,
+    /// Where the codes of training cells lie, and from where on a cell is unlike them.
+    Novelty = 14,
+    /// What is promised of labels, and temperatures for files that lack genes.
+    Confidence = 15,
     /// Weights; the index is the layer's number. The only kind outside the metadata digest.
     Weights = 16,
 }
 
 impl SectionKind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Info,
         Self::Genes,
         Self::Profile,
@@ -95,6 +99,8 @@ impl SectionKind {
         Self::Tables,
         Self::Code,
         Self::Reconstruction,
+        Self::Novelty,
+        Self::Confidence,
         Self::Weights,
     ];
 

@@ -7,7 +7,8 @@
 //! - [`profile`]: preprocessing, from counts or values to levels or network inputs.
 //! - [`ranks`]: what models read that take values of every scale.
 //! - [`container`]: bytes on disk, the section table, digests.
-//! - [`genes`], [`labels`], [`rules`], [`golden`], [`provenance`], [`layer`]: views of the sections.
+//! - [`genes`], [`labels`], [`rules`], [`confidence`], [`novelty`], [`golden`], [`provenance`], [`layer`]: views of the
+//!   sections.
 //! - [`Model`]: all of them, checked once by [`Model::open`] or [`Model::open_verified`].
 //! - `spec` and the writer (feature `alloc`): an owned model and its bytes.
 //!
@@ -23,6 +24,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+pub mod confidence;
 pub mod container;
 mod error;
 pub mod genes;
@@ -32,6 +34,9 @@ pub mod layer;
 mod model;
 #[cfg(feature = "alloc")]
 mod network;
+pub mod novelty;
+#[cfg(feature = "alloc")]
+mod novelty_spec;
 pub mod profile;
 pub mod provenance;
 pub mod quant;

@@ -4,12 +4,14 @@ use core::fmt;
 
 use heapless::Vec;
 
+use crate::confidence::Confidence;
 use crate::container::{Container, SectionKind, SectionReader};
 use crate::error::ModelError;
 use crate::genes::GenePanel;
 use crate::golden::Golden;
 use crate::labels::Labels;
 use crate::layer::{BOUNDS, Epilogue, Layer, RECORD_WORDS, S8Epilogue};
+use crate::novelty::Novelty;
 use crate::profile::Profile;
 use crate::provenance::{Provenance, Rows};
 use crate::quant::{Ratio, requantize};
@@ -54,6 +56,8 @@ pub struct Model<'a> {
     reconstruction_scales: &'a [f32],
     labels: Labels<'a>,
     rules: Rules,
+    confidence: Option<Confidence<'a>>,
+    novelty: Option<Novelty<'a>>,
     provenance: Provenance<'a>,
     rows: Rows<'a>,
     golden: Golden<'a>,
@@ -122,6 +126,8 @@ impl<'a> Model<'a> {
             },
             labels: Labels::parse(&container, info.n_leaves)?,
             rules: Rules::parse(&container)?,
+            confidence: Confidence::parse(&container)?,
+            novelty: Novelty::parse(&container, info.code_dim, info.n_leaves)?,
             provenance: Provenance::parse(&container)?,
             rows: Rows::parse(&container)?,
             golden: Golden::parse(&container, info.n_genes, info.code_dim, info.n_leaves)?,
@@ -284,6 +290,18 @@ impl<'a> Model<'a> {
     #[inline]
     pub fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// Promises of its calls; `None` where it makes none.
+    #[inline]
+    pub fn confidence(&self) -> Option<&Confidence<'a>> {
+        self.confidence.as_ref()
+    }
+
+    /// What it knows of the codes of its training cells; `None` where it does not.
+    #[inline]
+    pub fn novelty(&self) -> Option<&Novelty<'a>> {
+        self.novelty.as_ref()
     }
 
     /// Where the model comes from.

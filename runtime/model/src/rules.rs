@@ -78,16 +78,25 @@ pub enum RejectReason {
     LowConfidence = 4,
     /// What its counts are divided by, their sum or the given total, is zero or does not fit 32 bits.
     LibraryTooLarge = 5,
+    /// Nearer to noise than to any type: to a mixture of all cells, or to values at random genes.
+    NoiseLike = 6,
+    /// Unlike the training cells of every type.
+    UnlikeTraining = 7,
+    /// Nearer to a mixture of two types than to any one.
+    DoubletLike = 8,
 }
 
 impl RejectReason {
     /// All of them.
-    const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Empty,
         Self::TooShallow,
         Self::TooFewGenes,
         Self::LowConfidence,
         Self::LibraryTooLarge,
+        Self::NoiseLike,
+        Self::UnlikeTraining,
+        Self::DoubletLike,
     ];
 
     /// The code, above 0.
@@ -108,6 +117,9 @@ impl RejectReason {
             Self::TooFewGenes => "too_few_genes",
             Self::LowConfidence => "low_confidence",
             Self::LibraryTooLarge => "library_too_large",
+            Self::NoiseLike => "noise_like",
+            Self::UnlikeTraining => "unlike_training",
+            Self::DoubletLike => "doublet_like",
         }
     }
 }

@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::confidence::{COVERAGE_STEPS, Confidence, LEVELS};
 use crate::genes::DuplicatePolicy;
 use crate::layer::{Epilogue, Layer, Layout, S8Epilogue, Weights};
 use crate::model::{Model, StageKind};
@@ -13,6 +14,8 @@ use crate::provenance::{Part, RowDigest};
 use crate::quant::{ONE_Q30, Ratio};
 use crate::rules::Rules;
 use crate::vocabulary::{Activation, Dtype, IdKind, ValueKind};
+
+pub use crate::novelty_spec::{FalseRejects, NoveltySpec, sixteenths, step_depth};
 
 /// Everything that a `.cic` file holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +30,10 @@ pub struct ModelSpec {
     pub labels: LabelsSpec,
     /// Decision rules.
     pub rules: Rules,
+    /// Promises of its calls.
+    pub confidence: Option<ConfidenceSpec>,
+    /// What it knows of the codes of its training cells.
+    pub novelty: Option<NoveltySpec>,
     /// Facts about the model; `docs/format.md` lists the keys.
     pub provenance: BTreeMap<String, String>,
     /// Row digests by part, in the order of [`Part::ALL`]; all empty to leave them out.
@@ -196,6 +203,34 @@ pub struct NodeSpec {
     pub is_leaf: bool,
 }
 
+/// Promises of calls; see [`Confidence`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConfidenceSpec {
+    /// Calibration cells that the sets were made with; 0 to promise none.
+    pub n_cells: u32,
+    /// By level, Q16; 0 where none are promised.
+    pub margins_q16: [i32; LEVELS.len()],
+    /// By share of the library that is present, Q16.
+    pub inv_temperatures_q16: [u32; COVERAGE_STEPS],
+}
+
+impl ConfidenceSpec {
+    fn of(view: &Confidence<'_>) -> Self {
+        let mut spec = Self {
+            n_cells: view.n_cells(),
+            margins_q16: [0; LEVELS.len()],
+            inv_temperatures_q16: [0; COVERAGE_STEPS],
+        };
+        for (level, margin) in spec.margins_q16.iter_mut().enumerate() {
+            *margin = view.margin_q16(level).unwrap_or(0);
+        }
+        for (to, &from) in spec.inv_temperatures_q16.iter_mut().zip(view.inv_temperatures_q16()) {
+            *to = from;
+        }
+        spec
+    }
+}
+
 /// Golden cells.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct GoldenSpec {
@@ -231,6 +266,8 @@ impl ModelSpec {
             network: NetworkSpec::from_model(model),
             labels: LabelsSpec::from_model(model),
             rules: *model.rules(),
+            confidence: model.confidence().map(ConfidenceSpec::of),
+            novelty: model.novelty().map(NoveltySpec::of),
             provenance: model
                 .provenance()
                 .iter()

@@ -14,8 +14,8 @@ use crate::model::Model;
 use crate::network::{DenseLayer, Network};
 use crate::profile::MAX_NAME_LEN;
 use crate::spec::{
-    GeneSpec, GoldenSpec, LabelsSpec, LayoutPlan, ModelSpec, NetworkSpec, PanelSpec, ProfileSpec,
-    QuantEpilogue, QuantLayer, QuantNetwork,
+    ConfidenceSpec, GeneSpec, GoldenSpec, LabelsSpec, LayoutPlan, ModelSpec, NetworkSpec,
+    NoveltySpec, PanelSpec, ProfileSpec, QuantEpilogue, QuantLayer, QuantNetwork,
 };
 
 impl ModelSpec {
@@ -49,6 +49,12 @@ impl ModelSpec {
         ];
         if self.rows.iter().any(|rows| !rows.is_empty()) {
             sections.push(Section::new(SectionKind::Rows, 0, self.rows()));
+        }
+        if let Some(spec) = &self.confidence {
+            sections.push(Section::new(SectionKind::Confidence, 0, confidence(spec)));
+        }
+        if let Some(spec) = &self.novelty {
+            sections.push(Section::new(SectionKind::Novelty, 0, novelty(spec)));
         }
         for (index, spec) in (0..).zip(&self.profiles) {
             sections.push(Section::new(SectionKind::Profile, index, profile(spec)));
@@ -335,6 +341,34 @@ fn labels(labels: &LabelsSpec) -> Vec<u8> {
     put_strings(&mut out, nodes.iter().map(|node| node.name.as_str()));
     put_strings(&mut out, nodes.iter().map(|node| node.ontology_id.as_str()));
     put_strings(&mut out, [labels.ontology_release.as_str()].into_iter());
+    out
+}
+
+fn confidence(spec: &ConfidenceSpec) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_u32(&mut out, spec.n_cells);
+    put_u32s(&mut out, spec.margins_q16.map(|margin| margin as u32));
+    put_u32s(&mut out, spec.inv_temperatures_q16);
+    out
+}
+
+fn novelty(spec: &NoveltySpec) -> Vec<u8> {
+    let place_dims = spec.shifts.len();
+    let mut out = Vec::new();
+    put_len(&mut out, spec.type_dims);
+    put_len(&mut out, place_dims);
+    put_len(&mut out, spec.noise.len() / place_dims.max(1));
+    put_len(&mut out, spec.pairs.len() / place_dims.max(1));
+    put_u32s(&mut out, [spec.noise_limit, spec.pair_limit].map(|limit| limit as u32));
+    put_u32s(&mut out, spec.offsets.iter().map(|&offset| offset as u32));
+    for words in [&spec.type_limits, &spec.rest_scales, &spec.rest_limits] {
+        put_u32s(&mut out, words.iter().copied());
+    }
+    put_f32s(&mut out, &spec.error_limits);
+    for halves in [&spec.weights, &spec.types, &spec.noise, &spec.pairs] {
+        put_bytes(&mut out, halves.iter().flat_map(|half| half.to_le_bytes()));
+    }
+    put_bytes(&mut out, spec.shifts.iter().copied());
     out
 }
 

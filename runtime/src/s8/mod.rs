@@ -19,7 +19,7 @@ use cic_model::{Dtype, Model, StageKind, ValueKind};
 use crate::error::RunError;
 use crate::kernels::{Kernels, Line, Part, PartMut, Ratios, panel_of};
 use crate::outcome::{Depth, Outcome, S8Numbers};
-use crate::presence::{Presence, measure};
+use crate::presence::{Presence, inv_temperature_q16, measure};
 use crate::sample::{HAS_FLOATS, Sample};
 
 use first::part_len;
@@ -246,7 +246,7 @@ impl<'m> S8Session<'m> {
         let mut memory = self.divide(samples.len(), scratch)?;
         self.encode_tile(samples, presence, &mut memory)?;
         self.logits_tile(samples.len(), &mut memory);
-        self.decide_tile(samples.len(), &mut memory);
+        self.decide_tile(samples.len(), presence, &mut memory);
         Ok(self.tile(memory))
     }
 
@@ -434,18 +434,20 @@ impl<'m> S8Session<'m> {
         });
     }
 
-    /// From logits to probabilities and what they decide.
+    /// From codes and logits to what they decide, and probabilities.
     #[inline(never)]
-    fn decide_tile(&self, n_rows: usize, memory: &mut Memory<'_>) {
-        let (shape, rules) = (&self.shape, self.model.rules());
-        for cell in 0..n_rows {
+    fn decide_tile(&self, n_rows: usize, presence: Option<&Presence<'_>>, memory: &mut Memory<'_>) {
+        let shape = &self.shape;
+        let inv_temperature = inv_temperature_q16(self.model, presence);
+        let min_confidence = self.model.rules().min_confidence_q16;
+        for (cell, verdict) in memory.verdicts.iter_mut().enumerate().take(n_rows) {
+            if let Some(novelty) = self.model.novelty() {
+                verdict::reject_unlike(verdict, novelty, row(memory.code, cell, shape.code_dim));
+            }
             let logits = row(memory.logits, cell, shape.n_leaves);
             let probabilities = row_mut(memory.probabilities, cell, shape.n_leaves);
-            let inv_temperature = rules.inv_temperature_q16;
             let confidence = self.kernels.softmax_q16(logits, inv_temperature, probabilities);
-            if confidence < rules.min_confidence_q16
-                && let Some(verdict) = memory.verdicts.get_mut(cell)
-            {
+            if confidence < min_confidence {
                 verdict::reject_unsure(verdict);
             }
         }

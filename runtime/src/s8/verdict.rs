@@ -1,5 +1,6 @@
 //! What is known of a cell while its tile is run, and what became of it: words in the scratch.
 
+use cic_model::novelty::Novelty;
 use cic_model::rules::RejectReason;
 
 use crate::kernels::Extent;
@@ -35,6 +36,16 @@ pub(super) fn get(words: &Words) -> (Depth, Option<RejectReason>, bool) {
     let [low, high, n_genes, flags, ..] = *words;
     let depth = Depth { n_counts: u64::from(high) << 32 | u64::from(low), n_genes };
     (depth, RejectReason::from_code(flags & 0xff), flags & HAS_NUMBERS != 0)
+}
+
+/// Refuses a cell whose code is unlike those of training, unless there is another reason.
+pub(super) fn reject_unlike(words: &mut Words, novelty: &Novelty<'_>, code: &[i16]) {
+    let (depth, reject, has_numbers) = get(words);
+    if reject.is_none() && has_numbers {
+        let reason = novelty.reject(&novelty.measure(code.iter().copied(), depth.n_counts));
+        let [.., flags, _, _] = words;
+        *flags |= reason.map_or(0, RejectReason::code);
+    }
 }
 
 /// Refuses a cell for its confidence, unless there is another reason.

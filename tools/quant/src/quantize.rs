@@ -1,5 +1,6 @@
 //! An f32 model to f16 or int8.
 
+use cic_model::novelty::FLOAT_CODE_UNITS;
 use cic_model::quant::{LEVEL_MAX, ONE_Q16, code_level, requantize_i16};
 use cic_model::spec::{CodeDimSpec, LayoutPlan, ModelSpec, NetworkSpec, QuantNetwork};
 use cic_model::{AlignedBytes, Dtype, Model, Network};
@@ -59,6 +60,9 @@ pub(crate) fn quantize_spec(
     };
     if !options.with_decoder {
         network.decoder.clear();
+        if let Some(novelty) = &mut spec.novelty {
+            novelty.error_limits.fill(0.0);
+        }
     }
     match options.to {
         Dtype::F32 => return Err(QuantError::NothingToDo),
@@ -142,6 +146,10 @@ fn to_int8(
     let n_layers = n_encoder + n_classifier + network.decoder.len();
     set_ratios(&mut decoder, &reconstruction_units, n_layers.saturating_sub(1))?;
 
+    spec.novelty = spec.novelty.as_ref().map(|novelty| {
+        let float_units = vec![1.0 / f64::from(FLOAT_CODE_UNITS); units.len()];
+        novelty.rescaled(&float_units, &units)
+    });
     spec.network = NetworkSpec::S8(QuantNetwork {
         encoder: encoder.layers,
         classifier: classifier.layers,

@@ -275,6 +275,7 @@ impl Kept<'_> {
 pub(super) fn reads_inputs(model: &Model<'_>) -> Result<AlignedBytes, Failure> {
     let mut spec = ModelSpec::from_model(model);
     spec.golden = GoldenSpec::default();
+    spec.novelty = None;
     spec.rules.min_counts = 0;
     for profile in &mut spec.profiles {
         if !is_scaled(profile.kind) {

@@ -27,6 +27,7 @@ pub(crate) struct ColumnSpec {
 pub(crate) enum Get {
     /// Few texts, many cells: a categorical of pandas.
     Text(for<'a> fn(&Cell<'a>) -> Cow<'a, str>),
+    /// Not a number where it is not known: empty in tables, null in JSON.
     Real(fn(&Cell<'_>) -> f32),
     Whole(fn(&Cell<'_>) -> u64),
     Flag(fn(&Cell<'_>) -> bool),
@@ -101,6 +102,12 @@ pub(crate) const COLUMNS: &[ColumnSpec] = &[
         get: Get::Whole(|cell| cell.call.n_counts),
     },
     ColumnSpec {
+        name: "cic_novelty",
+        about: "how unlike training: above 1 rejected",
+        presence: Always,
+        get: Get::Real(|cell| cell.call.novelty),
+    },
+    ColumnSpec {
         name: "cic_node",
         about: "deepest label that is probable enough",
         presence: WithParents,
@@ -166,7 +173,10 @@ impl ColumnSpec {
                 Cow::Borrowed(text) => csv_text(text),
                 Cow::Owned(text) => Cow::Owned(csv_text(&text).into_owned()),
             },
-            Get::Real(get) => format!("{:.6}", get(cell)).into(),
+            Get::Real(get) => match get(cell) {
+                unknown if unknown.is_nan() => "".into(),
+                real => format!("{real:.6}").into(),
+            },
             Get::Whole(get) => get(cell).to_string().into(),
             Get::Flag(get) => if get(cell) { "True" } else { "False" }.into(),
         }

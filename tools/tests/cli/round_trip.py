@@ -26,7 +26,7 @@ TEXTS = ["predicted_labels", "cic_reject_reason", "cic_best_guess", "cell_type_o
 TREE_TEXTS = ["cic_node", "cic_node_ontology_term_id", "over_clustering", "majority_voting"]
 KINDS = {
     **dict.fromkeys(TEXTS + TREE_TEXTS, "category"),
-    **dict.fromkeys(["conf_score", "cic_margin", "cic_node_conf"], "float32"),
+    **dict.fromkeys(["conf_score", "cic_margin", "cic_novelty", "cic_node_conf"], "float32"),
     **dict.fromkeys(["n_genes_used", "n_counts_used"], "int64"),
     "cic_rejected": "bool",
 }
@@ -95,7 +95,8 @@ def same_column(found, text):
     if kind == "category":
         assert list(found.astype(str)) == list(text), found.name
     elif kind == "float32":
-        assert numpy.abs(found.to_numpy() - text.astype(float)).max() < 1e-6, found.name
+        expected = pandas.to_numeric(text).to_numpy(dtype=float)
+        assert numpy.allclose(found, expected, rtol=1e-6, atol=1e-6, equal_nan=True), found.name
     elif kind == "int64":
         assert list(found) == list(text.astype(int)), found.name
     else:

@@ -40,7 +40,7 @@ fn anndata_and_scanpy_read_every_column() {
         }
     }
     let said = script("outputs").stdout;
-    assert!(said.contains("4 files, 56 columns"), "{said}");
+    assert!(said.contains("4 files, 60 columns"), "{said}");
     for name in ["csr", "csc", "dense", "double"] {
         let run = folder.cic(&format!("verify {name}-again.h5ad")).ok();
         assert!(run.stdout.contains("same   codes"), "{}", run.stdout);

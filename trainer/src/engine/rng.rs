@@ -23,6 +23,8 @@ pub(crate) enum Purpose {
     LoseGenes,
     DrawGenes,
     ThinInputs,
+    NoCell,
+    JudgeCalls,
 }
 
 /// xoshiro256++.

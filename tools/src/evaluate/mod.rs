@@ -1,6 +1,8 @@
 //! `cic eval`: how good the calls and the reconstructions of a model are.
 
-use std::collections::BTreeSet;
+mod sureness;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -19,6 +21,9 @@ use crate::model_file;
 use crate::profiles::select_cells;
 use crate::results::{Calls, network_input};
 use crate::seen::n_seen;
+
+use sureness::Judged;
+pub use sureness::Sureness;
 
 /// Options of `cic eval`.
 #[derive(Args, Clone, Debug)]
@@ -72,8 +77,12 @@ pub struct Evaluation {
     pub n_unknown_labels: usize,
     /// Rows that were rejected.
     pub n_rejected: usize,
-    /// Share of labelled rows whose label is right; a rejected row is wrong. `null` without labels.
+    /// How many for which reason.
+    pub rejected: BTreeMap<&'static str, usize>,
+    /// Share of labelled rows whose best guess is right, rejected rows included. `null` without labels.
     pub accuracy: Option<f64>,
+    /// The same of rows that were not rejected.
+    pub accuracy_kept: Option<f64>,
     /// Mean F1 over the labels that occur, as scikit-learn counts.
     pub macro_f1: Option<f64>,
     /// Expected calibration error, 15 bins.
@@ -82,6 +91,8 @@ pub struct Evaluation {
     pub gene_coverage: f64,
     /// `null` without a decoder.
     pub reconstruction: Option<ReconstructionReport>,
+    /// Whether it is as sure as it should be; `null` without labels.
+    pub sureness: Option<Sureness>,
     /// Labels that occur or are called.
     pub classes: Vec<ClassReport>,
 }
@@ -106,6 +117,8 @@ pub struct ClassReport {
     pub label: String,
     /// Rows of it.
     pub support: u64,
+    /// Share of them that were rejected.
+    pub rejected: f64,
     /// Share of the rows called so that are of it.
     pub precision: f64,
     /// Share of its rows that are called so.
@@ -201,14 +214,32 @@ pub(crate) fn assess(
     let class = |name: &str| classes.iter().position(|class| class == name);
     let mut confusion = Confusion::new(classes.len());
     let mut calibration = CalibrationError::new(15);
+    let mut judged = Vec::new();
+    let mut rejected = BTreeMap::new();
+    let mut rejected_by_class = vec![0_u64; classes.len()];
     for (call, label) in calls.calls.iter().zip(labels) {
+        if let Some(reason) = call.reject {
+            *rejected.entry(reason.name()).or_insert(0) += 1;
+        }
         let Some(truth) = label.as_deref().and_then(class) else { continue };
         let best = call.best().and_then(|leaf| class(model.labels().leaf_name(leaf)));
-        confusion.add(truth, best.filter(|_| call.reject.is_none()));
-        if call.reject.is_none() {
-            calibration.add(f64::from(call.confidence), best == Some(truth));
+        confusion.add(truth, best);
+        match call.reject {
+            None => calibration.add(f64::from(call.confidence), best == Some(truth)),
+            Some(_) => rejected_by_class[truth] += 1,
         }
+        let leaf =
+            (0..model.n_leaves()).find(|&leaf| model.labels().leaf_name(leaf) == classes[truth]);
+        // Leaves of a model are few.
+        judged.push(Judged {
+            call,
+            truth: leaf.map(|leaf| leaf as u32),
+            is_right: best == Some(truth),
+        });
     }
+    let kept = || judged.iter().filter(|one| one.call.reject.is_none());
+    let n_kept = kept().count();
+    let n_kept_right = kept().filter(|one| one.is_right).count();
     let has_labels = model.n_leaves() > 0 && confusion.total() > 0;
     let scores = confusion.per_class();
     let evaluation = Evaluation {
@@ -220,7 +251,9 @@ pub(crate) fn assess(
         n_seen_in_training: n_seen(model, names.iter().copied()),
         n_unknown_labels: if has_labels { unknown_labels(model, labels).count() } else { 0 },
         n_rejected: calls.n_rejected(),
+        rejected,
         accuracy: has_labels.then(|| confusion.accuracy()),
+        accuracy_kept: (has_labels && n_kept > 0).then(|| n_kept_right as f64 / n_kept as f64),
         macro_f1: has_labels.then(|| confusion.macro_f1()),
         ece: has_labels.then(|| calibration.value()),
         gene_coverage: f64::from(cells.overlap.n_present) / model.n_genes() as f64,
@@ -230,20 +263,24 @@ pub(crate) fn assess(
             spearman: scores.spearman,
             mse: scores.mse,
         }),
+        sureness: has_labels.then(|| Sureness::of(model, &judged, &calibration)),
         classes: classes
             .iter()
             .cloned()
             .zip(scores)
-            .filter(|(_, score)| has_labels && (score.support > 0 || score.predicted > 0))
-            .map(|(label, score)| ClassReport {
+            .zip(&rejected_by_class)
+            .filter(|((_, score), _)| has_labels && (score.support > 0 || score.predicted > 0))
+            .map(|((label, score), &rejected)| ClassReport {
                 label,
                 support: score.support,
+                rejected: rejected as f64 / score.support.max(1) as f64,
                 precision: score.precision,
                 recall: score.recall,
                 f1: score.f1,
             })
             .collect(),
     };
+    drop(judged);
     Ok(Assessment { evaluation, classes, confusion, calibration, calls })
 }
 
@@ -317,19 +354,34 @@ impl Evaluation {
             "rows            {} ({}), {} rejected",
             self.n, self.subset, self.n_rejected
         )?;
+        for (reason, n) in &self.rejected {
+            writeln!(out, "                {n} {reason}")?;
+        }
         if let Some(seen) = self.n_seen_in_training.filter(|&seen| seen > 0) {
             writeln!(out, "                {seen} of them were trained on: this is no test")?;
         }
         writeln!(out, "gene coverage   {:.4}", self.gene_coverage)?;
-        writeln!(out, "accuracy        {}", share(self.accuracy))?;
+        writeln!(
+            out,
+            "accuracy        {}; {} of those not rejected",
+            share(self.accuracy),
+            share(self.accuracy_kept)
+        )?;
         writeln!(out, "macro-F1        {}", share(self.macro_f1))?;
-        writeln!(out, "ECE             {}", share(self.ece))?;
+        write!(out, "ECE             {}", share(self.ece))?;
+        if let Some([low, high]) = self.sureness.as_ref().map(Sureness::ece_if_calibrated) {
+            write!(out, "; {low:.4} to {high:.4} if it is as sure as it should be")?;
+        }
+        writeln!(out)?;
         if let Some(scores) = &self.reconstruction {
             writeln!(
                 out,
                 "reconstruction  R2 {:.4}  Pearson {:.4}  Spearman {:.4}  MSE {:.5}",
                 scores.r2, scores.pearson, scores.spearman, scores.mse
             )?;
+        }
+        if let Some(sureness) = &self.sureness {
+            sureness.write(out)?;
         }
         if self.classes.is_empty() {
             return Ok(());
@@ -339,18 +391,19 @@ impl Evaluation {
         let width = widths.max().unwrap_or(0).max(5);
         writeln!(
             out,
-            "{:width$}  {:>7}  {:>9}  {:>6}  {:>6}",
-            "label", "support", "precision", "recall", "F1"
+            "{:width$}  {:>7}  {:>9}  {:>6}  {:>6}  {:>8}",
+            "label", "support", "precision", "recall", "F1", "rejected"
         )?;
         for class in &self.classes {
             writeln!(
                 out,
-                "{:width$}  {:>7}  {:>9.4}  {:>6.4}  {:>6.4}",
+                "{:width$}  {:>7}  {:>9.4}  {:>6.4}  {:>6.4}  {:>8.4}",
                 cic_data::sanitise_for_terminal(&class.label),
                 class.support,
                 class.precision,
                 class.recall,
-                class.f1
+                class.f1,
+                class.rejected
             )?;
         }
         Ok(())

@@ -1,0 +1,306 @@
+//! An owned [`Novelty`]: what the trainer fits, the quantiser converts, and a file is written from.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::novelty::{
+    DEPTH_STEPS, Likeness, MAX_WEIGHT_SUM, Novelty, PLACE_FRACTION_BITS, PLACE_MAX,
+};
+
+/// The places of types, noise and mixtures, and the limits. Shapes are those of [`Novelty`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct NoveltySpec {
+    /// Dimensions of the code.
+    pub code_dim: usize,
+    /// Coordinates in which types differ, at least 1.
+    pub type_dims: usize,
+    /// `[place_dims × code_dim]`
+    pub weights: Vec<i16>,
+    /// `[place_dims]`
+    pub shifts: Vec<u8>,
+    /// `[place_dims]`, sixteenths.
+    pub offsets: Vec<i32>,
+    /// `[n_leaves × type_dims]`, sixteenths.
+    pub types: Vec<i16>,
+    /// `[n_noise × place_dims]`, sixteenths.
+    pub noise: Vec<i16>,
+    /// `[n_pairs × place_dims]`, sixteenths.
+    pub pairs: Vec<i16>,
+    /// `[n_leaves]`
+    pub type_limits: Vec<u32>,
+    /// `[n_leaves]`, Q16.
+    pub rest_scales: Vec<u32>,
+    /// `[DEPTH_STEPS]`
+    pub rest_limits: Vec<u32>,
+    /// `[DEPTH_STEPS]`, mean squared errors in network input units; zeros where nothing is known.
+    pub error_limits: Vec<f32>,
+    /// A cell nearer to noise by more than this is taken for it.
+    pub noise_limit: i32,
+    /// A cell nearer to a mixture by more than this is taken for it.
+    pub pair_limit: i32,
+}
+
+/// Which share of cells like those of training may be rejected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FalseRejects {
+    /// As unlike the training cells.
+    pub unlike: f64,
+    /// As mixtures of two cells.
+    pub doublet: f64,
+    /// As noise.
+    pub noise: f64,
+}
+
+impl FalseRejects {
+    /// Of all cells like those of training.
+    pub const DEFAULT_SHARE: f64 = 0.016;
+
+    /// A share of all cells, most of them as unlike the others: noise is far from cells, and few doublets are told from cells
+    /// without rejecting many.
+    pub fn of(share: f64) -> Self {
+        Self { unlike: share * 10.0 / 16.0, doublet: share * 5.0 / 16.0, noise: share / 16.0 }
+    }
+}
+
+impl Default for FalseRejects {
+    fn default() -> Self {
+        Self::of(Self::DEFAULT_SHARE)
+    }
+}
+
+impl NoveltySpec {
+    /// The places that `rows` of reals, `[place_dims × code_dim]`, and `offsets` give for codes whose unit is
+    /// `code_units[dim]`; in standard deviations.
+    pub fn set_rows(&mut self, rows: &[f64], offsets: &[f64], code_units: &[f64]) {
+        let one = f64::from(1_u32 << PLACE_FRACTION_BITS);
+        (self.weights, self.shifts, self.offsets) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, offset) in rows.chunks(self.code_dim.max(1)).zip(offsets) {
+            let exact: Vec<f64> =
+                row.iter().zip(code_units).map(|(weight, unit)| one * weight * unit).collect();
+            let sum: f64 = exact.iter().map(|weight| libm::fabs(*weight)).sum();
+            // Rounding adds up to half a unit a weight.
+            let room = MAX_WEIGHT_SUM as f64 - exact.len() as f64;
+            let fits = |shift: &u8| sum * f64::from(1_u32 << shift) <= room;
+            let shift = (0..=MAX_SHIFT).rev().find(fits).unwrap_or(0);
+            let factor = f64::from(1_u32 << shift);
+            // Not above the sum, which fits 16 bits; `as` saturates where no shift was found.
+            self.weights.extend(exact.iter().map(|weight| libm::round(weight * factor) as i16));
+            self.shifts.push(shift);
+            self.offsets.push(libm::round(one * offset) as i32);
+        }
+    }
+
+    /// The same for codes in other units.
+    pub fn rescaled(&self, from_units: &[f64], to_units: &[f64]) -> Self {
+        let one = f64::from(1_u32 << PLACE_FRACTION_BITS);
+        let factor = |shift: u8| one * f64::from(1_u32 << shift);
+        let rows = self.weights.chunks(self.code_dim.max(1)).zip(&self.shifts);
+        let rows: Vec<f64> = rows
+            .flat_map(|(row, &shift)| {
+                let real =
+                    move |(&weight, unit): (&i16, &f64)| f64::from(weight) / factor(shift) / unit;
+                row.iter().zip(from_units).map(real)
+            })
+            .collect();
+        let offsets: Vec<f64> =
+            self.offsets.iter().map(|&offset| f64::from(offset) / one).collect();
+        let mut other = self.clone();
+        other.set_rows(&rows, &offsets, to_units);
+        other
+    }
+
+    /// Moves the limits so that of cells like those of training about the given shares are rejected. The tails are taken from
+    /// all `seen` cells of training; since the weights know some of these too well, distances of `held` cells that no weight
+    /// was fitted to say by how much all are larger.
+    pub fn set_limits(&mut self, seen: &[Likeness], held: &[Likeness], rates: FalseRejects) {
+        if seen.is_empty() {
+            return;
+        }
+        let ratio =
+            |distance: u32, limit: u32| f64::from(distance.max(1)) / f64::from(limit.max(1));
+        let in_types = |cell: &Likeness| ratio(cell.type_distance, cell.type_limit);
+        let in_rest = |cell: &Likeness| ratio(cell.rest_distance, cell.rest_limit);
+        let held = if held.is_empty() { seen } else { held };
+        let tail =
+            |value: &dyn Fn(&Likeness) -> f64| quantile(seen.iter().map(value), 1.0 - rates.unlike);
+        let (type_scale, rest_scale) = (tail(&in_types), tail(&in_rest));
+        // Both together reject more than either: the larger of the two has the tail that counts.
+        let larger =
+            |cell: &Likeness| (in_types(cell) / type_scale).max(in_rest(cell) / rest_scale);
+        let middle = |cells: &[Likeness]| quantile(cells.iter().map(larger), 0.5);
+        let both = tail(&larger) * (middle(held) / middle(seen)).max(1.0);
+        // Saturates; limits of nothing are none.
+        let times = |limit: &mut u32, factor: f64| {
+            *limit = libm::ceil(f64::from(*limit) * factor).max(1.0) as u32;
+        };
+        self.type_limits.iter_mut().for_each(|limit| times(limit, type_scale * both));
+        self.rest_limits.iter_mut().for_each(|limit| times(limit, rest_scale * both));
+
+        let limit = |margin: &dyn Fn(&Likeness) -> i32, rate: f64| {
+            let of = |cells: &[Likeness], share| {
+                quantile(cells.iter().map(|cell| f64::from(margin(cell))), share)
+            };
+            let shift = (of(held, 0.5) - of(seen, 0.5)).max(0.0);
+            libm::ceil(of(seen, 1.0 - rate) + shift).max(0.0) as i32
+        };
+        // What is nearer to noise is noise, unless cells are.
+        self.noise_limit = self.noise_limit.max(limit(&|cell| cell.noise_margin, rates.noise));
+        self.pair_limit = limit(&|cell| cell.pair_margin, rates.doublet);
+    }
+
+    /// Sets the limits of errors of reproduction from depths and errors of training cells and of held ones, as
+    /// [`Self::set_limits`] does those of distances, and not below what is seen of held ones. Errors follow a power of the
+    /// depth.
+    pub fn set_error_limits(&mut self, seen: &[(u64, f64)], held: &[(u64, f64)], rate: f64) {
+        self.error_limits = vec![0.0; DEPTH_STEPS];
+        let log = |&(depth, error): &(u64, f64)| {
+            (libm::log(depth.max(1) as f64), libm::log(error.max(1e-12)))
+        };
+        let points: Vec<(f64, f64)> = seen.iter().map(log).collect();
+        if points.is_empty() {
+            return;
+        }
+        let (intercept, slope) = line(&points);
+        let above = |points: &mut dyn Iterator<Item = (f64, f64)>, share| {
+            quantile(points.map(|(x, y)| y - intercept - slope * x), share)
+        };
+        let middle = above(&mut points.iter().copied(), 0.5);
+        let mut tail = above(&mut points.iter().copied(), 1.0 - rate);
+        if !held.is_empty() {
+            let shift = above(&mut held.iter().map(log), 0.5) - middle;
+            tail = (tail + shift.max(0.0)).max(above(&mut held.iter().map(log), 1.0 - rate));
+        }
+        let depths = || points.iter().map(|point| point.0);
+        let (low, high) = (quantile(depths(), 0.01), quantile(depths(), 0.99));
+        for (step, limit) in self.error_limits.iter_mut().enumerate() {
+            // Depths beyond those of the cells are not extrapolated to.
+            let depth = libm::log(step_depth(step)).clamp(low, high);
+            *limit = libm::exp(intercept + slope * depth + tail) as f32;
+        }
+    }
+
+    /// What is run.
+    pub fn view(&self) -> Novelty<'_> {
+        Novelty {
+            code_dim: self.code_dim,
+            type_dims: self.type_dims,
+            weights: &self.weights,
+            shifts: &self.shifts,
+            offsets: &self.offsets,
+            types: &self.types,
+            noise: &self.noise,
+            pairs: &self.pairs,
+            type_limits: &self.type_limits,
+            rest_scales: &self.rest_scales,
+            rest_limits: &self.rest_limits,
+            error_limits: &self.error_limits,
+            noise_limit: self.noise_limit,
+            pair_limit: self.pair_limit,
+        }
+    }
+
+    pub(crate) fn of(view: &Novelty<'_>) -> Self {
+        Self {
+            code_dim: view.code_dim,
+            type_dims: view.type_dims,
+            weights: view.weights.to_vec(),
+            shifts: view.shifts.to_vec(),
+            offsets: view.offsets.to_vec(),
+            types: view.types.to_vec(),
+            noise: view.noise.to_vec(),
+            pairs: view.pairs.to_vec(),
+            type_limits: view.type_limits.to_vec(),
+            rest_scales: view.rest_scales.to_vec(),
+            rest_limits: view.rest_limits.to_vec(),
+            error_limits: view.error_limits.to_vec(),
+            noise_limit: view.noise_limit,
+            pair_limit: view.pair_limit,
+        }
+    }
+}
+
+/// Coordinates in sixteenths, from standard deviations.
+pub fn sixteenths(places: &[f64]) -> Vec<i16> {
+    let one = f64::from(1_u32 << PLACE_FRACTION_BITS);
+    let limit = f64::from(PLACE_MAX);
+    places.iter().map(|place| libm::round(place * one).clamp(-limit, limit) as i16).collect()
+}
+
+/// The middle of a step of [`crate::novelty::depth_step`].
+pub fn step_depth(step: usize) -> f64 {
+    let within = if step.is_multiple_of(2) { 1.25 } else { 1.75 };
+    libm::ldexp(within, (step / 2).min(DEPTH_STEPS / 2) as i32)
+}
+
+/// Intercept and slope of the line of least squares; slope 0 where `x` does not vary.
+fn line(points: &[(f64, f64)]) -> (f64, f64) {
+    let n = points.len().max(1) as f64;
+    let mean = |value: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(value).sum::<f64>() / n;
+    let (mean_x, mean_y) = (mean(&|p| p.0), mean(&|p| p.1));
+    let spread = mean(&|p| (p.0 - mean_x) * (p.0 - mean_x));
+    let both = mean(&|p| (p.0 - mean_x) * (p.1 - mean_y));
+    let slope = if spread > 1e-9 { both / spread } else { 0.0 };
+    (mean_y - slope * mean_x, slope)
+}
+
+/// A value that a share of all does not exceed.
+fn quantile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let at = libm::ceil(share * values.len() as f64) as usize;
+    values.get(at.saturating_sub(1).min(values.len().saturating_sub(1))).copied().unwrap_or(0.0)
+}
+
+/// Larger shifts would only add zeros.
+const MAX_SHIFT: u8 = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two types at −3 and 3 of the first of two coordinates.
+    fn spec() -> NoveltySpec {
+        let mut spec = NoveltySpec {
+            code_dim: 2,
+            type_dims: 1,
+            weights: vec![],
+            shifts: vec![],
+            offsets: vec![],
+            types: sixteenths(&[-3.0, 3.0]),
+            noise: sixteenths(&[0.0, 5.0]),
+            pairs: sixteenths(&[0.0, 0.0]),
+            type_limits: vec![256; 2],
+            rest_scales: vec![1 << 16; 2],
+            rest_limits: vec![256; DEPTH_STEPS],
+            error_limits: vec![0.0; DEPTH_STEPS],
+            noise_limit: 0,
+            pair_limit: 0,
+        };
+        spec.set_rows(&[1.0, 0.0, 0.0, 2.0], &[0.0, -1.0], &[0.001, 0.002]);
+        spec
+    }
+
+    #[test]
+    fn places_are_what_reals_give() {
+        let spec = spec();
+        assert_eq!(spec.view().place([3_000, 500].into_iter())[..3], [48, 16, 0]);
+        let other = spec.rescaled(&[0.001, 0.002], &[0.0005, 0.001]);
+        assert_eq!(other.view().place([6_000, 1_000].into_iter())[..3], [48, 16, 0]);
+    }
+
+    #[test]
+    fn limits_reject_the_stated_share() {
+        let mut spec = spec();
+        // First coordinate 3 + i / 1000, the second 0: distances grow with i.
+        let cells: Vec<[i16; 2]> = (0..1_000).map(|i| [3_000 + i, 250]).collect();
+        let measure = |spec: &NoveltySpec| -> Vec<Likeness> {
+            cells.iter().map(|cell| spec.view().measure(cell.iter().copied(), 100)).collect()
+        };
+        let seen = measure(&spec);
+        let rates = FalseRejects { unlike: 0.1, doublet: 0.0, noise: 0.0 };
+        spec.set_limits(&seen, &[], rates);
+        let rejected = measure(&spec).iter().filter(|l| spec.view().reject(l).is_some()).count();
+        // Sixteenths: 62 or 63 cells have the same place.
+        assert!((40..=100).contains(&rejected), "{rejected}");
+    }
+}
