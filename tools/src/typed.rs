@@ -70,7 +70,11 @@ impl<'a> TypedCells<'a> {
 
     /// Which columns there are.
     pub(crate) fn extent(&self) -> Extent {
-        Extent { has_parents: self.hierarchy.is_some(), has_clusters: self.votes.is_some() }
+        Extent {
+            has_parents: self.hierarchy.is_some(),
+            has_clusters: self.votes.is_some(),
+            has_novelty: self.model.novelty().is_some(),
+        }
     }
 
     /// What the columns of a cell are made of; `None` past the last.

@@ -41,9 +41,11 @@ enum Presence {
     WithParents,
     /// Where clusters are given.
     WithClusters,
+    /// Of models that know what cells unlike their training cells are.
+    WithNovelty,
 }
 
-use Presence::{Always, WithClusters, WithParents};
+use Presence::{Always, WithClusters, WithNovelty, WithParents};
 
 /// All columns beside the names of the cells, in the order in which they are written.
 pub(crate) const COLUMNS: &[ColumnSpec] = &[
@@ -104,7 +106,7 @@ pub(crate) const COLUMNS: &[ColumnSpec] = &[
     ColumnSpec {
         name: "cic_novelty",
         about: "how unlike training: above 1 rejected",
-        presence: Always,
+        presence: WithNovelty,
         get: Get::Real(|cell| cell.call.novelty),
     },
     ColumnSpec {
@@ -152,6 +154,7 @@ pub(crate) struct Cell<'a> {
 pub(crate) struct Extent {
     pub(crate) has_parents: bool,
     pub(crate) has_clusters: bool,
+    pub(crate) has_novelty: bool,
 }
 
 impl Extent {
@@ -161,6 +164,7 @@ impl Extent {
             Always => true,
             WithParents => self.has_parents,
             WithClusters => self.has_clusters,
+            WithNovelty => self.has_novelty,
         })
     }
 }
@@ -234,11 +238,12 @@ pub(crate) fn help() -> String {
         // Writing to a text does not fail.
         let _ = writeln!(text, "  {:width$}  {}", column.name, column.about);
     }
-    text + "The three of cic_node are of models whose labels have parents (cic train\n\
-            --label-tree); the last two are there with --over-clustering. A .h5ad has the\n\
-            codes in obsm['X_cic'], the probabilities in obsm['cic_prob'], and where all of\n\
-            it comes from in uns['cic']; tables have that in a file beside them,\n\
-            OUT.csv.json. cic verify OUT types again and compares."
+    text + "cic_novelty is of models that know it, the three of cic_node are of models\n\
+            whose labels have parents (cic train --label-tree); the last two are there\n\
+            with --over-clustering. A .h5ad has the codes in obsm['X_cic'], the\n\
+            probabilities in obsm['cic_prob'], and where all of it comes from in\n\
+            uns['cic']; tables have that in a file beside them, OUT.csv.json. cic verify\n\
+            OUT types again and compares."
 }
 
 #[cfg(test)]
