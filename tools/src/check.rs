@@ -9,9 +9,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::console::{print, print_json, wrap_list};
-use crate::dataset::{DataArgs, Dataset};
+use crate::dataset::{DataArgs, Dataset, model_kind};
 use crate::failure::Failure;
 use crate::model_file;
+use crate::notes;
 
 /// Options of `cic check`.
 #[derive(Args, Clone, Debug)]
@@ -28,25 +29,39 @@ pub struct CheckArgs {
 
 /// Reads and prints.
 pub fn run(args: &CheckArgs) -> Result<(), Failure> {
-    let dataset = args.data.read()?;
-    let overlap = match &args.model {
-        None => None,
-        Some(path) => {
-            let bytes = model_file::read(path)?;
-            let model = model_file::open(path, &bytes)?;
-            let overlap = align(&dataset.matrix, model.genes())?.overlap;
-            let refusal = dataset.align(&model).err().map(|failure| failure.to_string());
-            Some(json!({
-                "n_genes": model.n_genes(),
-                "n_present": overlap.n_present,
-                "n_duplicates": overlap.n_duplicates,
-                "refusal": refusal,
-                "value_kind": model.profiles().first().map(|profile| profile.kind().name()),
-            }))
+    let (matrix, declared) = (args.data.read_any()?, args.data.values.kind);
+    let bytes = args.model.as_deref().map(model_file::read).transpose()?;
+    let model = args.model.as_deref().zip(bytes.as_ref());
+    let model = model.map(|(path, bytes)| model_file::open(path, bytes)).transpose()?;
+    let dataset = if matrix.values.nnz() > 0 {
+        Dataset::checked(matrix, declared)?
+    } else {
+        // Zeros are zeros on every scale.
+        let kind = model.as_ref().map(model_kind).transpose()?.or(declared);
+        Dataset {
+            matrix,
+            kind: kind.unwrap_or(ValueKind::Counts),
+            evidence: String::new(),
+            log1p_sum: None,
         }
     };
-    let mut report = describe(&dataset, args.data.values.kind)?;
-    report["model"] = overlap.unwrap_or(Value::Null);
+    let mut report = describe(&dataset, declared)?;
+    if let Some(model) = &model {
+        let overlap = align(&dataset.matrix, model.genes())?.overlap;
+        let refusal = dataset.align(model).err().map(|failure| failure.to_string());
+        report["model"] = json!({
+            "n_genes": model.n_genes(),
+            "n_present": overlap.n_present,
+            "n_duplicates": overlap.n_duplicates,
+            "refusal": refusal,
+            "value_kind": model_kind(model)?.name(),
+        });
+        if let (Some(note), Some(notes)) =
+            (notes::of_duplicates(model, &overlap), report["notes"].as_array_mut())
+        {
+            notes.push(note.into());
+        }
+    }
     match args.json {
         true => print_json(&report),
         false => print(|out| write_report(&report, out)),
@@ -56,7 +71,19 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
 /// What a file holds, as printed with `--json`.
 pub(crate) fn describe(dataset: &Dataset, declared: Option<ValueKind>) -> Result<Value, Failure> {
     let matrix = &dataset.matrix;
-    let verdict = check_scale(matrix, declared)?;
+    let verdict = match matrix.values.nnz() {
+        0 => None,
+        _ => Some(check_scale(matrix, declared)?),
+    };
+    let evidence = verdict.as_ref().map_or("every value is zero", |verdict| &verdict.evidence);
+    let mut notes = matrix.source.notes.clone();
+    let unreadable = matrix.obs.unreadable().iter();
+    notes.extend(
+        unreadable.map(|(name, reason)| format!("obs column {name:?} was not read: {reason}")),
+    );
+    if verdict.is_none() {
+        notes.push(notes::of_nothing(&matrix.source));
+    }
     let mut sums: Vec<f64> = Vec::with_capacity(matrix.n_obs());
     let mut genes: Vec<f64> = Vec::with_capacity(matrix.n_obs());
     for row in 0..matrix.n_obs() {
@@ -74,16 +101,17 @@ pub(crate) fn describe(dataset: &Dataset, declared: Option<ValueKind>) -> Result
         "n_obs": matrix.n_obs(),
         "n_vars": matrix.n_vars(),
         "n_values": matrix.values.nnz(),
-        "value_kind": verdict.kind.name(),
-        "evidence": verdict.evidence,
-        "max": verdict.scale.max,
+        "value_kind": verdict.as_ref().map(|verdict| verdict.kind.name()),
+        "evidence": evidence,
+        "max": verdict.as_ref().map_or(0.0, |verdict| verdict.scale.max),
         "zeros": zeros,
         "sum_per_cell": quantiles(sums),
         "genes_per_cell": quantiles(genes),
         "n_empty_cells": n_empty,
         "n_ensembl_ids": n_ensembl,
         "obs_columns": matrix.obs.names().collect::<Vec<_>>(),
-        "notes": matrix.source.notes,
+        "notes": notes,
+        "model": null,
     }))
 }
 
@@ -104,7 +132,8 @@ fn write_report(report: &Value, out: &mut dyn Write) -> io::Result<()> {
             100.0 * report["zeros"].as_f64().unwrap_or(0.0)
         ),
     )?;
-    line("values", format!("{}: {}", text(&report["value_kind"]), text(&report["evidence"])))?;
+    let kind = report["value_kind"].as_str().unwrap_or("of no kind");
+    line("values", format!("{kind}: {}", text(&report["evidence"])))?;
     for (name, key) in [("sum per cell", "sum_per_cell"), ("genes per cell", "genes_per_cell")] {
         let q = &report[key];
         let number = |key: &str| q[key].as_f64().unwrap_or(0.0);

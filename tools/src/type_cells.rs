@@ -11,6 +11,7 @@ use crate::console::tell;
 use crate::dataset::DataArgs;
 use crate::failure::Failure;
 use crate::model_file;
+use crate::notes;
 use crate::output;
 use crate::outputs::provenance::{InputDigest, Provenance, Run};
 use crate::outputs::{Format, Target, anndata, columns, write_probability_row, write_table};
@@ -280,6 +281,7 @@ impl CallSink for TableSink<'_> {
 
     fn finish(self, kind: ValueKind) -> Result<Summary, Failure> {
         let target = &self.held.plan.target;
+        let is_quiet = self.held.plan.args.quiet;
         let (cells, provenance, summary) = self.held.finish(kind)?;
         let failed = |path: &Path, error| output::failed(path, error);
         let ready = self.probabilities.map(|(path, file)| match file.ready() {
@@ -290,6 +292,10 @@ impl CallSink for TableSink<'_> {
         write_table(target, &cells, provenance)?;
         if let Some((path, file)) = ready {
             file.commit().map_err(|error| failed(&path, error))?;
+        }
+        let is_csv = matches!(target.format, Format::Csv | Format::Celltypist);
+        if let Some(note) = notes::of_names(&cells.head.obs_names).filter(|_| is_csv && !is_quiet) {
+            tell(format_args!("note: {note}"));
         }
         Ok(summary)
     }

@@ -6,8 +6,9 @@ use cic_data::Orientation;
 use cic_model::Model;
 use clap::{Args, Parser};
 
-use crate::dataset::{TotalArgs, ValueArgs};
+use crate::dataset::ValueArgs;
 use crate::failure::Failure;
+use crate::totals::TotalArgs;
 use crate::vote::VoteArgs;
 
 /// What may be asked of typing beside the model and the data.

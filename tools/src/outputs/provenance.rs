@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::console::command_line;
 use crate::digests::{file_sha256, hex};
 use crate::failure::Failure;
 use crate::model_file;
@@ -88,11 +89,10 @@ impl Provenance {
         }
         let (input_sha256, input_files) = run.input.finish()?;
         let since = run.started.duration_since(SystemTime::UNIX_EPOCH);
-        let command = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
         Ok(Self {
             schema_version: 1,
             runtime_version: env!("CARGO_PKG_VERSION").into(),
-            command: command.collect::<Vec<_>>().join(" "),
+            command: command_line(0),
             arguments: options.arguments(),
             unix_time: since.map_or(0, |since| since.as_secs()),
             seconds: run.started.elapsed().map_or(0.0, milliseconds),

@@ -7,6 +7,7 @@ mod explaining;
 mod file_faults;
 mod fine_tuning;
 mod formats;
+mod input_matrix;
 mod label_trees;
 mod leaving_out;
 mod model_faults;
