@@ -22,6 +22,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::console::tell;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
+use crate::gene_args::GeneArgs;
 use crate::output;
 use crate::promises::{PromiseCells, leaves_of};
 use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
@@ -53,6 +54,8 @@ pub struct TrainArgs {
         verbatim_doc_comment
     )]
     library: Library,
+    #[command(flatten)]
+    genes: GeneArgs,
     #[command(flatten)]
     recipe: RecipeArgs,
     #[command(flatten)]
@@ -201,8 +204,12 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     let recipe = args.recipe.recipe()?;
     let outputs = [Some(&args.output), args.onnx.as_ref(), args.checkpoint.as_ref()];
     let outputs: Vec<&Path> = outputs.into_iter().flatten().map(PathBuf::as_path).collect();
-    output::check(&outputs, &[&args.data.data])?;
-    let dataset = args.data.read()?;
+    let inputs = [Some(&args.data.data), args.genes.aliases.as_ref()];
+    let inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
+    output::check(&outputs, &inputs)?;
+    let aliases = args.genes.read_aliases()?;
+    let mut dataset = args.data.read()?;
+    let genes = args.genes.resolve_duplicates(&mut dataset, &args.recipe.settings, args.quiet)?;
     let annotations =
         Annotations::read(&dataset.matrix, &args.labels, &args.split, args.groups.as_deref())?;
     let mut trained = train_model(TrainPlan {
@@ -216,6 +223,10 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         checkpoint: args.checkpoint.clone(),
         quiet: args.quiet,
     })?;
+    genes.apply(&mut trained.spec);
+    if let Some(aliases) = aliases {
+        aliases.apply(&mut trained.spec, args.quiet);
+    }
     promise(&mut trained.spec, &dataset, &annotations)?;
     let bytes = trained.spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
     output::write(&args.output, |file| file.write_all(&bytes))?;

@@ -8,18 +8,18 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use cic_data::{
-    BlockSize, CsrMatrix, DataError, ExpressionHead, ExpressionReader, PanelAlignment,
-    ScaleEvidence, ScaleVerdict, rank_rows,
+    BlockSize, CsrMatrix, DataError, ExpressionHead, ExpressionReader, ScaleEvidence, rank_rows,
 };
 use cic_model::{Model, ValueKind};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::console::tell;
-use crate::dataset::{DataArgs, TotalArgs, check_coverage, check_kind, model_kind};
+use crate::dataset::{DataArgs, TotalArgs, admit, check_values, model_kind};
 use crate::failure::Failure;
+use crate::gene_notes::gene_notes;
 use crate::in_order::{self, Results};
 use crate::results::{Calls, Prepared, Runner};
-use crate::same_scale::{GeneSums, check_log1p_sum};
+use crate::same_scale::GeneSums;
 
 /// What is typed, and how.
 pub(crate) struct Typing<'a> {
@@ -118,11 +118,7 @@ impl Typing<'_> {
         let head = reader.head().clone();
         let (names, declared) = (head.names(), self.data.values.kind);
         let expected = model_kind(self.model)?;
-        if let Some(declared) = declared {
-            check_kind(names, declared, self.model)?;
-        }
-        let alignment = PanelAlignment::new(names, self.model.genes())?;
-        check_coverage(names, &alignment.present, self.model)?;
+        let alignment = admit(names, declared, self.model)?;
         let totals = self.totals.read(self.model, names, &head.obs)?;
         let mut memory = None;
         let prepared = Prepared::new(self.model, &mut memory, &alignment.present)?;
@@ -190,14 +186,17 @@ impl Typing<'_> {
             if n_cells != head.obs_names.len() {
                 return Err(Failure::internal("a part of the file was lost"));
             }
-            let ScaleVerdict { kind, scale, .. } = evidence.verdict(names, declared)?;
-            check_kind(names, kind, self.model)?;
-            check_log1p_sum(names, scale.log1p_sum(), self.model)?;
-            gene_sums.check(names, &alignment.present, self.model)?;
-            match fault {
-                Some(failure) => Err(failure),
-                None => Stages::measure(&stages.write, || sink.finish(kind)),
+            let verdict = evidence.verdict(names, declared)?;
+            check_values(names, &verdict, &gene_sums, &alignment.present, self.model)?;
+            if let Some(failure) = fault {
+                return Err(failure);
             }
+            if !self.quiet {
+                for note in gene_notes(names, &alignment, self.model) {
+                    tell(format_args!("note: {note}"));
+                }
+            }
+            Stages::measure(&stages.write, || sink.finish(verdict.kind))
         };
         in_order::run(self.n_threads(), next, worker, write)
     }
@@ -239,10 +238,10 @@ fn is_unsorted(error: &anyhow::Error) -> bool {
 }
 
 /// A bar on a terminal, nothing elsewhere.
-struct Progress(Option<ProgressBar>);
+pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    fn new(n_cells: usize, quiet: bool) -> Self {
+    pub(crate) fn new(n_cells: usize, quiet: bool) -> Self {
         if quiet || !std::io::stderr().is_terminal() {
             return Self(None);
         }
@@ -254,13 +253,13 @@ impl Progress {
         Self(Some(bar))
     }
 
-    fn tell(&self, n_cells: usize) {
+    pub(crate) fn tell(&self, n_cells: usize) {
         if let Some(bar) = &self.0 {
             bar.set_position(n_cells as u64);
         }
     }
 
-    fn finish(&self) {
+    pub(crate) fn finish(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
         }

@@ -119,7 +119,7 @@ impl SpeciesGuess {
         let n_starting = |prefix: &str| symbols().filter(|name| name.starts_with(prefix)).count();
         let mitochondrial = ["MT-", "mt-", "Mt-"].map(|prefix| (prefix, n_starting(prefix)));
         for (prefix, count) in mitochondrial.iter().filter(|(_, count)| *count > 0) {
-            evidence += &format!(", {count} begin with {prefix}");
+            evidence += &format!(", {count} with {prefix}");
         }
         let is_rat = mitochondrial[2].1 > 0 || symbols().any(|name| name.starts_with("RGD1"));
         let is_mouse = symbols().any(|name| name.ends_with("Rik"));
@@ -271,7 +271,7 @@ mod tests {
             assert_eq!(guess(names).name(), species, "{names:?}");
         }
         let human = guess(&["CD3E", "MT-ND1", "ACTB"]);
-        assert_eq!(human.evidence, "100 % of the symbols are in capitals, 1 begin with MT-");
+        assert_eq!(human.evidence, "100 % of the symbols are in capitals, 1 with MT-");
         assert!(guess(&["SIM00001"]).evidence.contains("no well-known gene"));
     }
 
