@@ -1,12 +1,14 @@
 //! The programs as a stranger meets them: run as processes on small files.
 
 mod cell_faults;
+mod checking;
 mod comparing;
 mod evaluating;
 mod explaining;
 mod file_faults;
 mod fine_tuning;
 mod formats;
+mod gene_names;
 mod leaving_out;
 mod model_faults;
 mod quantising;
