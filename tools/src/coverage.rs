@@ -202,7 +202,7 @@ impl<'a> Naming<'a> {
     /// `symbols like CD3E, CD4, CD8A`.
     fn words(&self) -> String {
         let kind = self.naming.id_kind().map_or("named in several ways", NameKind::words);
-        let ids = self.genes.iter().take(3).map(|gene| gene.id.as_str());
+        let ids = self.naming.examples.iter().take(3).map(String::as_str);
         let symbol =
             self.genes.iter().find_map(|gene| gene.symbol.as_ref().filter(|s| **s != gene.id));
         let beside = match symbol.filter(|_| self.naming.n_symbols_beside * 2 > self.naming.n) {

@@ -14,7 +14,7 @@ pub(super) fn json(checked: &Checked<'_>) -> Value {
     let (head, survey) = (&checked.head, &checked.survey);
     let (n_obs, n_vars) = (head.obs_names.len(), head.genes.len());
     let n_ensembl = head.genes.iter().filter(|gene| gene.ensembl.is_some()).count();
-    let verdict = checked.verdict.as_ref();
+    let verdict = checked.verdict.as_ref().ok();
     json!({
         "schema_version": 1,
         "format": head.source.format,
@@ -24,6 +24,7 @@ pub(super) fn json(checked: &Checked<'_>) -> Value {
         "n_values": survey.n_values,
         "value_kind": verdict.map(|verdict| verdict.kind.name()),
         "evidence": verdict.map(|verdict| &verdict.evidence),
+        "value_refusal": checked.verdict.as_ref().err(),
         "integers": survey.n_fractional == 0,
         "n_fractional": survey.n_fractional,
         "max": survey.max,
@@ -45,11 +46,10 @@ fn genes(checked: &Checked<'_>) -> Value {
     let ids: BTreeMap<&str, usize> = naming.ids.iter().map(|(kind, n)| (kind.name(), *n)).collect();
     let controls: BTreeMap<&str, Value> =
         naming.controls.iter().map(|(what, names)| (*what, found(names))).collect();
-    let examples = checked.head.genes.iter().take(5).map(|gene| &gene.id);
     json!({
         "id_kind": naming.id_kind().map_or("mixed", NameKind::name),
         "ids": ids,
-        "examples": examples.collect::<Vec<_>>(),
+        "examples": naming.examples,
         "n_symbols_beside": naming.n_symbols_beside,
         "n_ensembl_beside": naming.n_ensembl_beside,
         "species": {
@@ -85,7 +85,7 @@ fn model(checked: &Checked<'_>, fit: &Fit<'_>) -> Value {
         "model_id": fit.model.id().to_string(),
         "model_sha256": model_file::sha256(fit.model),
         "value_kind": fit.expected.name(),
-        "accepts_values": checked.verdict.as_ref().map(|verdict| fit.accepts(verdict.kind)),
+        "accepts_values": checked.verdict.as_ref().ok().map(|verdict| fit.accepts(verdict.kind)),
         "n_genes": fit.model.n_genes(),
         "n_present": overlap.map(|overlap| overlap.n_present),
         "share_present": overlap.map(|overlap| share(overlap.share_q30)),

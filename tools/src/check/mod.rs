@@ -69,8 +69,7 @@ pub(crate) fn describe(dataset: &Dataset, declared: Option<ValueKind>) -> Result
     };
     let naming = GeneNaming::of(&head.genes);
     let head = Arc::new(head);
-    let checked =
-        Checked { head, naming, survey, verdict: Some(verdict), fit: None, refusal: None };
+    let checked = Checked { head, naming, survey, verdict: Ok(verdict), fit: None, refusal: None };
     Ok(document::json(&checked))
 }
 
@@ -79,8 +78,8 @@ struct Checked<'a> {
     head: Arc<ExpressionHead>,
     naming: GeneNaming,
     survey: Survey,
-    /// What the values are; `None` where nothing can be said, for the reason of the refusal.
-    verdict: Option<ScaleVerdict>,
+    /// What the values are, or why nothing can be said.
+    verdict: Result<ScaleVerdict, String>,
     fit: Option<Fit<'a>>,
     /// Why `cic type` would refuse the file, or why no model could take it.
     refusal: Option<Failure>,
@@ -137,15 +136,13 @@ impl<'a> Checked<'a> {
             progress.tell(survey.n_cells());
         }
         progress.finish();
-        let verdict = survey.verdict(names, declared);
-        let verdict = match verdict {
-            Ok(verdict) => Some(verdict),
-            Err(error) => {
-                refusal = refusal.or(Some(error.into()));
-                None
-            }
-        };
-        if let (Some(fit), Some(verdict), None) = (&fit, &verdict, &refusal) {
+        let verdict = survey.verdict(names, declared).map_err(|error| {
+            let failure = Failure::from(error);
+            let message = failure.to_string();
+            refusal.get_or_insert(failure);
+            message
+        });
+        if let (Some(fit), Ok(verdict), None) = (&fit, &verdict, &refusal) {
             refusal = fit.check_values(names, verdict).err();
         }
         let naming = GeneNaming::of(&head.genes);

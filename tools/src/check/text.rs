@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use cic_data::{Found, sanitise_for_terminal};
+use cic_data::{Found, NameKind, ScaleVerdict, sanitise_for_terminal};
+use cic_model::ValueKind;
 
 use super::fit::{Fit, share};
 use super::spread::{Bin, QUANTILES, Spread};
@@ -17,8 +18,8 @@ pub(super) fn write(checked: &Checked<'_>, out: &mut dyn Write) -> io::Result<()
     genes(checked).write("Genes", out)?;
     cells(checked).write("Cells", out)?;
     let [sums, genes] = [checked.survey.sums(), checked.survey.genes()];
-    let what = match checked.verdict.as_ref().map(|verdict| verdict.kind.name()) {
-        Some("counts") => "counts per cell",
+    let what = match &checked.verdict {
+        Ok(verdict) if verdict.kind == ValueKind::Counts => "counts per cell",
         _ => "sum per cell",
     };
     write_quantiles([(what, &sums), ("genes per cell", &genes)], out)?;
@@ -90,7 +91,11 @@ fn file(checked: &Checked<'_>) -> Section {
     let columns: Vec<&str> = head.obs.names().collect();
     let mut lines = vec![
         source.path.display().to_string(),
-        format!("{}, matrix {}", source.format, source.matrix),
+        match source.matrix.as_str() {
+            // Of formats that hold no other.
+            "matrix" => source.format.clone(),
+            matrix => format!("{}, matrix {matrix}", source.format),
+        },
         format!(
             "{} cells × {} genes, {} values above zero, {:.1} % zeros",
             count(n_obs),
@@ -108,36 +113,48 @@ fn file(checked: &Checked<'_>) -> Section {
 
 fn values(checked: &Checked<'_>) -> Section {
     let survey = &checked.survey;
-    let mut lines = match &checked.verdict {
-        Some(verdict) => vec![format!("{}: {}", verdict.kind.name(), verdict.evidence)],
-        None => vec!["of no kind that can be told; the verdict below says why".into()],
+    // Far below 2⁶⁴.
+    let (n, n_fractional) = (survey.n_values as usize, survey.n_fractional as usize);
+    let fractions = match n_fractional {
+        0 => "all of them are integers".into(),
+        _ if n_fractional == n => "none of them is an integer".into(),
+        _ => format!("{} of {} are no integers", count(n_fractional), count(n)),
     };
-    lines.push(match survey.n_fractional {
-        0 => format!("all are integers, up to {}", number(survey.max.into())),
-        n => format!(
-            "{} of {} are no integers; up to {}",
-            count(n as usize),
-            count(survey.n_values as usize),
-            number(survey.max.into())
-        ),
-    });
-    if checked.verdict.is_some() && survey.n_fractional == 0 {
-        lines.pop();
-    }
-    Section(lines)
+    Section(match &checked.verdict {
+        // The evidence says it.
+        Ok(verdict) if verdict.kind == ValueKind::Counts => vec![kind_and_evidence(verdict)],
+        Ok(verdict) => vec![kind_and_evidence(verdict), fractions],
+        Err(reason) => vec![
+            without_path(checked, reason).to_owned(),
+            format!("{fractions}; up to {}", short(survey.max.into())),
+        ],
+    })
+}
+
+fn kind_and_evidence(verdict: &ScaleVerdict) -> String {
+    format!("{}: {}", verdict.kind.name(), verdict.evidence)
+}
+
+/// A message without the name of the file, which stands above it.
+fn without_path<'m>(checked: &Checked<'_>, message: &'m str) -> &'m str {
+    let path = checked.head.source.path.display().to_string();
+    let rest = message.strip_prefix(&path).and_then(|rest| rest.strip_prefix(": "));
+    rest.unwrap_or(message)
 }
 
 fn genes(checked: &Checked<'_>) -> Section {
     let naming = &checked.naming;
-    let ids = checked.head.genes.iter().take(3).map(|gene| gene.id.as_str());
-    let ids = ids.collect::<Vec<_>>().join(", ");
     let mut lines = Vec::new();
+    let mut kinds: Vec<(&NameKind, &usize)> = naming.ids.iter().collect();
+    kinds.sort_by_key(|&(_, n)| std::cmp::Reverse(n));
     let mut each: Vec<String> =
-        naming.ids.iter().map(|(kind, n)| format!("{} ({})", kind.words(), count(*n))).collect();
+        kinds.iter().map(|(kind, n)| format!("{} ({})", kind.words(), count(**n))).collect();
     let beside = [(naming.n_symbols_beside, "symbols"), (naming.n_ensembl_beside, "Ensembl ids")];
     for (n, what) in beside.into_iter().filter(|(n, _)| *n > 0) {
         each.push(format!("{what} beside the names ({})", count(n)));
     }
+    let examples_of_ids = naming.examples.iter().take(3).map(String::as_str);
+    let ids = examples_of_ids.collect::<Vec<_>>().join(", ");
     lines.push(format!("{}, like {ids}", each.join(", ")));
     lines.push(format!("species: {} ({})", naming.species.name(), naming.species.evidence));
     let repeated = match naming.repeated.n {
@@ -185,7 +202,7 @@ fn write_quantiles(rows: [(&str, &Spread); 2], out: &mut dyn Write) -> io::Resul
     for (name, spread) in rows {
         write!(out, "{name:16}")?;
         for (percent, _) in QUANTILES {
-            write!(out, " {:>8}", number(spread.quantile(percent)))?;
+            write!(out, " {:>8}", short(spread.quantile(percent)))?;
         }
         writeln!(out)?;
     }
@@ -214,9 +231,9 @@ const BAR: usize = 24;
 fn bars(name: &str, bins: &[Bin]) -> Vec<String> {
     let most = bins.iter().map(|bin| bin.n).max().unwrap_or(0).max(1);
     let label = |at: usize, bin: &Bin| match (bin.from.is_finite(), bins.get(at + 1)) {
-        (false, Some(next)) => format!("below {}", number(next.from)),
-        (_, None) => format!("from {}", number(bin.from)),
-        _ => number(bin.from),
+        (false, Some(next)) => format!("below {}", short(next.from)),
+        (_, None) => format!("from {}", short(bin.from)),
+        _ => short(bin.from),
     };
     let row = |(at, bin): (usize, &Bin)| {
         format!("{:>14} {:BAR$} {:>7}", label(at, bin), bar(bin.n, most), count(bin.n))
@@ -231,6 +248,19 @@ fn bar(n: usize, most: usize) -> String {
     let eighths = if n > 0 { eighths.max(1) } else { 0 };
     let rest = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
     format!("{}{rest}", "█".repeat(eighths / 8))
+}
+
+/// A number in few characters: millions are told as such.
+fn short(value: f64) -> String {
+    let (scaled, unit) = match value.abs() {
+        size if size >= 1e9 => (value / 1e9, " G"),
+        size if size >= 1e6 => (value / 1e6, " M"),
+        _ => return number(value),
+    };
+    let decimals = 2 - (scaled.abs().log10().floor() as usize).min(2);
+    let text = format!("{scaled:.decimals$}");
+    let text = if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{unit}")
 }
 
 fn model(fit: &Fit<'_>) -> Section {
@@ -314,10 +344,12 @@ fn depth(checked: &Checked<'_>, fit: &Fit<'_>) -> Section {
 
 fn verdict(checked: &Checked<'_>) -> Section {
     let verdict = match (&checked.refusal, &checked.fit) {
-        (Some(refusal), Some(_)) => {
-            format!("cic type refuses this file with exit code 3: {refusal}")
+        (Some(refusal), fit) => {
+            let reason = refusal.to_string();
+            let who =
+                if fit.is_some() { "cic type refuses this file, exit code 3" } else { "refused" };
+            format!("{who}: {}", without_path(checked, &reason))
         }
-        (Some(refusal), None) => format!("refused: {refusal}"),
         (None, Some(_)) => "cic type takes this file".into(),
         (None, None) => "sound; --model MODEL tells whether a model takes it".into(),
     };
@@ -334,6 +366,21 @@ mod tests {
         assert_eq!(wrapped("  one two", 6), ["  one", "    two"]);
         assert_eq!(wrapped("abcdefghij", 4), ["abcdefghij"]);
         assert_eq!(wrapped("", 4), [""]);
+    }
+
+    #[test]
+    fn large_numbers_stay_short() {
+        for (value, text) in [
+            (999_999.0, "999,999"),
+            (1_234_567.0, "1.23 M"),
+            (5e6, "5 M"),
+            (32_968_249.0, "33 M"),
+            (450e6, "450 M"),
+            (1.5e9, "1.5 G"),
+            (0.5, "0.500"),
+        ] {
+            assert_eq!(short(value), text);
+        }
     }
 
     #[test]

@@ -262,8 +262,15 @@ fn a_refused_kind_is_told_without_a_model() {
     let Run { code, stdout, stderr } = folder.cic("check cells.h5ad --kind counts");
     assert_eq!(code, Some(3));
     assert!(stderr.contains("declared counts"), "{stderr}");
-    assert!(stdout.contains("refused: ") && stdout.contains("are no integers"), "{stdout}");
+    assert!(stdout.contains("refused: ") && stdout.contains("is an integer"), "{stdout}");
+    // The values are told though the genes are what typing refuses first.
+    let unknown = renamed(&log_normalised(&cells(40)), |number, _| format!("Unknown{number}"));
+    write_h5ad(&folder.path("unknown.h5ad"), &unknown);
+    let both = report(&folder, "unknown.h5ad --kind linear_normalised -m model.cic", 3);
+    assert!(both["refusal"].as_str().unwrap().contains("trained on counts"), "{both}");
+    assert!(both["value_refusal"].as_str().unwrap().contains("declared linear_normalised"));
     let report = report(&folder, "cells.h5ad --kind counts", 3);
+    assert_eq!(report["value_refusal"], report["refusal"]);
     assert_eq!((&report["value_kind"], &report["integers"]), (&Value::Null, &Value::from(false)));
     assert_eq!(report["model"], Value::Null);
 }

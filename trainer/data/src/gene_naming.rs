@@ -111,6 +111,8 @@ pub struct GeneNaming {
     pub n: usize,
     /// How many ids are of each kind, those of [`NameKind::ALL`] that occur.
     pub ids: BTreeMap<NameKind, usize>,
+    /// The first few ids of the commonest kind.
+    pub examples: Vec<String>,
     /// Genes of which the file gives a symbol beside another id.
     pub n_symbols_beside: usize,
     /// Genes of which it gives an Ensembl id beside another id.
@@ -150,6 +152,10 @@ impl GeneNaming {
                 naming.controls.entry(what).or_default().add(|| gene.id.clone());
             }
         }
+        let commonest = naming.ids.iter().max_by_key(|&(_, n)| *n).map(|(kind, _)| *kind);
+        let is_common = |gene: &&Gene| Some(NameKind::of(&gene.id)) == commonest;
+        let examples = genes.iter().filter(is_common).take(EXAMPLES);
+        naming.examples = examples.map(|gene| gene.id.clone()).collect();
         naming.find_repeated(genes);
         naming.find_mangled(genes);
         naming
@@ -246,6 +252,7 @@ mod tests {
         let mut names: Vec<&str> = ids.iter().map(String::as_str).collect();
         names.push("TP53");
         assert_eq!(naming(&names).id_kind(), Some(NameKind::VersionedEnsembl));
+        assert_eq!(naming(&["CD3E", "1_at", "2_at"]).examples, ["1_at", "2_at"]);
         names.push("CD3E");
         assert_eq!(naming(&names).id_kind(), None);
         assert_eq!(naming(&[]).id_kind(), None);
