@@ -3,7 +3,7 @@
 use cic_data::{CsrMatrix, ExpressionMatrix, Gene};
 
 use crate::sandbox::Sandbox;
-use crate::writers::{cells, log_normalised, write_h5ad};
+use crate::writers::{cells, log_normalised, write_h5ad, write_mex};
 
 const TRAIN: &str = "train cells.h5ad --labels cell_type --genes 200 --hidden 8 --epochs 2 -q";
 
@@ -99,6 +99,41 @@ fn names_of_another_species_kind_or_case_are_refused_with_what_they_look_like() 
     assert_eq!(report["model"]["n_by_ensembl"], 200);
     assert_eq!(report["genes"]["id_kind"], "versioned_ensembl");
     assert_eq!(report["model"]["steps"][0], "versions of 1,200 Ensembl ids are dropped");
+}
+
+#[test]
+fn doubtful_names_of_a_file_that_is_taken_are_noted() {
+    let folder = trained(human, "");
+    let lower = |number: usize| match number % 3 {
+        0 => human(number).to_ascii_lowercase(),
+        _ => human(number),
+    };
+    write_h5ad(&folder.path("cells.h5ad"), &renamed(&cells(120), lower));
+    let noted = |data: &str, words: &str| {
+        let run = folder.cic(&format!("type {data} -m new.cic -o -")).ok();
+        assert!(run.stderr.contains(&format!("note: {words}")), "{}", run.stderr);
+        let report = folder.cic(&format!("check {data} -m new.cic --json")).json();
+        let steps = report["model"]["steps"].as_array().unwrap();
+        let is_it = |step: &serde_json::Value| step.as_str().unwrap().starts_with(words);
+        assert!(steps.iter().any(is_it), "{report}");
+        assert!(
+            !folder.cic(&format!("type {data} -m new.cic -o - -q")).ok().stderr.contains("note")
+        );
+    };
+    let report = folder.cic("check cells.h5ad -m new.cic --json").json();
+    let n_lost = 200 - report["model"]["n_present"].as_u64().unwrap();
+    noted(
+        "cells.h5ad",
+        &format!("{n_lost} more of its genes would be found if capitals did not matter"),
+    );
+
+    // Symbols of mouse genes put in capitals, beside the ids that betray them.
+    let mut mouse = cells(120);
+    for (number, gene) in mouse.genes.iter_mut().enumerate() {
+        *gene = Gene::new(format!("ENSMUSG{number:011}"), Some(&human(number)), None);
+    }
+    write_mex(&folder.path("mouse"), &mouse);
+    noted("mouse", "the genes look like mouse (1200 ids ENSMUSG), those of the model like human");
 }
 
 #[test]

@@ -76,8 +76,12 @@ fn is_scientific(name: &str) -> bool {
     whole.len() == 1 && digits(whole) && digits(fraction) && digits(exponent)
 }
 
-/// The number of a month by its English name, short or whole.
+/// The number of a month by its English name, short or whole, with a capital: `sep-1` and `jun-1` are
+/// genes of worms.
 fn month(name: &str) -> Option<u32> {
+    if !name.starts_with(|first: char| first.is_ascii_uppercase()) {
+        return None;
+    }
     let is_name = |(_, month): &(u32, &str)| {
         let short = month.get(..3).unwrap_or(month);
         name.eq_ignore_ascii_case(month)
@@ -135,7 +139,7 @@ mod tests {
             "1-Mar",
             "Mar-1",
             "01-Mar",
-            "mar-01",
+            "MAR-01",
             "1/Mar",
             "X1.Mar",
             "1-Mar-23",
@@ -196,6 +200,7 @@ mod tests {
             "1-2",
             "MIR-10",
             "may-99",
+            "sep-1",
             "Mar-",
             "-",
             "",
