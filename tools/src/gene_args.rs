@@ -119,6 +119,22 @@ impl Resolved {
 }
 
 impl Aliases<'_> {
+    /// Refuses a table that has none of the genes of a file, before anything is trained.
+    pub(crate) fn check(&self, dataset: &Dataset) -> Result<(), Failure> {
+        let genes = &dataset.matrix.genes;
+        let names: Vec<(&str, &str)> =
+            genes.iter().map(|gene| (gene.key(), gene.symbol.as_deref().unwrap_or(""))).collect();
+        if self.table.of_panel(&names).n_unknown < names.len() {
+            return Ok(());
+        }
+        Err(Failure::input(format!(
+            "{}: has none of the genes of {}, which are named like {}: is it a table of their species?",
+            self.path.display(),
+            dataset.matrix.source.path.display(),
+            genes.iter().take(3).map(|gene| gene.id.as_str()).collect::<Vec<_>>().join(", ")
+        )))
+    }
+
     /// Gives the genes of a panel the other names that the table has for them.
     pub(crate) fn apply(&self, spec: &mut ModelSpec, quiet: bool) {
         let genes = &mut spec.panel.genes;

@@ -209,6 +209,9 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     output::check(&outputs, &inputs)?;
     let aliases = args.genes.read_aliases()?;
     let mut dataset = args.data.read()?;
+    if let Some(aliases) = &aliases {
+        aliases.check(&dataset)?;
+    }
     let genes = args.genes.resolve_duplicates(&mut dataset, &args.recipe.settings, args.quiet)?;
     let annotations =
         Annotations::read(&dataset.matrix, &args.labels, &args.split, args.groups.as_deref())?;

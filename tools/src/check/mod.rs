@@ -122,7 +122,9 @@ impl<'a> Checked<'a> {
             let block = match reader.next_block() {
                 Ok(Some(block)) => block,
                 Ok(None) => break,
-                Err(DataError::NotByCell { .. }) => return Ok(Err(Unsorted)),
+                Err(DataError::NotByCell { .. }) if !survey.has_fault() => {
+                    return Ok(Err(Unsorted));
+                }
                 // What came before it in the file is the reason that typing gives.
                 Err(error) => {
                     let earlier = refusal.or_else(|| survey.take_fault().map(Failure::from));

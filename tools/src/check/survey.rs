@@ -62,6 +62,10 @@ impl Survey {
         }
     }
 
+    pub(super) fn has_fault(&self) -> bool {
+        self.fault.is_some()
+    }
+
     pub(super) fn take_fault(&mut self) -> Option<DataError> {
         self.fault.take()
     }

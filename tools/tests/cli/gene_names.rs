@@ -252,6 +252,8 @@ fn a_table_that_is_none_is_refused_before_training() {
     folder.refuses(&format!("{train} other.tsv"), 3, &["other.tsv", "alias_symbol", "gene, name"]);
     folder.refuses(&format!("{train} absent.tsv"), 3, &["absent.tsv", "is the path right?"]);
     folder.write("aliases.tsv", "alias\tsymbol\nA\tB\n");
+    let words = ["aliases.tsv: has none of the genes of cells.h5ad", "SIM00001", "species"];
+    folder.refuses(&format!("{train} aliases.tsv"), 3, &words);
     let same = format!("{TRAIN} --aliases aliases.tsv -o aliases.tsv");
     folder.refuses(&same, 2, &["name of its own"]);
 }
