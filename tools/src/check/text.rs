@@ -338,7 +338,9 @@ fn depth(checked: &Checked<'_>, fit: &Fit<'_>) -> Section {
         };
         lines.push(format!("  {} {reason}: {why}", count(*n)));
     }
-    lines.push("how sure calls are, and which cells are rejected for that, typing tells".into());
+    lines.push(
+        "what calls are rejected for (low_confidence, noise_like, ...) only typing knows".into(),
+    );
     Section(lines)
 }
 
