@@ -84,6 +84,13 @@ pub fn check_environment() {
     }
 }
 
+/// The command line without its first words. Names of files need not be text.
+pub(crate) fn command_line(skip: usize) -> String {
+    let words = std::env::args_os().skip(skip);
+    let words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+    words.join(" ")
+}
+
 /// Tells the user something. Names in it come from files: nothing in them steers the terminal.
 pub(crate) fn tell(text: impl Display) {
     // Nobody is left to be told that standard error is closed.

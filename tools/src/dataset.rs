@@ -8,11 +8,9 @@ use cic_data::{
     PanelAlignment, ReadOptions, ScaleVerdict, SplitPart, align, check_scale, rank_rows,
     read_expression, read_labels_tsv, read_split, split_parts,
 };
-use cic_model::profile::Library;
 use cic_model::{Model, ValueKind};
 use clap::Args;
 
-use crate::console::tell;
 use crate::coverage::check_coverage;
 use crate::failure::Failure;
 use crate::same_scale::{GeneSums, check_log1p_sum};
@@ -81,50 +79,12 @@ pub struct SplitArgs {
     pub split: Option<String>,
 }
 
-/// Where the library sizes are.
-#[derive(Args, Clone, Debug, Default)]
-pub struct TotalArgs {
-    /// Column of obs with each cell's counts over all
-    /// genes, for files that hold only some of them
-    #[arg(long, value_name = "KEY", verbatim_doc_comment)]
-    total_counts: Option<String>,
-}
-
-impl TotalArgs {
-    /// The sums over all measured genes from the column, if one was named; said so where the model has
-    /// no use for them.
-    pub(crate) fn read(
-        &self,
-        model: &Model<'_>,
-        names: Names<'_>,
-        obs: &ObsTable,
-    ) -> Result<Option<Vec<f64>>, Failure> {
-        let Some(key) = &self.total_counts else { return Ok(None) };
-        if model.profiles().iter().all(|profile| profile.library() != Library::AllMeasured) {
-            tell(
-                "note: --total-counts changes nothing: the model divides by sums over its own genes \
-                 (cic train --library)",
-            );
-        }
-        let column = obs_column(names.path, obs, key)?;
-        let total = |(row, name): (usize, &String)| {
-            let number = column.number(row).filter(|total| total.is_finite() && *total >= 0.0);
-            number.ok_or_else(|| {
-                Failure::input(format!(
-                    "{}: column {key:?} has no usable number for cell {name:?}; total counts are \
-                     numbers that are not negative",
-                    names.path.display(),
-                ))
-            })
-        };
-        names.obs.iter().enumerate().map(total).collect::<Result<_, _>>().map(Some)
-    }
-}
-
 /// Data as read, its kind checked.
 pub(crate) struct Dataset {
     pub(crate) matrix: ExpressionMatrix,
     pub(crate) kind: ValueKind,
+    /// What shows the kind; empty where it was declared.
+    pub(crate) evidence: String,
     /// What every cell sums to after `exp(x) − 1`, where all agree.
     pub(crate) log1p_sum: Option<f64>,
 }
@@ -132,9 +92,12 @@ pub(crate) struct Dataset {
 impl DataArgs {
     /// Reads the file and checks what its values are over every cell.
     pub(crate) fn read(&self) -> Result<Dataset, Failure> {
-        let matrix = read_expression(&self.data, &self.options())?;
-        let verdict = check_scale(&matrix, self.values.kind)?;
-        Ok(Dataset { matrix, kind: verdict.kind, log1p_sum: verdict.scale.log1p_sum() })
+        Dataset::checked(self.read_any()?, self.values.kind)
+    }
+
+    /// Reads the file, whatever its values are.
+    pub(crate) fn read_any(&self) -> Result<ExpressionMatrix, Failure> {
+        Ok(read_expression(&self.data, &self.options())?)
     }
 
     /// The options, without the kind: whoever reads checks it.
@@ -149,11 +112,22 @@ impl DataArgs {
 }
 
 impl Dataset {
+    /// A file whose values are of a kind, the declared one if there is one.
+    pub(crate) fn checked(
+        matrix: ExpressionMatrix,
+        declared: Option<ValueKind>,
+    ) -> Result<Self, Failure> {
+        let verdict = check_scale(&matrix, declared)?;
+        let evidence = if declared.is_none() { verdict.evidence } else { String::new() };
+        let log1p_sum = verdict.scale.log1p_sum();
+        Ok(Self { matrix, kind: verdict.kind, evidence, log1p_sum })
+    }
+
     /// The cells in the order of a model's panel. Refused where the model was trained on another
     /// kind of values, on another scale, or too few of its genes are there.
     pub(crate) fn align(&self, model: &Model<'_>) -> Result<AlignedMatrix, Failure> {
         let names = self.matrix.names();
-        check_kind(names, self.kind, model)?;
+        check_kind(names, self.kind, &self.evidence, model)?;
         check_log1p_sum(names, self.log1p_sum, model)?;
         let mut cells = align(&self.matrix, model.genes())?;
         check_coverage(names, &cells.present, model)?;
@@ -181,7 +155,7 @@ pub(crate) fn admit(
     model: &Model<'_>,
 ) -> Result<PanelAlignment, Failure> {
     if let Some(declared) = declared {
-        check_kind(names, declared, model)?;
+        check_kind(names, declared, "", model)?;
     }
     let alignment = PanelAlignment::new(names, model.genes())?;
     check_coverage(names, &alignment.present, model)?;
@@ -197,15 +171,17 @@ pub(crate) fn check_values(
     present: &[bool],
     model: &Model<'_>,
 ) -> Result<(), Failure> {
-    check_kind(names, verdict.kind, model)?;
+    check_kind(names, verdict.kind, &verdict.evidence, model)?;
     check_log1p_sum(names, verdict.scale.log1p_sum(), model)?;
     gene_sums.check(names, present, model)
 }
 
-/// Refuses values of another kind than those that the model was trained on.
+/// Refuses values of another kind than those that the model was trained on. `evidence` shows the
+/// kind where nobody declared it.
 pub(crate) fn check_kind(
     names: Names<'_>,
     kind: ValueKind,
+    evidence: &str,
     model: &Model<'_>,
 ) -> Result<(), Failure> {
     let expected = model_kind(model)?;
@@ -214,9 +190,10 @@ pub(crate) fn check_kind(
         return Ok(());
     }
     Err(Failure::input(format!(
-        "{path}: the values are {found}, the model was trained on {expected}; give it {expected} \
-         (another layer of the file?), or declare them with --kind if they were taken for the \
-         wrong kind",
+        "{path}: the values are {found}{evidence}, the model was trained on {expected}; give it \
+         {expected} (another layer of the file?), or declare them with --kind if they were taken \
+         for the wrong kind",
+        evidence = if evidence.is_empty() { String::new() } else { format!(" ({evidence})") },
         path = names.path.display(),
         found = kind.name(),
         expected = expected.name(),

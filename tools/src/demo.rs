@@ -173,6 +173,11 @@ fn simulate(seed: u64) -> (Dataset, Annotations) {
     let cells = Simulation { seed, ..Simulation::default() }.run();
     let names = cells.labels.iter().map(|&label| cells.type_names.get(label as usize));
     let labels = cic_data::Column::categorical(names.map(|name| name.map(String::as_str)));
-    let dataset = Dataset { matrix: cells.matrix, kind: ValueKind::Counts, log1p_sum: None };
+    let dataset = Dataset {
+        matrix: cells.matrix,
+        kind: ValueKind::Counts,
+        evidence: String::new(),
+        log1p_sum: None,
+    };
     (dataset, Annotations { labels: Some(labels), groups: Vec::new(), split: None })
 }

@@ -3,9 +3,9 @@
 
 use cic_data::{GeneNaming, Names, PanelAlignment, SpeciesGuess};
 use cic_model::Model;
-use cic_model::genes::DuplicatePolicy;
 
 use crate::coverage::{LostCase, panel_genes};
+use crate::notes;
 
 /// What to tell about the genes of a file that a model takes.
 pub(crate) fn gene_notes(
@@ -28,7 +28,7 @@ pub(crate) fn matching_notes(
 ) -> Vec<String> {
     let lost = LostCase::of(names, &alignment.present, model);
     let lost = lost.matters(model).then(|| lost.advice());
-    let repeated = duplicates(alignment.overlap.n_duplicates as usize, model);
+    let repeated = notes::of_duplicates(model, &alignment.overlap);
     [repeated, other_species(names, model), lost].into_iter().flatten().collect()
 }
 
@@ -45,21 +45,6 @@ fn other_species(names: Names<'_>, model: &Model<'_>) -> Option<String> {
             ours.evidence
         )
     })
-}
-
-/// Genes of a file that are genes of the model over again.
-fn duplicates(n: usize, model: &Model<'_>) -> Option<String> {
-    let what = match model.genes().duplicates() {
-        _ if n == 0 => return None,
-        DuplicatePolicy::Refuse => "and the model refuses that",
-        DuplicatePolicy::Sum => "their values are added up",
-        DuplicatePolicy::KeepFirst => "the first of each is used",
-    };
-    let genes = match n {
-        1 => "gene of the file is a gene of the model",
-        _ => "genes of the file are genes of the model",
-    };
-    Some(format!("{n} {genes} over again: {what}"))
 }
 
 /// Genes that are in the file under other names.

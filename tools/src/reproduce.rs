@@ -18,12 +18,13 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::console::{print, print_json, tell};
-use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, TotalArgs};
+use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::denoise::{Denoised, Reproduced, by_sample, mse};
 use crate::failure::Failure;
 use crate::model_file;
 use crate::profiles::{ModelOutputs, Profiles, genes_of, run_model, scores};
 use crate::seen::tell_if_seen;
+use crate::totals::TotalArgs;
 
 /// Options of `cic reproduce`.
 #[derive(Args, Clone, Debug)]
@@ -134,9 +135,7 @@ pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
     let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, None)?;
     let samples = samples(args, &dataset)?;
     let mut cells = dataset.align(&model)?;
-    if let Some(totals) = args.totals.read(&model, dataset.matrix.names(), &dataset.matrix.obs)? {
-        cells.totals = totals;
-    }
+    args.totals.apply(&model, &dataset.matrix, &mut cells)?;
     let parts = train_and_test(&model, &dataset, annotations.split.as_deref())?;
     tell_if_seen(&model, &args.model, dataset.names_of(&parts.1));
     let study = Study::new(&model, &dataset, &cells, parts, args.genes as usize)?;

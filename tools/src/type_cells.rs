@@ -12,13 +12,15 @@ use cic_runtime::kernels::Isa;
 use clap::Args;
 use sha2::{Digest, Sha256};
 
-use crate::console::{print, tell};
-use crate::dataset::{DataArgs, TotalArgs};
+use crate::console::{command_line, print, tell};
+use crate::dataset::DataArgs;
 use crate::failure::Failure;
 use crate::model_file;
+use crate::notes;
 use crate::output;
 use crate::results::{Call, Calls, anndata, write_csv};
 use crate::threads::ThreadArgs;
+use crate::totals::TotalArgs;
 use crate::typing::{CallSink, Opened, Stages, Typing};
 
 /// Options of `cic type`.
@@ -180,6 +182,9 @@ impl CallSink for TableSink<'_> {
             Target::StandardOutput => print(write_csv)?,
             _ => output::write(&args.output, write_csv)?,
         }
+        if let Some(note) = notes::of_names(&head.obs_names).filter(|_| !args.quiet) {
+            tell(format_args!("note: {note}"));
+        }
         Ok(summary)
     }
 }
@@ -309,7 +314,7 @@ fn facts(
         text("kernel", Isa::best().name().into()),
         text("value_kind", kind.name().into()),
         text("input_format", input_format.into()),
-        text("command", std::env::args().collect::<Vec<_>>().join(" ")),
+        text("command", command_line(0)),
         integer("n_genes_model", model.n_genes() as i64),
         integer("n_genes_present", i64::from(n_present)),
         integer("min_counts", i64::from(rules.min_counts)),

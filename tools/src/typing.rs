@@ -14,12 +14,13 @@ use cic_model::{Model, ValueKind};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::console::tell;
-use crate::dataset::{DataArgs, TotalArgs, admit, check_values, model_kind};
+use crate::dataset::{DataArgs, admit, check_values, model_kind};
 use crate::failure::Failure;
-use crate::gene_notes::gene_notes;
 use crate::in_order::{self, Results};
+use crate::notes;
 use crate::results::{Calls, Prepared, Runner};
 use crate::same_scale::GeneSums;
+use crate::totals::{TotalArgs, Totals};
 
 /// What is typed, and how.
 pub(crate) struct Typing<'a> {
@@ -99,9 +100,6 @@ impl Typing<'_> {
         let reader = ExpressionReader::open(path, &options, size)?;
         match self.run_on(reader, &sink, stages) {
             Err(Failure::Input(error)) if is_unsorted(&error) => {
-                if !self.quiet {
-                    tell(format_args!("note: {error}"));
-                }
                 let reader = ExpressionReader::open_unsorted(path, &options, size)?;
                 self.run_on(reader, &sink, stages)
             }
@@ -135,7 +133,7 @@ impl Typing<'_> {
         };
         let worker = || {
             let mut runner = if self.is_thorough { prepared.thorough() } else { prepared.runner() };
-            let (alignment, totals) = (&alignment, totals.as_deref());
+            let (alignment, totals) = (&alignment, totals.as_ref());
             move |(first_row, values): (usize, CsrMatrix)| -> Result<TypedBlock, Failure> {
                 Stages::measure(&stages.work, || {
                     let n_rows = values.n_rows();
@@ -145,14 +143,16 @@ impl Typing<'_> {
                     // A file that will be refused is read to its end, for the whole reason.
                     if evidence.allows(expected) {
                         let mut rows = alignment.align(&values);
-                        if let Some(totals) = totals {
-                            rows.totals.copy_from_slice(&totals[first_row..first_row + n_rows]);
-                        }
+                        let fault = totals.map_or(Ok(()), |totals| {
+                            totals.replace(names, first_row, &mut rows.totals)
+                        });
                         if expected == ValueKind::Ranks {
                             rank_rows(&mut rows.values, alignment.overlap.n_present as usize);
                         }
                         gene_sums = GeneSums::of(expected, &rows.values);
-                        calls = type_block(self.model, &mut runner, &rows.values, &rows.totals);
+                        calls = fault.and_then(|()| {
+                            type_block(self.model, &mut runner, &rows.values, &rows.totals)
+                        });
                     }
                     let values = S::TAKES_VALUES.then_some(values);
                     Ok(TypedBlock { n_rows, values, evidence, gene_sums, calls })
@@ -186,17 +186,25 @@ impl Typing<'_> {
             if n_cells != head.obs_names.len() {
                 return Err(Failure::internal("a part of the file was lost"));
             }
-            let verdict = evidence.verdict(names, declared)?;
-            check_values(names, &verdict, &gene_sums, &alignment.present, self.model)?;
+            let mut said = notes::of_file(&head, self.model, &alignment);
+            said.extend(totals.as_ref().and_then(Totals::note).map(String::from));
+            let kind = if evidence.has_values() {
+                let verdict = evidence.verdict(names, declared)?;
+                check_values(names, &verdict, &gene_sums, &alignment.present, self.model)?;
+                verdict.kind
+            } else {
+                // Zeros are zeros on every scale, and every cell is rejected for them.
+                said.push(notes::of_nothing(&head.source));
+                declared.unwrap_or(expected)
+            };
             if let Some(failure) = fault {
                 return Err(failure);
             }
+            let done = Stages::measure(&stages.write, || sink.finish(kind))?;
             if !self.quiet {
-                for note in gene_notes(names, &alignment, self.model) {
-                    tell(format_args!("note: {note}"));
-                }
+                said.iter().for_each(|note| tell(format_args!("note: {note}")));
             }
-            Stages::measure(&stages.write, || sink.finish(verdict.kind))
+            Ok(done)
         };
         in_order::run(self.n_threads(), next, worker, write)
     }

@@ -16,7 +16,7 @@ use faer::Mat;
 use rayon::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::console::{print, print_json, tell};
+use crate::console::{command_line, print, print_json, tell};
 use crate::countdown::Countdown;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
@@ -193,7 +193,7 @@ pub fn run(args: &UnseenArgs) -> Result<(), Failure> {
         data_digest: Some(data_digest(&dataset.matrix)),
         labels: args.labels.labels.clone(),
         test_digest: test_digest(&dataset, &annotations),
-        command: Some(std::env::args().skip(1).collect::<Vec<_>>().join(" ")),
+        command: Some(command_line(1)),
         n_neighbours: N_NEIGHBOURS,
         types: found,
     };

@@ -167,6 +167,21 @@ impl<'a> Novelty<'a> {
         self.shifts.len()
     }
 
+    /// Coordinates in which types differ.
+    pub fn type_dims(&self) -> usize {
+        self.type_dims
+    }
+
+    /// Places of noise.
+    pub fn n_noise(&self) -> usize {
+        self.noise.len() / self.place_dims().max(1)
+    }
+
+    /// Places of mixtures of two types.
+    pub fn n_pairs(&self) -> usize {
+        self.pairs.len() / self.place_dims().max(1)
+    }
+
     /// Where a code, `[code_dim]`, lies. Those past [`Self::place_dims`] are zero.
     pub fn place(&self, code: impl Iterator<Item = i16> + Clone) -> [i16; MAX_PLACE_DIMS] {
         let mut place = [0; MAX_PLACE_DIMS];

@@ -1,9 +1,13 @@
 //! What a model has beside its network: names, golden cells, provenance, rows, profiles. Their amounts vary
 //! independently of one another and of the shape, so that what each takes can be told apart.
 
+use cic_model::confidence::COVERAGE_STEPS;
+use cic_model::novelty::DEPTH_STEPS;
 use cic_model::profile::{GeneScale, Library};
 use cic_model::quant::Ratio;
-use cic_model::spec::{GoldenCellSpec, GoldenSpec, ModelSpec, NetworkSpec, NodeSpec};
+use cic_model::spec::{
+    ConfidenceSpec, GoldenCellSpec, GoldenSpec, ModelSpec, NetworkSpec, NodeSpec, NoveltySpec,
+};
 use cic_model::{IdKind, ValueKind};
 use cic_tests::models::Random;
 
@@ -13,6 +17,7 @@ pub fn dress(spec: &mut ModelSpec, random: &mut Random) {
     labels(spec, random);
     provenance(spec, random);
     golden(spec, random);
+    novelty(spec, random);
     for part in &mut spec.rows {
         let n_rows = random.below(3) * random.below(300);
         *part = (0..n_rows).map(|_| random.next_u64().to_be_bytes()).collect();
@@ -127,6 +132,41 @@ fn golden(spec: &mut ModelSpec, random: &mut Random) {
     };
     let cells = (0..n_cells).map(|_| cell()).collect();
     spec.golden = GoldenSpec { profile: 0, is_integer: true, cells };
+}
+
+/// Places of any number, and limits that no cell exceeds: all of them are looked at.
+fn novelty(spec: &mut ModelSpec, random: &mut Random) {
+    let (code_dim, n_leaves) = (code_dim(spec), spec.labels.n_leaves());
+    if random.below(4) == 0 || n_leaves < 2 {
+        return;
+    }
+    let (dims, type_dims) = (code_dim, (n_leaves - 1).min(code_dim));
+    let (n_noise, n_pairs) = ([1, 3][random.below(2)], random.below(49));
+    let mut numbers = |n: usize, most: usize| -> Vec<i16> {
+        // Far below 2¹⁵.
+        (0..n).map(|_| random.below(2 * most + 1) as i16 - most as i16).collect()
+    };
+    spec.novelty = Some(NoveltySpec {
+        code_dim,
+        type_dims,
+        weights: numbers(dims * code_dim, 49_151 / code_dim.max(2)),
+        shifts: vec![14; dims],
+        offsets: vec![-5; dims],
+        types: numbers(n_leaves * type_dims, 300),
+        noise: numbers(n_noise * dims, 300),
+        pairs: numbers(n_pairs * dims, 300),
+        type_limits: vec![u32::MAX; n_leaves],
+        rest_scales: vec![1 << 16; n_leaves],
+        rest_limits: vec![u32::MAX; DEPTH_STEPS],
+        error_limits: vec![0.0; DEPTH_STEPS],
+        noise_limit: i32::MAX,
+        pair_limit: i32::MAX,
+    });
+    spec.confidence = Some(ConfidenceSpec {
+        n_cells: 100,
+        margins_q16: [0, 1 << 16],
+        inv_temperatures_q16: [1 << 16; COVERAGE_STEPS],
+    });
 }
 
 fn code_dim(spec: &ModelSpec) -> usize {

@@ -53,7 +53,7 @@ impl<'m> CellRunner<'m> {
             self.counts.clear();
             // Integers below 2²⁴ by the contract of the rows; `as` saturates otherwise.
             self.counts.extend(values.iter().map(|&value| value as u32));
-            let total = Some(total as u32);
+            let total = Some(library_total(total));
             Sample::Counts { genes, counts: &self.counts, total }
         } else if profile.is_sparse() {
             Sample::Values { genes, values, total: Some(total as f32) }
@@ -159,7 +159,7 @@ impl<'m> TileRunner<'m> {
                 let (genes, values) = rows.row(row);
                 samples.push(if is_counts {
                     let counts = &self.counts[rows.indptr[row]..rows.indptr[row + 1]];
-                    Sample::Counts { genes, counts, total: Some(total as u32) }
+                    Sample::Counts { genes, counts, total: Some(library_total(total)) }
                 } else {
                     Sample::Values { genes, values, total: Some(total as f32) }
                 });
@@ -174,6 +174,11 @@ impl<'m> TileRunner<'m> {
         }
         Ok(())
     }
+}
+
+/// A total as counts; zero, which no cell is divided by, where it does not fit.
+fn library_total(total: f64) -> u32 {
+    if total <= f64::from(u32::MAX) { total as u32 } else { 0 }
 }
 
 /// What a decoder reads, taken out of the scratch.

@@ -61,6 +61,7 @@ pub(crate) fn describe(dataset: &Dataset, declared: Option<ValueKind>) -> Result
     let mut survey = Survey::default();
     survey.add(matrix.names(), &matrix.values, declared);
     let verdict = survey.verdict(matrix.names(), declared)?;
+    let verdict = verdict.ok_or_else(|| ALL_ZERO.to_owned());
     let head = ExpressionHead {
         obs_names: matrix.obs_names.clone(),
         genes: matrix.genes.clone(),
@@ -69,9 +70,12 @@ pub(crate) fn describe(dataset: &Dataset, declared: Option<ValueKind>) -> Result
     };
     let naming = GeneNaming::of(&head.genes);
     let head = Arc::new(head);
-    let checked = Checked { head, naming, survey, verdict: Ok(verdict), fit: None, refusal: None };
+    let checked = Checked { head, naming, survey, verdict, fit: None, refusal: None };
     Ok(document::json(&checked))
 }
+
+/// Said of values that are on no scale or every one.
+const ALL_ZERO: &str = "every value is zero";
 
 /// What was found.
 struct Checked<'a> {
@@ -138,12 +142,15 @@ impl<'a> Checked<'a> {
             progress.tell(survey.n_cells());
         }
         progress.finish();
-        let verdict = survey.verdict(names, declared).map_err(|error| {
-            let failure = Failure::from(error);
-            let message = failure.to_string();
-            refusal.get_or_insert(failure);
-            message
-        });
+        let verdict = match survey.verdict(names, declared) {
+            Ok(verdict) => verdict.ok_or_else(|| ALL_ZERO.to_owned()),
+            Err(error) => {
+                let failure = Failure::from(error);
+                let message = failure.to_string();
+                refusal.get_or_insert(failure);
+                Err(message)
+            }
+        };
         if let (Some(fit), Ok(verdict), None) = (&fit, &verdict, &refusal) {
             refusal = fit.check_values(names, verdict).err();
         }

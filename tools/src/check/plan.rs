@@ -8,11 +8,20 @@ use super::Checked;
 use super::fit::Fit;
 use crate::console::count;
 use crate::gene_notes;
+use crate::notes::of_nothing;
 
-/// Notes on the file alone.
+/// What a user should know of the file.
 pub(super) fn notes(checked: &Checked<'_>) -> Vec<String> {
     let naming = &checked.naming;
     let mut notes = checked.head.source.notes.clone();
+    let unreadable = checked.head.obs.unreadable().iter();
+    notes.extend(
+        unreadable.map(|(name, reason)| format!("obs column {name:?} was not read: {reason}")),
+    );
+    if checked.survey.n_values == 0 {
+        notes.push(of_nothing(&checked.head.source));
+    }
+    notes.extend(checked.fit.iter().flat_map(|fit| fit.gene_notes.iter().cloned()));
     notes.extend(gene_notes::mangled(naming));
     if naming.species.is_mixed {
         notes.push(format!(
@@ -30,7 +39,6 @@ pub(super) fn steps(checked: &Checked<'_>, fit: &Fit<'_>) -> Vec<String> {
     let Some(alignment) = fit.alignment.as_ref().filter(|_| checked.refusal.is_none()) else {
         return steps;
     };
-    steps.extend(fit.gene_notes.iter().cloned());
     let overlap = &alignment.overlap;
     let genes = &checked.head.genes;
     let is_versioned = |id: &Option<String>| id.as_ref().is_some_and(|id| id.contains('.'));

@@ -50,15 +50,16 @@ impl Survey {
         }
     }
 
-    /// What the values are, once all cells were seen.
+    /// What the values are, once all cells were seen; `None` where all are zero, as on every scale.
     pub(super) fn verdict(
         &mut self,
         names: Names<'_>,
         declared: Option<ValueKind>,
-    ) -> Result<ScaleVerdict, DataError> {
+    ) -> Result<Option<ScaleVerdict>, DataError> {
         match self.fault.take() {
             Some(fault) => Err(fault),
-            None => self.evidence.verdict(names, declared),
+            None if self.n_values == 0 => Ok(None),
+            None => self.evidence.verdict(names, declared).map(Some),
         }
     }
 

@@ -15,12 +15,13 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::console::{print, print_json, tell};
-use crate::dataset::{Annotations, DataArgs, LabelArgs, SplitArgs, TotalArgs};
+use crate::dataset::{Annotations, DataArgs, LabelArgs, SplitArgs};
 use crate::failure::Failure;
 use crate::model_file;
 use crate::profiles::select_cells;
 use crate::results::{Calls, network_input};
 use crate::seen::n_seen;
+use crate::totals::TotalArgs;
 
 use sureness::Judged;
 pub use sureness::Sureness;
@@ -134,9 +135,7 @@ pub fn run(args: &EvalArgs) -> Result<(), Failure> {
     let dataset = args.data.read()?;
     let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, None)?;
     let mut cells = dataset.align(&model)?;
-    if let Some(totals) = args.totals.read(&model, dataset.matrix.names(), &dataset.matrix.obs)? {
-        cells.totals = totals;
-    }
+    args.totals.apply(&model, &dataset.matrix, &mut cells)?;
     let (subset, rows) = select(args.subset, annotations.split.as_deref(), cells.values.n_rows())?;
     let labels: Vec<Option<String>> = rows.iter().map(|&row| annotations.label(row)).collect();
     if args.labels.labels.is_some() && labels.iter().all(Option::is_none) {

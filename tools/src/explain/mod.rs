@@ -16,9 +16,10 @@ use cic_trainer::gene_sets::{PanelSets, SetSizes};
 use clap::Args;
 
 use crate::console::{print, print_json, tell};
-use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, TotalArgs};
+use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
 use crate::results::{Calls, network_input};
+use crate::totals::TotalArgs;
 use crate::{model_file, output};
 
 use cells::{Cell, TypeCalls};
@@ -160,9 +161,7 @@ pub fn run(args: &ExplainArgs) -> Result<(), Failure> {
     let annotations =
         Annotations::read(&dataset.matrix, &args.labels, &SplitArgs::default(), None)?;
     let mut cells = dataset.align(&model)?;
-    if let Some(totals) = args.totals.read(&model, dataset.matrix.names(), &dataset.matrix.obs)? {
-        cells.totals = totals;
-    }
+    args.totals.apply(&model, &dataset.matrix, &mut cells)?;
     let calls = Calls::run(&model, &cells)?;
     let mut input = vec![0.0; model.n_genes()];
     let rows: Vec<usize> = (0..dataset.matrix.n_obs())

@@ -16,8 +16,9 @@ use clap::Args;
 use serde::de::DeserializeOwned;
 
 use crate::console::tell;
-use crate::dataset::{Annotations, DataArgs, LabelArgs, SplitArgs, TotalArgs};
+use crate::dataset::{Annotations, DataArgs, LabelArgs, SplitArgs};
 use crate::failure::Failure;
+use crate::totals::TotalArgs;
 use crate::{model_file, output};
 
 use findings::{Extras, Findings, Sources};
@@ -93,9 +94,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
     let annotations =
         Annotations::read(&dataset.matrix, &args.labels, &args.split, args.replicates.as_deref())?;
     let mut cells = dataset.align(&model)?;
-    if let Some(totals) = args.totals.read(&model, dataset.matrix.names(), &dataset.matrix.obs)? {
-        cells.totals = totals;
-    }
+    args.totals.apply(&model, &dataset.matrix, &mut cells)?;
     let sources = Sources {
         args,
         model: &model,

@@ -25,25 +25,6 @@ fn faulty_cells() -> ExpressionMatrix {
 }
 
 #[test]
-fn empty_and_shallow_cells_are_unassigned_with_the_reason() {
-    let folder = Sandbox::new();
-    write_h5ad(&folder.path("cells.h5ad"), &faulty_cells());
-    let run = folder.cic("type cells.h5ad -m model.cic -o out.csv").ok();
-    assert!(run.stderr.contains("10 cells typed, 2 rejected"), "{}", run.stderr);
-    let table = folder.text("out.csv");
-    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
-    for (row, reason) in [(3, "empty"), (5, "too_shallow")] {
-        assert_eq!(rows[row][1], "Unassigned");
-        assert_eq!(&rows[row][3..5], ["True", reason], "{:?}", rows[row]);
-    }
-    for row in [1, 2, 4, 6] {
-        assert!(rows[row][1].starts_with("simulated type"), "{:?}", rows[row]);
-        assert_eq!(&rows[row][3..5], ["False", ""]);
-    }
-    assert_eq!(rows.len(), 13);
-}
-
-#[test]
 fn strict_refuses_a_file_with_a_rejected_cell() {
     let folder = Sandbox::new();
     write_h5ad(&folder.path("cells.h5ad"), &faulty_cells());

@@ -3,9 +3,7 @@
 use cic_data::ExpressionMatrix;
 
 use crate::sandbox::Sandbox;
-use crate::writers::{
-    cells, reorder_genes, rows, write_cell_ranger, write_h5ad, write_mex, write_tsv,
-};
+use crate::writers::{cells, rows, write_cell_ranger, write_h5ad, write_mex, write_tsv};
 
 fn typed(folder: &Sandbox, data: &str) -> String {
     folder.cic(&format!("type {data} -m model.cic -o -")).ok().stdout
@@ -35,14 +33,6 @@ fn every_format_gives_the_same_bytes() {
     for data in ["mex", "mex/matrix.mtx.gz", "cells.h5", "cells.tsv --rows cells"] {
         assert_eq!(typed(&folder, data), expected, "{data}");
     }
-}
-
-#[test]
-fn permuted_genes_give_the_same_bytes() {
-    let matrix = cells(60);
-    let permuted = reorder_genes(&matrix, &shuffled(matrix.n_vars()));
-    assert_ne!(matrix.genes, permuted.genes);
-    assert_eq!(typed_cells(&permuted), typed_cells(&matrix));
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn doubtful_names_of_a_file_that_is_taken_are_noted() {
         let run = folder.cic(&format!("type {data} -m new.cic -o -")).ok();
         assert!(run.stderr.contains(&format!("note: {words}")), "{}", run.stderr);
         let report = folder.cic(&format!("check {data} -m new.cic --json")).json();
-        let steps = report["model"]["steps"].as_array().unwrap();
+        let steps = report["notes"].as_array().unwrap();
         let is_it = |step: &serde_json::Value| step.as_str().unwrap().starts_with(words);
         assert!(steps.iter().any(is_it), "{report}");
         assert!(
@@ -297,10 +297,18 @@ fn genes_that_stand_twice_are_added_up_left_out_or_refused_as_the_model_was_told
     let expected = folder.cic("type cells.h5ad -m sum.cic -o -").ok();
     let sum = folder.cic("type split.h5ad -m sum.cic -o -").ok();
     assert_eq!(sum.stdout, expected.stdout);
-    assert!(sum.stderr.contains("over again: their values are added up"), "{}", sum.stderr);
+    assert!(
+        sum.stderr.contains("stand again in the file: 44; their values are added"),
+        "{}",
+        sum.stderr
+    );
     let first = folder.cic("type split.h5ad -m first.cic -o -").ok();
     assert_ne!(first.stdout, expected.stdout);
-    assert!(first.stderr.contains("over again: the first of each is used"), "{}", first.stderr);
+    assert!(
+        first.stderr.contains("stand again in the file: 44; the first of each counts"),
+        "{}",
+        first.stderr
+    );
     let words = ["SIM0", "are both the model's gene", "remove one of the two"];
     folder.refuses("type split.h5ad -m refuse.cic -o out.csv", 3, &words);
     folder.cic("type cells.h5ad -m refuse.cic -o out.csv").ok();

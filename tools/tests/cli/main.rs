@@ -9,6 +9,7 @@ mod file_faults;
 mod fine_tuning;
 mod formats;
 mod gene_names;
+mod input_matrix;
 mod leaving_out;
 mod model_faults;
 mod quantising;

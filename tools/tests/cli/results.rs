@@ -158,6 +158,20 @@ fn total_counts_come_from_a_column_of_numbers() {
 }
 
 #[test]
+fn total_counts_below_the_sum_of_the_values_are_refused_by_every_command() {
+    let folder = Sandbox::new();
+    let mut matrix = cells(300);
+    matrix.obs.insert("one", Column::F64(vec![1.0; 300]));
+    write_h5ad(&folder.path("cells.h5ad"), &matrix);
+    let train = "train cells.h5ad --labels cell_type --genes 200 --hidden 16 --epochs 2";
+    folder.cic(&format!("{train} --library all_measured -o all.cic")).ok();
+    let words = ["cells.h5ad", "\"one\"", "SIMCELL000001", "sum to"];
+    for command in ["type cells.h5ad -o out.csv", "eval cells.h5ad --labels cell_type"] {
+        folder.refuses(&format!("{command} -m all.cic --total-counts one"), 3, &words);
+    }
+}
+
+#[test]
 fn total_counts_matter_to_models_that_divide_by_them() {
     let folder = Sandbox::new();
     let mut matrix = cells(300);

@@ -1,6 +1,7 @@
 //! A folder to run the programs in.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -43,12 +44,17 @@ impl Sandbox {
     /// Names of everything in the folder, hidden files too.
     pub fn names(&self) -> BTreeSet<String> {
         let entries = self.0.path().read_dir().unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
     }
 
     /// Runs `cic` in the folder; arguments are separated by blanks.
     pub fn cic(&self, args: &str) -> Run {
         Run::of(self.command(args).output().unwrap())
+    }
+
+    /// Runs a command of `cic` in the folder.
+    pub fn cic_args(&self, command: &str, args: &[OsString]) -> Run {
+        Run::of(self.command(command).args(args).output().unwrap())
     }
 
     /// `cic`, not yet started.

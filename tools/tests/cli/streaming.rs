@@ -80,7 +80,7 @@ fn a_matrix_market_file_sorted_by_gene_is_read_whole_and_gives_the_same() {
     folder.write("mex/matrix.mtx", text);
     for output in ["-", "out.csv"] {
         let run = folder.cic(&format!("type mex -m model.cic -o {output}")).ok();
-        assert!(run.stderr.contains("not sorted by cell"), "{}", run.stderr);
+        assert!(run.stderr.contains("note: the matrix is not sorted by cell"), "{}", run.stderr);
         let table = if output == "-" { run.stdout } else { folder.text("out.csv") };
         assert!(table == expected.stdout, "{output}");
     }

@@ -116,6 +116,11 @@ pub fn write_mex(folder: &Path, matrix: &ExpressionMatrix) {
 
 /// Cell Ranger 3's HDF5 layout.
 pub fn write_cell_ranger(path: &Path, matrix: &ExpressionMatrix) {
+    write_cell_ranger_of(path, matrix, &vec!["Gene Expression".into(); matrix.n_vars()]);
+}
+
+/// The same with the type of every feature.
+pub fn write_cell_ranger_of(path: &Path, matrix: &ExpressionMatrix, types: &[String]) {
     let file = rust_hdf5::H5File::create(path).unwrap();
     let group = file.root_group().create_group("matrix").unwrap();
     let numbers = |name: &str, values: &[i64]| {
@@ -131,7 +136,7 @@ pub fn write_cell_ranger(path: &Path, matrix: &ExpressionMatrix) {
     group.write_vlen_strings("barcodes", &names).unwrap();
     let features = group.create_group("features").unwrap();
     let ids: Vec<&str> = matrix.genes.iter().map(|gene| gene.id.as_str()).collect();
-    let kinds = vec!["Gene Expression"; ids.len()];
+    let kinds: Vec<&str> = types.iter().map(String::as_str).collect();
     for (name, texts) in [("id", &ids), ("name", &ids), ("feature_type", &kinds)] {
         features.write_vlen_strings(name, texts).unwrap();
     }

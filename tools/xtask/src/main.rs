@@ -16,6 +16,7 @@ mod deps;
 mod firmware;
 mod guides;
 mod header;
+mod input_matrix;
 mod instructions;
 mod kernel_count;
 mod library;
@@ -53,6 +54,7 @@ fn run(task: Task) -> Result<()> {
         Task::Conformance(args) => conformance::run(&args),
         Task::NoStd => no_std::run(),
         Task::Header(args) => header::run(&args),
+        Task::InputMatrix(args) => input_matrix::run(&args),
         Task::Proofs => proofs::run(),
         Task::Pipeline => pipeline::run(),
         Task::Firmware(args) => firmware::run(&args, None, |_| true).map(drop),
@@ -90,6 +92,8 @@ enum Task {
     NoStd,
     /// Write the C header from the sources of cic-capi, or check it.
     Header(header::Args),
+    /// Write docs/input-matrix.md from the rows of its test, or try them.
+    InputMatrix(input_matrix::Args),
     /// Link the C library for bare metal and prove that it neither panics nor allocates.
     Proofs,
     /// Quantise and type on emulated processors, and compare what is written with this machine's.

@@ -93,7 +93,7 @@ impl Table {
             return Err(DataError::Table {
                 path: path.to_path_buf(),
                 line,
-                reason: "only one column; expected tab- or comma-separated names".into(),
+                reason: "only one column; separate the fields by tabs or commas".into(),
             });
         }
 
@@ -187,7 +187,10 @@ impl Records {
         DataError::Table {
             path: self.path.clone(),
             line: self.line(),
-            reason: format!("expected {expected} fields, found {found}"),
+            reason: format!(
+                "expected {expected} fields, found {found}; every row has a name and a value for \
+                 each column"
+            ),
         }
     }
 }
@@ -212,7 +215,9 @@ fn number(field: &[u8]) -> Result<f32, String> {
         )
     })?;
     if number > MAX_EXACT_COUNT && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("the count {text} is above 16777216 (2^24)"));
+        return Err(format!(
+            "the count {text} is above 16777216 (2^24), the largest that is held exactly; correct it"
+        ));
     }
     Ok(number as f32)
 }

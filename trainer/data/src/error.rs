@@ -20,7 +20,10 @@ pub enum DataError {
         source: io::Error,
     },
     /// The file has no bytes, or no rows.
-    #[error("{path} is empty: expected {expected}", path = path.display())]
+    #[error(
+        "{path} is empty: expected {expected}; is it the right file, and whole?",
+        path = path.display()
+    )]
     Empty {
         /// The file.
         path: PathBuf,
@@ -135,7 +138,11 @@ pub enum DataError {
         ratio: u64,
     },
     /// The HDF5 structure is damaged or uses something that the reader lacks.
-    #[error("{path}: cannot read {object:?}: {reason}", path = path.display())]
+    #[error(
+        "{path}: cannot read {object:?}: {reason}; copy the file again, or write it again with \
+         anndata or h5py",
+        path = path.display()
+    )]
     Hdf5 {
         /// The file.
         path: PathBuf,
@@ -146,7 +153,8 @@ pub enum DataError {
     },
     /// A header claims more than the file can hold.
     #[error(
-        "{path}: {object:?} claims {claimed} bytes, but the file can hold at most {limit}",
+        "{path}: {object:?} claims {claimed} bytes, but the file can hold at most {limit}; copy the \
+         file again, or write it again",
         path = path.display()
     )]
     TooLarge {
@@ -161,7 +169,8 @@ pub enum DataError {
     },
     /// Two parts of a file do not fit each other.
     #[error(
-        "{path}: {what}: expected {expected}, found {found}",
+        "{path}: {what}: expected {expected}, found {found}; the parts of the file do not belong \
+         together, write it again",
         path = path.display()
     )]
     Shape {
@@ -175,7 +184,10 @@ pub enum DataError {
         found: String,
     },
     /// The row pointers of a sparse matrix decrease, or do not cover its entries.
-    #[error("{path}: the row pointers are not valid at position {at}: {reason}", path = path.display())]
+    #[error(
+        "{path}: the row pointers are not valid at position {at}: {reason}; write the file again",
+        path = path.display()
+    )]
     Pointers {
         /// The file.
         path: PathBuf,
@@ -186,8 +198,14 @@ pub enum DataError {
     },
     /// An entry of a sparse matrix points outside it.
     #[error(
-        "{path}: {row} has an entry at index {index}, but there are only {len}",
-        path = path.display()
+        "{path}: {row} has an entry at {index}, but there are only {len}, counted from 0; \
+         write the file again",
+        path = path.display(),
+        index = match index {
+            // What no index of 32 bits without a sign can be.
+            &u32::MAX => "a negative or huge index".to_string(),
+            index => format!("index {index}"),
+        }
     )]
     IndexOutOfRange {
         /// The file.
@@ -200,7 +218,11 @@ pub enum DataError {
         len: usize,
     },
     /// The same cell and gene occur twice.
-    #[error("{path}: cell {cell:?} has two entries for gene {gene:?}", path = path.display())]
+    #[error(
+        "{path}: cell {cell:?} has two entries for gene {gene:?}; add them up, or remove one \
+         (SciPy: sum_duplicates)",
+        path = path.display()
+    )]
     DuplicateEntry {
         /// The file.
         path: PathBuf,
@@ -245,7 +267,7 @@ pub enum DataError {
     /// A count cannot be held exactly.
     #[error(
         "{path}: cell {cell:?}, gene {gene:?}: the count {value} is above 16777216 (2^24), \
-         the largest that is held exactly",
+         the largest that is held exactly; correct it, or give normalised values as fractions",
         path = path.display()
     )]
     CountTooLarge {

@@ -65,13 +65,20 @@ impl ExpressionHead {
         Names { path: &self.source.path, obs: &self.obs_names, genes: &self.genes }
     }
 
-    /// Refuses a file without cells or genes, and names of cells that stand twice.
+    /// Refuses a file without cells or genes, and names of cells that are empty or stand twice.
     pub(crate) fn check(&self) -> Result<(), DataError> {
         let path = &self.source.path;
         let expected = if self.obs_names.is_empty() { Some("at least one cell") } else { None }
             .or(self.genes.is_empty().then_some("at least one gene"));
         if let Some(expected) = expected {
             return Err(DataError::Empty { path: path.clone(), expected });
+        }
+        if let Some(row) = self.obs_names.iter().position(String::is_empty) {
+            return Err(DataError::MissingPart {
+                path: path.clone(),
+                part: format!("name for row {row}, counted from 0"),
+                advice: "every cell needs one: its barcode, or its number".into(),
+            });
         }
         check_unique(path, &self.obs_names)
     }

@@ -80,6 +80,7 @@ impl ExpressionReader {
         if kind != FileKind::Hdf5 && options.layer != MatrixChoice::X {
             return Err(no_other_matrices(path));
         }
+        let kind_is_mtx = matches!(kind, FileKind::MexFolder | FileKind::MatrixMarket);
         let opened = match kind {
             FileKind::Hdf5 => {
                 let source = H5Source::open(path)?;
@@ -101,6 +102,10 @@ impl ExpressionReader {
             head.source.notes.push(format!("read from {} of the folder", name.display()));
         }
         head.check()?;
+        if kind_is_mtx && order == EntryOrder::Any {
+            let note = "the matrix is not sorted by cell, so that it was read whole";
+            head.source.notes.push(note.into());
+        }
         let left_out = LeftOut::find(&mut head, &feature_types)?;
         Ok(Self { head: Arc::new(head), left_out, blocks, n_read: 0 })
     }
@@ -219,7 +224,10 @@ impl LeftOut {
             return Err(DataError::MissingPart {
                 path: head.source.path.clone(),
                 part: format!("feature of the type {GENE_EXPRESSION:?}"),
-                advice: format!("its first feature is of the type {:?}", types[0]),
+                advice: format!(
+                    "its first feature is of the type {:?}; give the file with the counts of genes",
+                    types[0]
+                ),
             });
         }
         let ids = head.genes.iter().map(|gene| gene.id.clone()).collect();
@@ -240,4 +248,4 @@ impl LeftOut {
 }
 
 /// The type of the features that are genes.
-const GENE_EXPRESSION: &str = "Gene Expression";
+pub(crate) const GENE_EXPRESSION: &str = "Gene Expression";

@@ -5,7 +5,7 @@ use crate::csr_blocks::CsrBlocks;
 use crate::dense_blocks::DenseBlocks;
 use crate::error::DataError;
 use crate::expression::{ExpressionHead, Gene, MatrixChoice, Source, check_addressable, check_len};
-use crate::expression_reader::Opened;
+use crate::expression_reader::{GENE_EXPRESSION, Opened};
 use crate::h5_source::{H5Source, Node};
 use crate::h5ad_frame::Frame;
 use crate::obs::{Column, ObsTable};
@@ -37,18 +37,28 @@ pub(crate) fn open(
             Err(error) => obs.insert_unreadable(name, error.to_string()),
         }
     }
-    let notes = obs
-        .unreadable()
-        .iter()
-        .map(|(name, reason)| format!("obs column {name:?} was not read: {reason}"))
-        .collect();
     let format = if frame.is_legacy() { "AnnData .h5ad (old layout)" } else { "AnnData .h5ad" };
     let path = source.path().into();
     let not_read = not_read(source, &matrix, &var)?;
-    let about = Source { path, format: format.into(), matrix: matrix.clone(), notes, not_read };
+    let format = format.into();
+    let about = Source { path, format, matrix: matrix.clone(), not_read, ..Source::default() };
     let head = ExpressionHead { obs_names, genes, obs, source: about };
     let blocks = open_matrix(source, &matrix, &head, size)?;
-    Ok(Opened { head, feature_types: Vec::new(), blocks })
+    Ok(Opened { head, feature_types: feature_types(source, &var)?, blocks })
+}
+
+/// What each feature is, where the file came from 10x's with antibodies or guides in it; nothing
+/// where the column means something else.
+fn feature_types(source: &H5Source, var: &str) -> Result<Vec<String>, DataError> {
+    let frame = Frame::open(source, var)?;
+    if !frame.column_names()?.iter().any(|name| name == FEATURE_TYPES) {
+        return Ok(Vec::new());
+    }
+    let Ok(column) = frame.column(FEATURE_TYPES) else { return Ok(Vec::new()) };
+    let text = |row| column.text(row).map_or_else(String::new, |text| text.into_owned());
+    let types: Vec<String> = (0..column.len()).map(text).collect();
+    let is_known = types.iter().any(|kind| kind == GENE_EXPRESSION);
+    Ok(if is_known { types } else { Vec::new() })
 }
 
 /// The paths of the matrix and of its gene table.
@@ -195,6 +205,8 @@ fn open_matrix(
     Ok(Box::new(WholeBlocks::new(matrix.transpose(), size)))
 }
 
+/// As scanpy names what 10x writes.
+const FEATURE_TYPES: &str = "feature_types";
 const SYMBOL_COLUMNS: &[&str] = &[
     "gene_symbols",
     "gene_symbol",

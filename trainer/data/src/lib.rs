@@ -74,4 +74,4 @@ pub use ranks::rank_rows;
 pub use sample_table::{SampleTable, SplitPart, read_labels_tsv, read_split, split_parts};
 pub use scale::{Scale, ScaleEvidence, ScaleVerdict, check_scale};
 pub use species::{SpeciesGuess, genome_prefix};
-pub use text_out::{csv_field, sanitise_for_terminal, write_atomic};
+pub use text_out::{csv_field, csv_text, sanitise_for_terminal, write_atomic};

@@ -41,7 +41,7 @@ impl Entries {
         if (rows, columns) != (n_genes, n_cells) {
             let hint = match (columns, rows) == (n_genes, n_cells) {
                 true => "; the matrix is transposed: write it with genes as rows",
-                false => "; the files do not belong together",
+                false => "; the files do not belong together: copy all of them again",
             };
             let reason = format!(
                 "the matrix is {rows} x {columns}, but there are {n_genes} features and {n_cells} \
@@ -68,12 +68,17 @@ impl Entries {
         };
         let entry = entry.map_err(|reason| self.fault(reason))?;
         if self.n_read == self.nnz {
-            let reason = format!("more entries than the {} that the header states", self.nnz);
+            let reason = format!(
+                "more entries than the {} that the header states; write the file again",
+                self.nnz
+            );
             return Err(self.fault(reason));
         }
         if self.last == Some((entry.gene, entry.cell)) {
             let (row, column) = (entry.gene + 1, entry.cell + 1);
-            return Err(self.fault(format!("row {row} of column {column} stands twice")));
+            return Err(self.fault(format!(
+                "row {row} of column {column} stands twice; add the entries up, or remove one"
+            )));
         }
         self.last = Some((entry.gene, entry.cell));
         self.n_read += 1;
@@ -148,7 +153,7 @@ fn read_banner(path: &Path, lines: &mut Lines) -> Result<Field, DataError> {
         return Err(fault(path, 1, format!("expected {BANNER:?}, found {banner:?}")));
     }
     let refuse = |what: &str| {
-        Err(fault(path, 1, format!("a {what} matrix is not read; expected {BANNER:?}")))
+        Err(fault(path, 1, format!("{what} matrices are not read; write it with {BANNER:?}")))
     };
     if format != "coordinate" {
         return refuse(format);
@@ -179,7 +184,9 @@ fn read_size(path: &Path, lines: &mut Lines) -> Result<[usize; 3], DataError> {
             return Ok([rows, columns, nnz]);
         }
         let text = String::from_utf8_lossy(line).into_owned();
-        let reason = format!("expected rows, columns and number of entries, found {text:?}");
+        let reason = format!(
+            "expected rows, columns and number of entries, found {text:?}; write the file again"
+        );
         return Err(fault(path, lines.number(), reason));
     }
 }
@@ -190,7 +197,7 @@ fn parse_entry(line: &[u8], field: Field, n_genes: usize, n_cells: usize) -> Res
     let (row, column, value) = (fields.integer(), fields.integer(), fields.next());
     let (Some(row), Some(column), Some(value), None) = (row, column, value, fields.next()) else {
         let text = String::from_utf8_lossy(line);
-        return Err(format!("expected row, column and value, found {text:?}"));
+        return Err(format!("expected row, column and value, found {text:?}; copy the file again"));
     };
     let gene = index_from_one("row", row, n_genes)?;
     let cell = index_from_one("column", column, n_cells)?;
@@ -198,12 +205,19 @@ fn parse_entry(line: &[u8], field: Field, n_genes: usize, n_cells: usize) -> Res
     let number = match (decimal(value), field) {
         (Some(integer), _) => {
             if integer as f64 > MAX_EXACT_COUNT {
-                return Err(format!("the count {integer} is above 16777216 (2^24)"));
+                return Err(format!(
+                    "the count {integer} is above 16777216 (2^24), the largest that is held \
+                     exactly; correct it"
+                ));
             }
             integer as f32
         }
         (None, Field::Integer) => {
-            return Err(format!("expected a non-negative integer, found {:?}", shown()));
+            return Err(format!(
+                "expected an integer of zero or more, as the header says, found {:?}; correct the \
+                 entry, or the header",
+                shown()
+            ));
         }
         (None, Field::Real) => str::from_utf8(value)
             .ok()
@@ -211,16 +225,22 @@ fn parse_entry(line: &[u8], field: Field, n_genes: usize, n_cells: usize) -> Res
             .ok_or_else(|| format!("expected a number, found {:?}", shown()))?,
     };
     if !number.is_finite() || number < 0.0 {
-        return Err(format!("expected a finite number of zero or more, found {:?}", shown()));
+        return Err(format!(
+            "expected a finite number of zero or more, found {:?}; replace or remove it (of \
+             centred or scaled values give the matrix from before)",
+            shown()
+        ));
     }
     Ok(Entry { gene, cell, value: number })
 }
 
 fn index_from_one(what: &str, index: usize, len: usize) -> Result<u32, String> {
     match index.checked_sub(1) {
-        None => Err(format!("{what} 0: indices count from 1; write the file again with an offset")),
+        None => {
+            Err(format!("{what} 0: indices count from 1; write the file again with indices from 1"))
+        }
         Some(index) if index >= len => {
-            Err(format!("{what} {}: the header states only {len}", index + 1))
+            Err(format!("{what} {}: the header states only {len}; write the file again", index + 1))
         }
         Some(index) => u32::try_from(index).map_err(|_| format!("{what} {index} is too large")),
     }
@@ -339,7 +359,7 @@ mod tests {
         ] {
             let (line, reason) = refusal(&format!("%%MatrixMarket matrix {kind}\n3 2 0\n"));
             assert_eq!(line, 1);
-            let odd = kind.split(' ').find(|word| reason.contains(&format!("a {word} matrix")));
+            let odd = kind.split(' ').find(|word| reason.contains(&format!("{word} matrices")));
             assert!(odd.is_some(), "{reason}");
         }
         assert_eq!(refusal("3 2 1\n1 1 1\n").0, 1);
@@ -352,7 +372,7 @@ mod tests {
             ("0 1 5", "count from 1"),
             ("4 1 5", "states only 3"),
             ("1 3 5", "states only 2"),
-            ("1 1 -5", "non-negative"),
+            ("1 1 -5", "zero or more"),
             ("1 1 nan", "integer"),
             ("1 1 1.5", "integer"),
             ("1 1 16777217", "2^24"),

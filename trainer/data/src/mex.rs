@@ -128,7 +128,8 @@ fn read_lines(path: &Path) -> Result<Vec<String>, DataError> {
         Some(at) => Err(DataError::Table {
             path: path.to_path_buf(),
             line: at as u64 + 1,
-            reason: "an empty line; expected a name".into(),
+            reason: "an empty line; expected a name; remove the line, or name what it stands for"
+                .into(),
         }),
     }
 }

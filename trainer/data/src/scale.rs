@@ -95,6 +95,8 @@ pub struct ScaleEvidence {
     integers: bool,
     sum: (f64, f64),
     sum_expm1: (f64, f64),
+    /// Row, column and value of the first that is no exact count.
+    no_count: Option<(usize, usize, f32)>,
     other_logarithm: OtherLogarithm,
 }
 
@@ -110,6 +112,7 @@ impl Default for ScaleEvidence {
             integers: true,
             sum: EMPTY_RANGE,
             sum_expm1: EMPTY_RANGE,
+            no_count: None,
             other_logarithm: OtherLogarithm::default(),
         }
     }
@@ -154,6 +157,10 @@ impl ScaleEvidence {
                 }
                 let is_integer = is_integer(value);
                 integers &= is_integer;
+                if evidence.no_count.is_none() && contradiction(ValueKind::Counts, value).is_some()
+                {
+                    evidence.no_count = Some((first_row + row, column as usize, value));
+                }
                 evidence.max = evidence.max.max(value);
                 sum += f64::from(value);
                 sum_expm1 += match value {
@@ -214,7 +221,25 @@ impl ScaleEvidence {
         self.integers &= other.integers;
         self.sum = extend(self.sum, other.sum);
         self.sum_expm1 = extend(self.sum_expm1, other.sum_expm1);
+        let first = [self.no_count, other.no_count].into_iter().flatten();
+        self.no_count = first.min_by_key(|&(row, ..)| row);
         self.other_logarithm.merge(&other.other_logarithm);
+    }
+
+    /// The first value that is no exact count, in words.
+    fn no_count(&self, names: Names<'_>) -> String {
+        self.no_count.map_or_else(String::new, |(row, column, value)| {
+            format!(
+                ", the first {value} of cell {:?}, gene {:?}",
+                names.cell(row),
+                names.gene(column)
+            )
+        })
+    }
+
+    /// Whether any value is above zero: without one there is no verdict.
+    pub fn has_values(&self) -> bool {
+        self.nnz > 0
     }
 
     /// Whether a file with these cells can be of a kind that nobody declared.
@@ -271,7 +296,10 @@ impl ScaleEvidence {
         }
         if integers {
             return match f64::from(max) > MAX_EXACT_COUNT {
-                true => unknown(format!("integers up to {max} are too large for counts")),
+                true => unknown(format!(
+                    "integers above 16777216 (2^24) are no exact counts{}",
+                    self.no_count(names)
+                )),
                 false => verdict(ValueKind::Counts, format!("integers up to {max}")),
             };
         }
@@ -289,12 +317,14 @@ impl ScaleEvidence {
             return verdict(ValueKind::Log1p, evidence);
         }
         if max <= MAX_LOG1P {
-            let evidence = format!("fractional values up to {max}");
+            let evidence = format!("fractional values up to {max}{}", self.no_count(names));
             return verdict(ValueKind::Log1p, evidence);
         }
         unknown(format!(
-            "fractional values up to {max}, and cells sum to between {:.1} and {:.1}",
-            sum.0, sum.1
+            "fractional values up to {max}{}, and cells sum to between {:.1} and {:.1}",
+            self.no_count(names),
+            sum.0,
+            sum.1
         ))
     }
 

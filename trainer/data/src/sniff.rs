@@ -45,7 +45,8 @@ pub(crate) fn sniff(path: &Path) -> Result<FileKind, DataError> {
     if hdf5_start(&mut file, metadata.len()).map_err(DataError::io(path))?.is_some() {
         return Ok(FileKind::Hdf5);
     }
-    if head.starts_with(&GZIP_MAGIC) {
+    let is_packed = head.starts_with(&GZIP_MAGIC);
+    if is_packed {
         let compressed = std::mem::take(&mut head);
         // A stream that is damaged this early is reported, with its cause, by its reader.
         let _ = MultiGzDecoder::new(&compressed[..]).take(HEAD_LEN).read_to_end(&mut head);
@@ -57,6 +58,12 @@ pub(crate) fn sniff(path: &Path) -> Result<FileKind, DataError> {
             advice,
         })
     };
+    if is_packed && head.starts_with(HDF5_SIGNATURE) {
+        return unsupported("a packed HDF5 file", "unpack it (gunzip)");
+    }
+    if head.get(TAR_MAGIC_AT..).is_some_and(|rest| rest.starts_with(b"ustar")) {
+        return unsupported("a tar archive", "unpack it (tar -xf) and give what is in it");
+    }
     for (magic, format, advice) in FOREIGN {
         if head.starts_with(magic) {
             return unsupported(format, advice);
@@ -103,6 +110,7 @@ fn sniff_folder(path: &Path) -> Result<FileKind, DataError> {
 }
 
 const HEAD_LEN: u64 = 4096;
+const TAR_MAGIC_AT: usize = 257;
 const MAX_USER_BLOCK: u64 = 1 << 16;
 pub(crate) const HDF5_SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
 pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];

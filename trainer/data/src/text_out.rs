@@ -77,20 +77,30 @@ impl Drop for PendingFile {
     }
 }
 
-/// A text as one field of a comma-separated table: quoted where needed, control characters made
-/// visible, and a leading `=`, `+`, `-`, `@` of a text that is no number kept from being taken for
-/// a formula by an apostrophe.
+/// A text as one field of a comma-separated table: [`csv_text`], quoted where needed.
 pub fn csv_field(text: &str) -> Cow<'_, str> {
-    let text = sanitise_for_terminal(text);
-    let formula = text.starts_with(['=', '+', '-', '@']) && text.parse::<f64>().is_err();
-    let quoted =
-        text.contains(['"', ',', ';', '\t']) || text.starts_with(' ') || text.ends_with(' ');
-    if !formula && !quoted {
+    let text = csv_text(text);
+    let quoted = text.starts_with([' ', '\'']) || text.ends_with(' ');
+    if !quoted && !text.contains(['"', ',', ';', '\t']) {
         return text;
     }
-    let mark = if formula { "'" } else { "" };
-    Cow::Owned(format!("\"{mark}{}\"", text.replace('"', "\"\"")))
+    Cow::Owned(format!("\"{}\"", text.replace('"', "\"\"")))
 }
+
+/// What a reader of a comma-separated table finds for a text: control characters are made
+/// visible, and what a spreadsheet would run, a text that begins with `=`, `+`, `-` or `@` (also
+/// those of full width) and is no number, begins with an apostrophe.
+pub fn csv_text(text: &str) -> Cow<'_, str> {
+    let text = sanitise_for_terminal(text);
+    let is_number = || text.parse().is_ok_and(f64::is_finite);
+    match text.starts_with(RUN_BY_SPREADSHEETS) && !is_number() {
+        true => Cow::Owned(format!("'{text}")),
+        false => text,
+    }
+}
+
+/// OWASP's list, without what is a control character.
+const RUN_BY_SPREADSHEETS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
 
 /// A text without characters that steer a terminal or reorder what is shown: control characters
 /// and those that change the direction of writing become `\u{..}`.
@@ -148,6 +158,8 @@ mod tests {
             ("+1+1", "\"'+1+1\""),
             ("-0.5", "-0.5"),
             ("@x", "\"'@x\""),
+            ("-inf", "\"'-inf\""),
+            ("＝1+1", "\"'＝1+1\""),
             ("a,b", "\"a,b\""),
             ("a\"b", "\"a\"\"b\""),
             ("a\nb", "a\\u{a}b"),

@@ -31,6 +31,18 @@ pub(super) fn add(model: &Model<'_>, task: Task, core: &Core, work: &mut Work) {
     work.add("first outputs", stages[0].first().map_or(0, Layer::out_dim));
     requantised::add(model, stages, core, work);
     work.add("cell types", model.n_leaves());
+    if let Some(novelty) = model.novelty() {
+        let (dims, n_types) = (novelty.place_dims(), model.n_leaves());
+        let n_others = novelty.n_noise() + novelty.n_pairs();
+        work.add("novelty", 1);
+        work.add("coordinates", dims);
+        work.add("products of coordinates", dims * model.code_dim());
+        work.add("places of types", n_types);
+        work.add("places of others", n_others);
+        let n_rest = dims - novelty.type_dims();
+        work.add("differences of types", n_types * novelty.type_dims() + n_rest);
+        work.add("differences of others", n_others * dims);
+    }
 }
 
 /// Outputs that are summed together after the first layer.

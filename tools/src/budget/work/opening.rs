@@ -79,6 +79,15 @@ fn numbers(model: &Model<'_>, work: &mut Work) {
     work.add("label nodes", labels.n_nodes());
     work.add("label parents", (0..labels.n_nodes()).map(|node| labels.parents(node).len()).sum());
     work.add("rows", Part::ALL.map(|part| model.rows().part(part).len()).iter().sum());
+    if let Some(novelty) = model.novelty() {
+        let (dims, n_types) = (novelty.place_dims(), model.n_leaves());
+        let n_others = novelty.n_noise() + novelty.n_pairs();
+        work.add("novelty", 1);
+        work.add("coordinates", dims);
+        work.add("weights of coordinates", dims * model.code_dim());
+        work.add("numbers of places", n_types * novelty.type_dims() + n_others * dims);
+    }
+    work.add("confidence", usize::from(model.confidence().is_some()));
     work.add("golden counts", model.golden().cells().map(|cell| cell.genes.len()).sum());
 }
 
