@@ -56,6 +56,19 @@ pub(crate) fn wrap_list<'a>(items: impl IntoIterator<Item = &'a str>, indent: us
     text
 }
 
+/// A number of things with separated thousands.
+pub(crate) fn count(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// Says so where `CIC_ISA` asks for kernels that this processor or this build lacks.
 pub fn check_environment() {
     let Ok(asked) = std::env::var("CIC_ISA") else { return };

@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 
 use cic_data::{
     AlignedMatrix, Column, ExpressionMatrix, MatrixChoice, Names, ObsTable, Orientation,
-    ReadOptions, SplitPart, align, check_scale, rank_rows, read_expression, read_labels_tsv,
-    read_split, split_parts,
+    PanelAlignment, ReadOptions, ScaleVerdict, SplitPart, align, check_scale, rank_rows,
+    read_expression, read_labels_tsv, read_split, split_parts,
 };
-use cic_model::genes::GeneName;
-use cic_model::quant::ONE_Q16;
 use cic_model::{Model, ValueKind};
 use clap::Args;
 
+use crate::coverage::check_coverage;
 use crate::failure::Failure;
 use crate::same_scale::{GeneSums, check_log1p_sum};
 
@@ -148,6 +147,35 @@ impl Dataset {
     }
 }
 
+/// Finds the genes of a file in the panel of a model. Refused where that much says already that the
+/// model cannot take the file, before a value was read.
+pub(crate) fn admit(
+    names: Names<'_>,
+    declared: Option<ValueKind>,
+    model: &Model<'_>,
+) -> Result<PanelAlignment, Failure> {
+    if let Some(declared) = declared {
+        check_kind(names, declared, "", model)?;
+    }
+    let alignment = PanelAlignment::new(names, model.genes())?;
+    check_coverage(names, &alignment.present, model)?;
+    Ok(alignment)
+}
+
+/// Refuses values of another kind or on another scale than the model was trained on, once all of
+/// them were looked at.
+pub(crate) fn check_values(
+    names: Names<'_>,
+    verdict: &ScaleVerdict,
+    gene_sums: &GeneSums,
+    present: &[bool],
+    model: &Model<'_>,
+) -> Result<(), Failure> {
+    check_kind(names, verdict.kind, &verdict.evidence, model)?;
+    check_log1p_sum(names, verdict.scale.log1p_sum(), model)?;
+    gene_sums.check(names, present, model)
+}
+
 /// Refuses values of another kind than those that the model was trained on. `evidence` shows the
 /// kind where nobody declared it.
 pub(crate) fn check_kind(
@@ -177,69 +205,6 @@ pub(crate) fn model_kind(model: &Model<'_>) -> Result<ValueKind, Failure> {
     let profile = model.profiles().first().ok_or_else(|| Failure::internal("no profile"))?;
     Ok(profile.kind())
 }
-
-/// Refuses a file that has too few of the model's genes.
-pub(crate) fn check_coverage(
-    names: Names<'_>,
-    present: &[bool],
-    model: &Model<'_>,
-) -> Result<(), Failure> {
-    let n_present = present.iter().filter(|&&present| present).count();
-    let (path, panel) = (names.path.display(), model.genes());
-    let n_genes = model.n_genes();
-    if model.rules().is_covered(n_present, n_genes) {
-        return Ok(());
-    }
-    let is_gene =
-        |name: &&String| panel.find(&GeneName { id: name, ensembl: None, symbol: None }).is_some();
-    if names.obs.iter().filter(is_gene).count() > n_present {
-        return Err(Failure::input(format!(
-            "{path}: the cells are named like the model's genes: the table is transposed; swap \
-             rows and columns (for a text table: --rows)"
-        )));
-    }
-    let needed = (u64::from(model.rules().min_coverage_q16) * n_genes as u64)
-        .div_ceil(u64::from(ONE_Q16))
-        .max(1);
-    let advice = match n_present {
-        0..FEW_BY_CHANCE => {
-            let theirs = names.genes.iter().take(3).map(|gene| gene.id.as_str());
-            let ours = (0..n_genes.min(3)).map(|gene| panel.id(gene));
-            format!(
-                "its genes are named like {}, the model's like {}: check species and names",
-                theirs.collect::<Vec<_>>().join(", "),
-                ours.collect::<Vec<_>>().join(", ")
-            )
-        }
-        _ => {
-            let missing = (0..n_genes).filter(|&gene| !present[gene]).take(3);
-            let missing: Vec<&str> = missing.map(|gene| panel.display_name(gene)).collect();
-            // Rounded up, so that the file is within the limit.
-            let dropout = (100.0 * (1.0 - n_present as f64 / n_genes as f64)).ceil() / 100.0;
-            let train = match dropout <= MOST_GENE_DROPOUT {
-                true => format!(
-                    ", or train a model for small panels (cic train --set gene_dropout={dropout})"
-                ),
-                false => ", or train a model on these genes".to_owned(),
-            };
-            format!(
-                "names fit, but {}, ... are not among the {} genes of the file: give it with all \
-                 that were measured{train}",
-                missing.join(", "),
-                names.genes.len()
-            )
-        }
-    };
-    Err(Failure::input(format!(
-        "{path}: has {n_present} of the model's {n_genes} genes, at least {needed} are needed; {advice}"
-    )))
-}
-
-/// So many genes may have the same name though the species or the kind of id is another.
-const FEW_BY_CHANCE: usize = 5;
-
-/// With more of its genes missing, a model has too little to learn from.
-const MOST_GENE_DROPOUT: f64 = 0.95;
 
 /// Labels and split of a data set, joined to its rows.
 #[derive(Clone)]

@@ -94,6 +94,8 @@ fn describe(model: &Model<'_>, n_bytes: usize, scratch: usize) -> Value {
         "scratch_bytes": scratch,
         "n_genes": model.n_genes(),
         "id_kind": model.genes().id_kind().name(),
+        "n_aliases": model.genes().aliases().count(),
+        "duplicates": model.genes().duplicates().name(),
         "code_dim": model.code_dim(),
         "labels": leaves,
         "layers": layers,
@@ -139,6 +141,11 @@ fn write_summary(
         genes.id_kind().name(),
         sanitise_for_terminal(&shown.join(", "))
     )?;
+    let aliases = match genes.aliases().count() {
+        0 => "none".into(),
+        n => n.to_string(),
+    };
+    writeln!(out, "other names  {aliases}; genes that stand twice: {}", genes.duplicates().name())?;
     for profile in model.profiles() {
         write!(out, "input        {}", profile.kind().name())?;
         if profile.name() != profile.kind().name() {

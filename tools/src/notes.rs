@@ -1,13 +1,19 @@
 //! What a user should know of a file that is typed all the same.
 
-use cic_data::{ExpressionHead, Source, csv_text};
+use cic_data::{ExpressionHead, PanelAlignment, Source, csv_text};
 use cic_model::Model;
 use cic_model::genes::{DuplicatePolicy, Overlap};
 
+use crate::gene_notes::gene_notes;
+
 /// What was left out of the file, or decided about it.
-pub(crate) fn of_file(head: &ExpressionHead, model: &Model<'_>, overlap: &Overlap) -> Vec<String> {
+pub(crate) fn of_file(
+    head: &ExpressionHead,
+    model: &Model<'_>,
+    alignment: &PanelAlignment,
+) -> Vec<String> {
     let mut notes = head.source.notes.clone();
-    notes.extend(of_duplicates(model, overlap));
+    notes.extend(gene_notes(head.names(), alignment, model));
     notes
 }
 

@@ -22,6 +22,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::console::tell;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
+use crate::gene_args::GeneArgs;
 use crate::label_tree::LabelTree;
 use crate::output;
 use crate::promises::{FalseRejectArgs, PromiseCells, leaves_of};
@@ -59,6 +60,8 @@ pub struct TrainArgs {
     /// for cic_node of cic type; ids go into all outputs
     #[arg(long, value_name = "TSV", verbatim_doc_comment)]
     label_tree: Option<PathBuf>,
+    #[command(flatten)]
+    genes: GeneArgs,
     #[command(flatten)]
     recipe: RecipeArgs,
     #[command(flatten)]
@@ -209,9 +212,16 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     let recipe = args.recipe.recipe()?;
     let outputs = [Some(&args.output), args.onnx.as_ref(), args.checkpoint.as_ref()];
     let outputs: Vec<&Path> = outputs.into_iter().flatten().map(PathBuf::as_path).collect();
-    output::check(&outputs, &[&args.data.data])?;
+    let inputs = [Some(&args.data.data), args.genes.aliases.as_ref()];
+    let inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
+    output::check(&outputs, &inputs)?;
     check_model_name(&args.output)?;
-    let dataset = args.data.read()?;
+    let aliases = args.genes.read_aliases()?;
+    let mut dataset = args.data.read()?;
+    if let Some(aliases) = &aliases {
+        aliases.check(&dataset)?;
+    }
+    let genes = args.genes.resolve_duplicates(&mut dataset, &args.recipe.settings, args.quiet)?;
     let annotations =
         Annotations::read(&dataset.matrix, &args.labels, &args.split, args.groups.as_deref())?;
     let tree = args.label_tree.as_deref().map(LabelTree::read).transpose()?;
@@ -231,6 +241,10 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         checkpoint: args.checkpoint.clone(),
         quiet: args.quiet,
     })?;
+    genes.apply(&mut trained.spec);
+    if let Some(aliases) = aliases {
+        aliases.apply(&mut trained.spec, args.quiet);
+    }
     promise(&mut trained.spec, &dataset, &annotations, args.false_rejects.rates())?;
     if let Some(tree) = &tree {
         let leaves: Vec<String> =

@@ -8,19 +8,18 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use cic_data::{
-    BlockSize, CsrMatrix, DataError, ExpressionHead, ExpressionReader, PanelAlignment,
-    ScaleEvidence, ScaleVerdict, rank_rows,
+    BlockSize, CsrMatrix, DataError, ExpressionHead, ExpressionReader, ScaleEvidence, rank_rows,
 };
 use cic_model::{Model, ValueKind};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::console::tell;
-use crate::dataset::{DataArgs, check_coverage, check_kind, model_kind};
+use crate::dataset::{DataArgs, admit, check_values, model_kind};
 use crate::failure::Failure;
 use crate::in_order::{self, Results};
 use crate::notes;
 use crate::results::{Calls, Prepared, Runner};
-use crate::same_scale::{GeneSums, check_log1p_sum};
+use crate::same_scale::GeneSums;
 use crate::totals::{TotalArgs, Totals};
 
 /// What is typed, and how.
@@ -117,11 +116,7 @@ impl Typing<'_> {
         let head = reader.head().clone();
         let (names, declared) = (head.names(), self.data.values.kind);
         let expected = model_kind(self.model)?;
-        if let Some(declared) = declared {
-            check_kind(names, declared, "", self.model)?;
-        }
-        let alignment = PanelAlignment::new(names, self.model.genes())?;
-        check_coverage(names, &alignment.present, self.model)?;
+        let alignment = admit(names, declared, self.model)?;
         let totals = self.totals.read(self.model, names, &head.obs)?;
         let mut memory = None;
         let prepared = Prepared::new(self.model, &mut memory, &alignment.present)?;
@@ -191,14 +186,12 @@ impl Typing<'_> {
             if n_cells != head.obs_names.len() {
                 return Err(Failure::internal("a part of the file was lost"));
             }
-            let mut said = notes::of_file(&head, self.model, &alignment.overlap);
+            let mut said = notes::of_file(&head, self.model, &alignment);
             said.extend(totals.as_ref().and_then(Totals::note).map(String::from));
             let kind = if evidence.has_values() {
-                let ScaleVerdict { kind, scale, evidence } = evidence.verdict(names, declared)?;
-                check_kind(names, kind, &evidence, self.model)?;
-                check_log1p_sum(names, scale.log1p_sum(), self.model)?;
-                gene_sums.check(names, &alignment.present, self.model)?;
-                kind
+                let verdict = evidence.verdict(names, declared)?;
+                check_values(names, &verdict, &gene_sums, &alignment.present, self.model)?;
+                verdict.kind
             } else {
                 // Zeros are zeros on every scale, and every cell is rejected for them.
                 said.push(notes::of_nothing(&head.source));
@@ -253,10 +246,10 @@ fn is_unsorted(error: &anyhow::Error) -> bool {
 }
 
 /// A bar on a terminal, nothing elsewhere.
-struct Progress(Option<ProgressBar>);
+pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    fn new(n_cells: usize, quiet: bool) -> Self {
+    pub(crate) fn new(n_cells: usize, quiet: bool) -> Self {
         if quiet || !std::io::stderr().is_terminal() {
             return Self(None);
         }
@@ -268,13 +261,13 @@ impl Progress {
         Self(Some(bar))
     }
 
-    fn tell(&self, n_cells: usize) {
+    pub(crate) fn tell(&self, n_cells: usize) {
         if let Some(bar) = &self.0 {
             bar.set_position(n_cells as u64);
         }
     }
 
-    fn finish(&self) {
+    pub(crate) fn finish(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cic_data::{CsrMatrix, ExpressionMatrix, rank_rows};
-use cic_model::genes::{DuplicatePolicy, is_ensembl, strip_version};
+use cic_model::genes::{DuplicatePolicy, is_ensembl};
 use cic_model::profile::{Library, Scaling, is_scaled};
 use cic_model::quant::{ONE_Q16, ONE_Q30};
 use cic_model::rules::Rules;
@@ -283,10 +283,9 @@ fn choose_panel(
     Ok(panel)
 }
 
-/// Unversioned Ensembl id where the file has one, else its id.
+/// See [`cic_data::Gene::key`].
 fn gene_key(matrix: &ExpressionMatrix, column: usize) -> String {
-    let gene = &matrix.genes[column];
-    gene.ensembl.as_deref().map_or_else(|| gene.id.clone(), |id| strip_version(id).to_string())
+    matrix.genes[column].key().to_owned()
 }
 
 /// Hidden layers for a panel: one, narrow enough for a microcontroller.

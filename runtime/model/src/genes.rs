@@ -1,5 +1,10 @@
 //! The gene panel: which genes a model reads, in which order, and how the genes of a file find
 //! their place in it.
+//!
+//! Names match exactly, capitals included. Of a gene of a file the Ensembl id decides where both
+//! sides have one, without its version; else its symbol or id, as an id or a symbol of the panel.
+//! Only what none of these finds is looked for among the panel's other names (aliases), and an
+//! alias never takes the place of a gene that the file has under its own name.
 
 use core::fmt;
 
@@ -22,8 +27,25 @@ pub enum DuplicatePolicy {
 }
 
 impl DuplicatePolicy {
+    /// Every policy.
+    pub const ALL: [Self; 3] = [Self::Refuse, Self::Sum, Self::KeepFirst];
+
+    /// The name used on command lines and in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Sum => "sum",
+            Self::KeepFirst => "first",
+        }
+    }
+
+    /// The policy with that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.name() == name)
+    }
+
     fn from_code(code: u32) -> Option<Self> {
-        [Self::Refuse, Self::Sum, Self::KeepFirst].into_iter().find(|policy| *policy as u32 == code)
+        Self::ALL.into_iter().find(|policy| *policy as u32 == code)
     }
 }
 
@@ -38,14 +60,29 @@ pub struct GeneName<'a> {
     pub symbol: Option<&'a str>,
 }
 
+/// By which of its names a gene was found in a panel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatchedBy {
+    /// The Ensembl id, without version.
+    Ensembl,
+    /// The id or the symbol of the panel.
+    Name,
+    /// Another name that the model knows for the gene.
+    Alias,
+}
+
 /// In an alignment: the gene is not in the panel.
 pub const NOT_IN_PANEL: u32 = u32::MAX;
 
 /// What an alignment found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overlap {
     /// Genes of the panel that the file has.
     pub n_present: u32,
+    /// Of these, found by their Ensembl id.
+    pub n_by_ensembl: u32,
+    /// Of these, found by another name that the model knows.
+    pub n_by_alias: u32,
     /// Genes of the file that were another of the file's genes over again.
     pub n_duplicates: u32,
     /// Share of the library that the present genes had in training, Q30.
@@ -191,11 +228,17 @@ impl<'a> GenePanel<'a> {
         self.library_share_q30
     }
 
-    /// The panel gene that a gene of a file is. The Ensembl id decides where both sides have one;
-    /// else the id, the symbol, then the aliases. Opaque panels match ids only.
+    /// The panel gene that a gene of a file is, whatever else is in the file. Opaque panels match ids
+    /// only.
     pub fn find(&self, name: &GeneName<'_>) -> Option<u32> {
+        self.find_match(name).map(|(gene, _)| gene)
+    }
+
+    /// The same, and by which of its names it was found.
+    pub fn find_match(&self, name: &GeneName<'_>) -> Option<(u32, MatchedBy)> {
         if self.id_kind == IdKind::Opaque {
-            return self.ids.find_sorted(self.id_order, name.id);
+            let gene = self.ids.find_sorted(self.id_order, name.id);
+            return gene.map(|gene| (gene, MatchedBy::Name));
         }
         let ensembl = name
             .ensembl
@@ -205,19 +248,22 @@ impl<'a> GenePanel<'a> {
             .find(|id| is_ensembl(id))
             .map(strip_version);
         if let Some(gene) = ensembl.and_then(|id| self.ids.find_sorted(self.id_order, id)) {
-            return Some(gene);
+            return Some((gene, MatchedBy::Ensembl));
         }
         // A symbol may not overrule two Ensembl ids that differ.
         let agrees = |gene: &u32| ensembl.is_none() || !is_ensembl(self.id(*gene as usize));
-        [name.symbol.unwrap_or(""), name.id]
-            .into_iter()
-            .filter(|key| !key.is_empty() && !is_ensembl(key))
-            .find_map(|key| self.find_by_symbol(key).filter(agrees))
+        let keys = [name.symbol.unwrap_or(""), name.id];
+        let keys = || keys.into_iter().filter(|key| !key.is_empty() && !is_ensembl(key));
+        let own = keys().find_map(|key| self.find_by_own_name(key).filter(agrees));
+        let alias = || keys().find_map(|key| self.find_by_alias(key).filter(agrees));
+        own.map(|gene| (gene, MatchedBy::Name))
+            .or_else(|| alias().map(|gene| (gene, MatchedBy::Alias)))
     }
 
     /// Finds the place of every gene of a file. `map` (at least as many entries as `names`)
     /// receives the index in the panel or [`NOT_IN_PANEL`]; `present` (`[n_genes]`) tells which
-    /// genes of the panel the file has.
+    /// genes of the panel the file has. A gene that only an alias finds is not in the panel where
+    /// another gene of the file, wherever it stands, has the gene's own name.
     pub fn align_into<'n>(
         &self,
         names: impl Iterator<Item = GeneName<'n>>,
@@ -226,39 +272,40 @@ impl<'a> GenePanel<'a> {
     ) -> Result<Overlap, AlignError> {
         let present = present.get_mut(..self.len()).ok_or(AlignError::BufferTooShort)?;
         present.fill(false);
-        let mut overlap = Overlap { n_present: 0, n_duplicates: 0, share_q30: 0 };
+        let mut placing = Placing { panel: self, present, overlap: Overlap::default() };
+        let mut n_names = 0;
         for (position, name) in names.enumerate() {
             let place = map.get_mut(position).ok_or(AlignError::BufferTooShort)?;
-            *place = NOT_IN_PANEL;
-            let Some(gene) = self.find(&name) else { continue };
-            let Some(seen) = present.get_mut(gene as usize) else { continue };
-            if !*seen {
-                *seen = true;
-                *place = gene;
-                overlap.n_present += 1;
-                // The shares of all genes sum to 2³⁰.
-                overlap.share_q30 +=
-                    self.library_share_q30.get(gene as usize).copied().unwrap_or(0);
-                continue;
-            }
-            overlap.n_duplicates += 1;
-            match self.duplicates {
-                DuplicatePolicy::Refuse => return Err(AlignError::Duplicate { gene, position }),
-                DuplicatePolicy::Sum => *place = gene,
-                DuplicatePolicy::KeepFirst => {}
+            *place = match self.find_match(&name) {
+                None => NOT_IN_PANEL,
+                Some((gene, MatchedBy::Alias)) => gene | BY_ALIAS,
+                Some((gene, by)) => placing.place(gene, by, position)?,
+            };
+            n_names = position + 1;
+        }
+        let map = map.get_mut(..n_names).unwrap_or(&mut []);
+        let is_alias = |place: u32| place != NOT_IN_PANEL && place & BY_ALIAS != 0;
+        // Who has a gene's own name comes first; only then may aliases of one gene meet each other.
+        for place in map.iter_mut().filter(|place| is_alias(**place)) {
+            if placing.is_present(*place & !BY_ALIAS) {
+                *place = NOT_IN_PANEL;
             }
         }
-        Ok(overlap)
+        for (position, place) in map.iter_mut().enumerate().filter(|(_, place)| is_alias(**place)) {
+            *place = placing.place(*place & !BY_ALIAS, MatchedBy::Alias, position)?;
+        }
+        Ok(placing.overlap)
     }
 
-    fn find_by_symbol(&self, key: &str) -> Option<u32> {
+    fn find_by_own_name(&self, key: &str) -> Option<u32> {
         self.ids
             .find_sorted(self.id_order, key)
             .or_else(|| self.symbols.find_sorted(self.symbol_order, key))
-            .or_else(|| {
-                let at = self.alias_gene.len().min(self.alias_position(key));
-                self.alias_gene.get(at).copied().filter(|_| self.aliases.at(at) == key)
-            })
+    }
+
+    fn find_by_alias(&self, key: &str) -> Option<u32> {
+        let at = self.alias_gene.len().min(self.alias_position(key));
+        self.alias_gene.get(at).copied().filter(|_| self.aliases.at(at) == key)
     }
 
     /// Number of aliases that sort before `key`.
@@ -269,6 +316,45 @@ impl<'a> GenePanel<'a> {
             if self.aliases.at(middle) < key { low = middle + 1 } else { high = middle }
         }
         low
+    }
+}
+
+/// In an alignment under way: this index was found by an alias. Ids are unique and all of them have
+/// less than 2³² bytes, so that no index of a gene comes near this bit.
+const BY_ALIAS: u32 = 1 << 31;
+
+/// An alignment under way.
+struct Placing<'p, 'a> {
+    panel: &'p GenePanel<'a>,
+    /// `[n_genes]`
+    present: &'p mut [bool],
+    overlap: Overlap,
+}
+
+impl Placing<'_, '_> {
+    fn is_present(&self, gene: u32) -> bool {
+        self.present.get(gene as usize).copied().unwrap_or(false)
+    }
+
+    /// The place of a gene of the file that is `gene` of the panel, by the panel's policy.
+    fn place(&mut self, gene: u32, by: MatchedBy, position: usize) -> Result<u32, AlignError> {
+        let Some(seen) = self.present.get_mut(gene as usize) else { return Ok(NOT_IN_PANEL) };
+        if *seen {
+            self.overlap.n_duplicates += 1;
+            return match self.panel.duplicates {
+                DuplicatePolicy::Refuse => Err(AlignError::Duplicate { gene, position }),
+                DuplicatePolicy::Sum => Ok(gene),
+                DuplicatePolicy::KeepFirst => Ok(NOT_IN_PANEL),
+            };
+        }
+        *seen = true;
+        let overlap = &mut self.overlap;
+        overlap.n_present += 1;
+        overlap.n_by_ensembl += u32::from(by == MatchedBy::Ensembl);
+        overlap.n_by_alias += u32::from(by == MatchedBy::Alias);
+        // The shares of all genes sum to 2³⁰.
+        overlap.share_q30 += self.panel.library_share_q30.get(gene as usize).copied().unwrap_or(0);
+        Ok(gene)
     }
 }
 

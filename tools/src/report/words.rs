@@ -3,6 +3,7 @@
 use cic_trainer::interval::wilson;
 use maud::{Markup, PreEscaped, html};
 
+pub(super) use crate::console::count;
 use crate::plots::{Estimate, percent};
 
 /// A part of the page.
@@ -22,19 +23,6 @@ pub(super) fn decimal(value: f64, decimals: usize) -> String {
     // What rounds to zero has no sign.
     let is_zero = text.bytes().all(|byte| matches!(byte, b'0' | b'.'));
     if value < 0.0 && !is_zero { format!("−{text}") } else { text }
-}
-
-/// A count with separated thousands.
-pub(super) fn count(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A share with its interval.

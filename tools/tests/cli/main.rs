@@ -1,12 +1,14 @@
 //! The programs as a stranger meets them: run as processes on small files.
 
 mod cell_faults;
+mod checking;
 mod comparing;
 mod evaluating;
 mod explaining;
 mod file_faults;
 mod fine_tuning;
 mod formats;
+mod gene_names;
 mod input_matrix;
 mod label_trees;
 mod leaving_out;

@@ -36,7 +36,9 @@ fn log1p_of_another_sum_than_in_training_is_refused() {
     write_h5ad(&folder.path("thousand.h5ad"), &thousand);
     let words = ["sums to 1000.0", "that sum to 10000.0", "normalise to 10000.0 before"];
     refuses(&folder, "thousand.h5ad", &words);
-    let report = folder.cic("check thousand.h5ad -m log.cic --json").json();
+    let run = folder.cic("check thousand.h5ad -m log.cic --json");
+    assert_eq!(run.code, Some(3));
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     assert!(report["model"]["refusal"].as_str().unwrap().contains(words[0]), "{report}");
 
     // Some of the genes: the sums of the cells differ and say nothing.

@@ -65,12 +65,19 @@ impl PanelAlignment {
         let mut present = vec![false; panel.len()];
         let genes = names.genes.iter().map(gene_name);
         let overlap = panel.align_into(genes, &mut map, &mut present).map_err(|error| {
-            let position = match error {
-                AlignError::Duplicate { position, .. } => position,
-                _ => 0,
+            let (gene, second) = match error {
+                AlignError::Duplicate { gene, position } => (gene, position),
+                _ => (0, 0),
             };
-            let gene = names.genes.get(position).map_or_else(String::new, |gene| gene.id.clone());
-            DataError::DuplicateGene { path: names.path.to_path_buf(), gene }
+            let is_it = |name: &&Gene| panel.find(&gene_name(name)) == Some(gene);
+            let first = names.genes.iter().find(is_it);
+            let id = |gene: Option<&Gene>| gene.map_or_else(String::new, |gene| gene.id.clone());
+            DataError::DuplicateGene {
+                path: names.path.to_path_buf(),
+                gene: panel.display_name(gene as usize).into(),
+                first: id(first),
+                second: id(names.genes.get(second)),
+            }
         })?;
         // Fits 32 bits, as the number of genes of a panel does by far.
         let spare = panel.len().next_multiple_of(SPARE) as u32;
@@ -122,6 +129,7 @@ impl PanelAlignment {
     }
 }
 
-fn gene_name(gene: &Gene) -> GeneName<'_> {
+/// A gene of a file as a panel is asked for it.
+pub fn gene_name(gene: &Gene) -> GeneName<'_> {
     GeneName { id: &gene.id, ensembl: gene.ensembl.as_deref(), symbol: gene.symbol.as_deref() }
 }

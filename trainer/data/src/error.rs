@@ -298,15 +298,19 @@ pub enum DataError {
     },
     /// Two genes of the file are the same gene of a panel that refuses that.
     #[error(
-        "{path}: gene {gene:?} stands for a gene of the model's panel for the second time; \
-         remove one of the two, or add them up, before typing",
+        "{path}: {first:?} and {second:?} are both the model's gene {gene:?}, and the model refuses \
+         genes that stand twice; remove one of the two, or add them up, before typing",
         path = path.display()
     )]
     DuplicateGene {
         /// The file.
         path: PathBuf,
-        /// The second of the two.
+        /// The gene of the panel.
         gene: String,
+        /// The first of the two.
+        first: String,
+        /// The second of the two.
+        second: String,
     },
     /// Text is not UTF-8.
     #[error("{path}: {place} is not UTF-8; save the file as UTF-8", path = path.display())]

@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 
 use cic_model::ValueKind;
+use cic_model::genes::strip_version;
 
 use crate::cell_blocks::BlockSize;
 use crate::error::DataError;
@@ -132,6 +133,12 @@ impl Gene {
             ensembl: ensembl.or_else(|| id_is_ensembl.then(|| id.clone())),
             id,
         }
+    }
+
+    /// What tells the genes of a file apart: the unversioned Ensembl id where there is one, else the
+    /// id.
+    pub fn key(&self) -> &str {
+        self.ensembl.as_deref().map_or(&self.id, strip_version)
     }
 }
 
