@@ -12,7 +12,7 @@ use crate::float_layers::{Listed, activate, dense_stage, hidden_layers};
 use crate::kernels::Kernels;
 use crate::kernels::float::FloatKernels;
 use crate::outcome::{FloatNumbers, Outcome};
-use crate::presence::{Presence, inv_temperature_q16, measure};
+use crate::presence::{Presence, inv_temperature_q16, measure, novelty_for};
 use crate::sample::{CheckedSample, Sample};
 
 /// Runs an f32 or f16 model. See [`crate::S8Session`], whose methods these are.
@@ -159,7 +159,7 @@ impl<'m> FloatSession<'m> {
             return Ok(Outcome { depth, reject: reject.or(Some(reason)), numbers: None });
         };
         self.encode(&sample, factor, presence, &mut parts)?;
-        if let Some(novelty) = self.model.novelty() {
+        if let Some(novelty) = novelty_for(self.model, presence) {
             reject = reject.or_else(|| {
                 let code = parts.code.iter().map(|&value| float_code(value));
                 novelty.reject(&novelty.measure(code, depth.n_counts))

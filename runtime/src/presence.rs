@@ -1,6 +1,8 @@
 //! Which genes of the panel a file has, and what stands for the others.
 
 use cic_model::Model;
+use cic_model::novelty::Novelty;
+use cic_model::quant::ONE_Q30;
 
 /// Presence of the panel's genes in one file, made once by a session's `presence` and used for all
 /// of its cells. The sums that the fill values of the missing genes contribute to the first layer
@@ -52,4 +54,13 @@ pub(crate) fn inv_temperature_q16(model: &Model<'_>, presence: Option<&Presence<
         (Some(presence), Some(confidence)) => confidence.inv_temperature_q16(presence.share_q30),
         _ => model.rules().inv_temperature_q16,
     }
+}
+
+/// What the model knows of codes, if it holds for cells of that presence.
+pub(crate) fn novelty_for<'m>(
+    model: &'m Model<'m>,
+    presence: Option<&Presence<'_>>,
+) -> Option<&'m Novelty<'m>> {
+    let share_q30 = presence.map_or(ONE_Q30, |presence| presence.share_q30);
+    model.novelty().filter(|novelty| novelty.holds_for(share_q30))
 }

@@ -339,7 +339,7 @@ class Model:
         n = {}
         n["type_dims"], dims, n_noise, n_pairs = reader.take("I", 4)
         require(1 <= n["type_dims"] <= dims <= 128 and self.n_leaves > 0, "novelty: dimensions")
-        n["limits"] = reader.take("i", 2)
+        n["limits"], n["least_share"] = reader.take("i", 2), reader.take("I", 1)
         n["offsets"] = reader.take("i", dims)
         n["type_limits"] = reader.take("I", self.n_leaves)
         n["rest_scales"] = reader.take("I", self.n_leaves)

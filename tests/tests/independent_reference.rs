@@ -11,7 +11,7 @@ use cic_model::rules::RejectReason;
 use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
 use cic_model::{Activation, AlignedBytes, Dtype, Model, ValueKind};
 use cic_quant::{CalibrationSet, QuantizeOptions, quantize};
-use cic_runtime::{Numbers, S8Session, Sample, Session};
+use cic_runtime::{Numbers, S8Numbers, S8Session, Sample, Session};
 use cic_tests::models::{Random, Shape, model, random_network, smallest_int8};
 use cic_tests::{fixture, tolerance};
 use serde_json::{Value, json};

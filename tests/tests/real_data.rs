@@ -275,7 +275,7 @@ fn score(
         let numbers = outcome.numbers.unwrap();
         let truth = labels[row].as_deref().unwrap();
         let truth = (0..model.n_leaves()).find(|&leaf| model.labels().leaf_name(leaf) == truth);
-        let called = numbers.best().filter(|_| outcome.reject.is_none());
+        let called = numbers.best();
         confusion.add(truth.unwrap_or(model.n_leaves()), called);
         let code = CodeCopy::new(&numbers);
         runner.reconstruct(&code, &mut reproduced).unwrap();

@@ -35,8 +35,8 @@ pub struct ValueArgs {
     /// [default: detected over every cell]
     #[arg(long, value_name = "KIND", value_parser = parse_kind, verbatim_doc_comment)]
     pub kind: Option<ValueKind>,
-    /// Matrix of an AnnData file: X, raw or the name of
-    /// a layer
+    /// Matrix of an AnnData file: X, raw or the name
+    /// of a layer
     #[arg(long, value_name = "NAME", default_value = "X", verbatim_doc_comment)]
     pub layer: String,
     /// Rows of a text table: genes or cells

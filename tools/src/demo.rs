@@ -81,7 +81,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         started.elapsed().as_secs_f64(),
         part_sizes(parts)
     ))?;
-    promise(&mut trained.spec, &dataset, &annotations)?;
+    promise(&mut trained.spec, &dataset, &annotations, FalseRejects::default())?;
     let full = trained.spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
     let full = AlignedBytes::new(&full);
     let model = Model::open_verified(&full).map_err(Failure::internal)?;

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use cic_model::Model;
+use cic_model::container::MAGIC;
+use cic_model::{Model, ModelError};
 use cic_runtime::Pages;
 use sha2::{Digest, Sha256};
 
+use crate::digests::hex;
 use crate::failure::Failure;
-use crate::type_cells::hex;
 
 /// The bytes of a model file or a pipe, aligned as a model needs them. They are a copy: whoever
 /// writes to the file meanwhile changes no result.
@@ -27,7 +28,29 @@ pub(crate) fn read(path: &Path) -> Result<Pages, Failure> {
 
 /// Opens and verifies the bytes of a model file.
 pub(crate) fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<Model<'a>, Failure> {
-    Model::open_verified(bytes).map_err(|error| Failure::model(path, error))
+    Model::open_verified(bytes).map_err(|error| {
+        if bytes.starts_with(&MAGIC) {
+            return Failure::model(path, error);
+        }
+        let swapped = match is_data(bytes) {
+            true => "it looks like expression data: are model and data swapped? ",
+            false => "",
+        };
+        Failure::Model(anyhow::anyhow!(
+            "{}: {}; {swapped}expected what cic train or cic-quantize wrote",
+            path.display(),
+            ModelError::BadMagic
+        ))
+    })
+}
+
+/// Whether a file begins as those do that expression data comes in: HDF5, gzip, a table.
+fn is_data(bytes: &[u8]) -> bool {
+    let head = &bytes[..bytes.len().min(1 << 10)];
+    let is_table = || head.contains(&b'\t') || head.contains(&b',');
+    bytes.starts_with(b"\x89HDF\r\n") || bytes.starts_with(&[0x1f, 0x8b]) || {
+        str::from_utf8(head).is_ok() && is_table()
+    }
 }
 
 /// SHA-256 of the whole file, as `sha256sum` prints it.

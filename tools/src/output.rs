@@ -37,11 +37,14 @@ pub(crate) fn write(
 /// What a failure to write means for the program.
 pub(crate) fn failed(path: &Path, error: DataError) -> Failure {
     match error {
-        DataError::Io { source, .. } => {
-            Failure::output(path, source).context("not written, and nothing is left behind")
-        }
+        DataError::Io { source, .. } => not_written(path, source),
         error => Failure::from(error),
     }
+}
+
+/// The same, of what the system says.
+pub(crate) fn not_written(path: &Path, error: io::Error) -> Failure {
+    Failure::output(path, error).context("not written, and nothing is left behind")
 }
 
 /// The resolved name of a file that can be written: its folder is there and takes files.

@@ -6,6 +6,7 @@ use cic_model::confidence::COVERAGE_STEPS;
 use cic_model::novelty::Likeness;
 use cic_model::provenance::{Part, RowDigest, row_digest};
 use cic_model::quant::ONE_Q30;
+use cic_model::rules::RejectReason;
 use cic_model::spec::{FalseRejects, LayoutPlan, ModelSpec, NoveltySpec};
 use cic_model::{AlignedBytes, Model, StageKind, ValueKind};
 use cic_quant::{CellRunner, fitted_parts, rows_of};
@@ -13,8 +14,31 @@ use cic_runtime::{Numbers, Outcome, Session};
 use cic_trainer::calibration::{Judged, calibrate, halves};
 use cic_trainer::noise::shuffled;
 
+use clap::Args;
+
 use crate::failure::Failure;
 use crate::reproducer::Reproducer;
+
+/// How often a cell may be rejected wrongly.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct FalseRejectArgs {
+    /// Share of cells like those of training that may be
+    /// rejected as noise, unlike training or doublets; 0
+    /// to reject none for it [default: 0.016]
+    #[arg(long, value_name = "SHARE", value_parser = parse_share, verbatim_doc_comment)]
+    false_rejects: Option<f64>,
+}
+
+impl FalseRejectArgs {
+    pub(crate) fn rates(self) -> FalseRejects {
+        FalseRejects::of(self.false_rejects.unwrap_or(FalseRejects::DEFAULT_SHARE))
+    }
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..0.5).contains(share));
+    share.ok_or_else(|| "expected a share from 0 up to, not including, 0.5".into())
+}
 
 /// The cells that promises are made with.
 pub(crate) struct PromiseCells<'a> {
@@ -62,12 +86,21 @@ impl PromiseCells<'_> {
             false => Vec::new(),
         };
         // Cells without a label may be what the model is to reject, so without labels limits stay as they are.
-        if let (Some(novelty), Some(leaves)) = (&mut spec.novelty, &self.leaves) {
+        if self.false_rejects.unlike <= 0.0 {
+            spec.novelty = None;
+        }
+        let novelty = spec.novelty.take();
+        if let (Some(mut novelty), Some(leaves)) = (novelty.clone(), &self.leaves) {
             let known = |rows: Vec<usize>| -> Vec<usize> {
                 rows.into_iter().filter(|&row| leaves[row].is_some()).collect()
             };
             let seen = evenly(&known(rows_of(self.source, self.names, fitted)), MOST_SEEN);
-            self.set_limits(model, novelty, &seen, &known(held.clone()))?;
+            self.set_limits(model, &mut novelty, &seen, &known(held.clone()))?;
+            spec.novelty = Some(novelty);
+            let least = self.least_share(&spec, &seen)?;
+            spec.novelty.iter_mut().for_each(|novelty| novelty.least_share_q30 = least);
+        } else {
+            spec.novelty = novelty;
         }
         let Some(leaves) = self.leaves.as_deref().filter(|_| is_held) else {
             if let Some(confidence) = &mut spec.confidence {
@@ -136,6 +169,32 @@ impl PromiseCells<'_> {
         Ok(())
     }
 
+    /// The smallest share of the library that leaves about as many cells as are stated: at every larger one at most
+    /// [`MOST_FALSE`] of training cells are rejected.
+    fn least_share(&self, spec: &ModelSpec, seen: &[usize]) -> Result<u32, Failure> {
+        let mut open = spec.clone();
+        open.novelty.iter_mut().for_each(|novelty| novelty.least_share_q30 = 0);
+        let bytes = open.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
+        let bytes = AlignedBytes::new(&bytes);
+        let model = Model::open(&bytes).map_err(Failure::internal)?;
+        let few = evenly(seen, MOST_LACKING);
+        let mut least = ONE_Q30;
+        for step in (0..COVERAGE_STEPS).rev() {
+            let (mut n, mut n_rejected) = (0, 0);
+            for draw in 0..N_DRAWS {
+                self.run(&model, Some(&some_genes(&model, step, draw)), &few, |_, outcome| {
+                    n += 1;
+                    n_rejected += usize::from(outcome.reject.is_some_and(is_by_code));
+                })?;
+            }
+            if n_rejected as f64 > MOST_FALSE * n as f64 {
+                break;
+            }
+            least = ONE_Q30 / COVERAGE_STEPS as u32 * step as u32;
+        }
+        Ok(least)
+    }
+
     fn judge(
         &self,
         model: &Model<'_>,
@@ -181,6 +240,13 @@ impl PromiseCells<'_> {
     }
 }
 
+fn is_by_code(reason: RejectReason) -> bool {
+    matches!(
+        reason,
+        RejectReason::NoiseLike | RejectReason::UnlikeTraining | RejectReason::DoubletLike
+    )
+}
+
 /// Genes by chance whose share of the library is that of a step.
 fn some_genes(model: &Model<'_>, step: usize, draw: u64) -> Vec<bool> {
     let shares = model.genes().library_share_q30();
@@ -219,6 +285,9 @@ fn evenly(rows: &[usize], most: usize) -> Vec<usize> {
 
 /// Training cells that limits are taken from.
 const MOST_SEEN: usize = 20_000;
+
+/// With more cells of training rejected than this, limits do not hold for what genes are left.
+const MOST_FALSE: f64 = 0.05;
 
 /// Cells that are typed again with some of their genes.
 const MOST_LACKING: usize = 400;

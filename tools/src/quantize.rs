@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cic_data::{AlignedMatrix, CsrMatrix, SplitPart};
 use cic_model::provenance::Part;
-use cic_model::spec::{FalseRejects, LayoutPlan};
+use cic_model::spec::LayoutPlan;
 use cic_model::{AlignedBytes, Dtype, Model};
 use cic_quant::{
     CalibrationSet, Comparison, Language, QuantError, QuantizeOptions, compare, emit, quantize,
@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::fine_tune::{self, FineTuning};
 use crate::model_file;
 use crate::output;
-use crate::promises::{PromiseCells, leaves_of};
+use crate::promises::{FalseRejectArgs, PromiseCells, leaves_of};
 
 /// Options of `cic-quantize`.
 #[derive(Args, Clone, Debug)]
@@ -81,10 +81,8 @@ pub struct QuantizeArgs {
     /// evaluating on them is noticed
     #[arg(long, verbatim_doc_comment)]
     keep_rows: bool,
-    /// Share of cells like those of training that may be
-    /// rejected as noise, unlike training or doublets
-    #[arg(long, value_name = "SHARE", default_value_t = FalseRejects::DEFAULT_SHARE, value_parser = parse_share, verbatim_doc_comment)]
-    false_rejects: f64,
+    #[command(flatten)]
+    false_rejects: FalseRejectArgs,
     /// Say nothing on standard error
     #[arg(long, short)]
     quiet: bool,
@@ -148,7 +146,7 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         names,
         cells: &cells,
         leaves: has_labels.then(|| leaves_of(&model, names.len(), |row| annotations.label(row))),
-        false_rejects: FalseRejects::of(args.false_rejects),
+        false_rejects: args.false_rejects.rates(),
     };
     quantised = promises.renew_bytes(&quantised, options.layouts)?;
     let promised = |model: &Model<'_>| model.confidence().is_some_and(|c| c.n_cells() > 0);
@@ -317,11 +315,6 @@ fn parse_language(text: &str) -> Result<Language, String> {
         "c" => Ok(Language::C),
         _ => Err("expected rust or c".into()),
     }
-}
-
-fn parse_share(text: &str) -> Result<f64, String> {
-    let share = text.parse().ok().filter(|share| (0.0..0.5).contains(share));
-    share.ok_or_else(|| "expected a share from 0 up to, not including, 0.5".into())
 }
 
 fn parse_dtype(text: &str) -> Result<Dtype, String> {

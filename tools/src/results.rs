@@ -1,11 +1,6 @@
-//! Calls of a whole file, and the tables they become.
+//! Calls: what a model says of cells. The tables that they become are in `outputs`.
 
-use std::io::{self, Write};
-
-use cic_data::{
-    AlignedMatrix, AnnDataOut, Column, CsrMatrix, ExpressionHead, Gene, ObsTable, UnsValue,
-    csv_field,
-};
+use cic_data::{AlignedMatrix, CsrMatrix};
 use cic_model::Model;
 use cic_model::confidence::LEVELS;
 use cic_model::labels::UNASSIGNED;
@@ -229,118 +224,27 @@ impl Call {
         }
     }
 
-    fn best_guess<'m>(&self, model: &Model<'m>) -> &'m str {
+    /// The name of [`Self::best`], empty where the cell could not be run.
+    pub(crate) fn best_guess<'m>(&self, model: &Model<'m>) -> &'m str {
         self.best().map_or("", |best| model.labels().leaf_name(best))
     }
 
-    fn ontology_id<'m>(&self, model: &Model<'m>) -> &'m str {
+    /// Ontology id of the label, empty where there is none.
+    pub(crate) fn ontology_id<'m>(&self, model: &Model<'m>) -> &'m str {
         let node = self.best().filter(|_| self.reject.is_none());
         let node = node.and_then(|leaf| model.labels().node(leaf));
         node.map_or("", |node| model.labels().ontology_id(node))
     }
 
-    fn reason(&self) -> &'static str {
+    /// Whether the cell is sound: it has a label, or lacks one only because no label is probable enough.
+    pub(crate) fn is_named_or_in_doubt(&self) -> bool {
+        matches!(self.reject, None | Some(RejectReason::LowConfidence))
+    }
+
+    /// Why there is no label, empty where there is one.
+    pub(crate) fn reason(&self) -> &'static str {
         self.reject.map_or("", RejectReason::name)
     }
-}
-
-const COLUMNS: [&str; 11] = [
-    "barcode",
-    "predicted_labels",
-    "conf_score",
-    "cic_rejected",
-    "cic_reject_reason",
-    "cic_best_guess",
-    "cic_margin",
-    "cell_type_ontology_term_id",
-    "n_genes_used",
-    "n_counts_used",
-    "cic_novelty",
-];
-
-/// The table: one row per cell, in the layout of 10x `cell_types.csv`.
-pub(crate) fn write_csv(
-    out: &mut dyn Write,
-    obs_names: &[String],
-    model: &Model<'_>,
-    calls: &[Call],
-) -> io::Result<()> {
-    writeln!(out, "{}", COLUMNS.join(","))?;
-    for (name, call) in obs_names.iter().zip(calls) {
-        writeln!(
-            out,
-            "{},{},{:.6},{},{},{},{:.6},{},{},{},{:.4}",
-            csv_field(name),
-            csv_field(call.label(model)),
-            call.confidence,
-            if call.reject.is_some() { "True" } else { "False" },
-            call.reason(),
-            csv_field(call.best_guess(model)),
-            call.margin,
-            csv_field(call.ontology_id(model)),
-            call.n_genes,
-            call.n_counts,
-            call.novelty,
-        )?;
-    }
-    Ok(())
-}
-
-/// The same as the tables of an AnnData file.
-pub(crate) fn anndata<'a>(
-    head: &'a ExpressionHead,
-    var_names: &'a [String],
-    model: &Model<'_>,
-    calls: &[Call],
-    facts: Vec<(String, UnsValue)>,
-) -> AnnDataOut<'a> {
-    let texts = |text: &dyn Fn(&Call) -> &'static str| {
-        Column::categorical(calls.iter().map(|call| Some(text(call))))
-    };
-    let names = |name: &dyn for<'m> Fn(&Call, &Model<'m>) -> &'m str| {
-        Column::categorical(calls.iter().map(|call| Some(name(call, model))))
-    };
-    let mut obs: ObsTable = head.obs.clone();
-    obs.insert("predicted_labels", names(&|call, model| call.label(model)));
-    obs.insert("conf_score", Column::F32(calls.iter().map(|call| call.confidence).collect()));
-    obs.insert("cell_type_ontology_term_id", names(&|call, model| call.ontology_id(model)));
-    obs.insert(
-        "cic_rejected",
-        Column::Bool(calls.iter().map(|call| Some(call.reject.is_some())).collect()),
-    );
-    obs.insert("cic_reject_reason", texts(&|call| call.reason()));
-    obs.insert("cic_best_guess", names(&|call, model| call.best_guess(model)));
-    obs.insert("cic_margin", Column::F32(calls.iter().map(|call| call.margin).collect()));
-    let count = |count: &dyn Fn(&Call) -> f64| Column::F64(calls.iter().map(count).collect());
-    obs.insert("n_genes_used", count(&|call| f64::from(call.n_genes)));
-    obs.insert("n_counts_used", count(&|call| call.n_counts as f64));
-    obs.insert("cic_novelty", Column::F32(calls.iter().map(|call| call.novelty).collect()));
-    AnnDataOut {
-        obs_names: &head.obs_names,
-        obs,
-        var_names,
-        var: gene_names(&head.genes),
-        uns: vec![("cic".to_string(), UnsValue::Dict(facts))],
-        ..AnnDataOut::default()
-    }
-}
-
-/// What the file says about its genes beside their ids: models find genes by it.
-fn gene_names(genes: &[Gene]) -> ObsTable {
-    let mut var = ObsTable::default();
-    let genes = || genes.iter();
-    for (name, texts) in [
-        ("gene_symbols", genes().map(|gene| gene.symbol.as_deref()).collect::<Vec<_>>()),
-        ("ensembl_id", genes().map(|gene| gene.ensembl.as_deref()).collect()),
-    ] {
-        let says_more = |(gene, text): (&Gene, &Option<&str>)| text.is_some_and(|t| t != gene.id);
-        if genes().zip(&texts).any(says_more) {
-            // Sorted categories would cost more than the texts.
-            let texts = texts.iter().map(|text| Some(text.unwrap_or("").to_string()));
-            var.insert(name, Column::Text(texts.collect()));
-        }
-    }
-    var
 }
 
 /// Where the network inputs of a cell come from, for reconstruction: the panel's values as the

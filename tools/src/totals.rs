@@ -15,7 +15,7 @@ pub struct TotalArgs {
     /// Column of obs with each cell's counts over all
     /// genes, for files that hold only some of them
     #[arg(long, value_name = "KEY", verbatim_doc_comment)]
-    total_counts: Option<String>,
+    pub(crate) total_counts: Option<String>,
 }
 
 /// The sums of the cells of a file.

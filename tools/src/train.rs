@@ -23,8 +23,9 @@ use crate::console::tell;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
 use crate::gene_args::GeneArgs;
+use crate::label_tree::LabelTree;
 use crate::output;
-use crate::promises::{PromiseCells, leaves_of};
+use crate::promises::{FalseRejectArgs, PromiseCells, leaves_of};
 use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
 use crate::threads::ThreadArgs;
 
@@ -54,12 +55,19 @@ pub struct TrainArgs {
         verbatim_doc_comment
     )]
     library: Library,
+    /// Table with the columns label, parent (several with
+    /// |) and ontology_id: what stands above the types,
+    /// for cic_node of cic type; ids go into all outputs
+    #[arg(long, value_name = "TSV", verbatim_doc_comment)]
+    label_tree: Option<PathBuf>,
     #[command(flatten)]
     genes: GeneArgs,
     #[command(flatten)]
     recipe: RecipeArgs,
     #[command(flatten)]
     threads: ThreadArgs,
+    #[command(flatten)]
+    false_rejects: FalseRejectArgs,
     /// Where the model goes
     #[arg(long, short, value_name = "MODEL")]
     output: PathBuf,
@@ -207,6 +215,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     let inputs = [Some(&args.data.data), args.genes.aliases.as_ref()];
     let inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
     output::check(&outputs, &inputs)?;
+    check_model_name(&args.output)?;
     let aliases = args.genes.read_aliases()?;
     let mut dataset = args.data.read()?;
     if let Some(aliases) = &aliases {
@@ -215,6 +224,12 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     let genes = args.genes.resolve_duplicates(&mut dataset, &args.recipe.settings, args.quiet)?;
     let annotations =
         Annotations::read(&dataset.matrix, &args.labels, &args.split, args.groups.as_deref())?;
+    let tree = args.label_tree.as_deref().map(LabelTree::read).transpose()?;
+    if let Some(tree) = &tree {
+        // Before the work; which labels have rows to train on is known after it.
+        let labels = (0..dataset.matrix.n_obs()).filter_map(|row| annotations.label(row));
+        tree.of(&labels.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>())?;
+    }
     let mut trained = train_model(TrainPlan {
         dataset: &dataset,
         annotations: &annotations,
@@ -230,7 +245,15 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     if let Some(aliases) = aliases {
         aliases.apply(&mut trained.spec, args.quiet);
     }
-    promise(&mut trained.spec, &dataset, &annotations)?;
+    promise(&mut trained.spec, &dataset, &annotations, args.false_rejects.rates())?;
+    if let Some(tree) = &tree {
+        let leaves: Vec<String> =
+            trained.spec.labels.nodes.iter().map(|node| node.name.clone()).collect();
+        trained.spec.labels = tree.of(&leaves)?;
+        if !args.quiet {
+            tree.tell_left_out(&trained.spec.labels);
+        }
+    }
     let bytes = trained.spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
     output::write(&args.output, |file| file.write_all(&bytes))?;
     if let Some(path) = &args.onnx {
@@ -250,11 +273,28 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses to put a model where a file of that name is expected to be data: it would be another one's.
+fn check_model_name(path: &Path) -> Result<(), Failure> {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    match DATA_ENDINGS.contains(&ending) {
+        false => Ok(()),
+        true => Err(Failure::usage(format!(
+            "{}: a model goes there, but the name is one of data; name it {} (calls are written by \
+             cic type)",
+            path.display(),
+            path.with_extension("cic").display()
+        ))),
+    }
+}
+
+const DATA_ENDINGS: [&str; 8] = ["h5ad", "h5", "mtx", "csv", "tsv", "txt", "gz", "jsonl"];
+
 /// Adds what a trained model promises of its calls.
 pub(crate) fn promise(
     spec: &mut ModelSpec,
     dataset: &Dataset,
     annotations: &Annotations,
+    false_rejects: FalseRejects,
 ) -> Result<(), Failure> {
     let bytes = spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
     let bytes = AlignedBytes::new(&bytes);
@@ -265,7 +305,7 @@ pub(crate) fn promise(
         names,
         cells: &dataset.align(&model)?,
         leaves: Some(leaves_of(&model, names.len(), |row| annotations.label(row))),
-        false_rejects: FalseRejects::default(),
+        false_rejects,
     };
     *spec = cells.renew(&model)?;
     Ok(())
@@ -393,6 +433,9 @@ pub(crate) fn tell_divided_groups(division: Division) {
 /// Cells of a type below which a model hardly learns it: a tenth each goes to early stopping and calibration.
 const FEW_CELLS: usize = 10;
 
+/// Types of that kind that are listed.
+const FEW_SHOWN: usize = 20;
+
 /// Says so where types have next to no cells.
 fn tell_few(labels: &[Option<String>], assigned: &[Assigned]) {
     let mut cells: BTreeMap<&String, usize> = BTreeMap::new();
@@ -404,10 +447,20 @@ fn tell_few(labels: &[Option<String>], assigned: &[Assigned]) {
         .filter(|&(_, &n)| n < FEW_CELLS)
         .map(|(label, n)| format!("{label} ({n})"))
         .collect();
-    if !few.is_empty() {
+    if few.is_empty() {
+        return;
+    }
+    let more = few.len().saturating_sub(FEW_SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let shown = few[..few.len().min(FEW_SHOWN)].join(", ");
+    tell(format_args!(
+        "note: fewer than {FEW_CELLS} rows to train on: {shown}{more}; calls of these types may be \
+         poor"
+    ));
+    if few.len() > FEW_SHOWN && 2 * few.len() > cells.len() {
         tell(format_args!(
-            "note: fewer than {FEW_CELLS} rows to train on: {}; calls of these types may be poor",
-            few.join(", ")
+            "note: there are {} cell types, most with few rows: does --labels name the right column?",
+            cells.len()
         ));
     }
 }

@@ -1,48 +1,81 @@
 //! `cic type`: names the cells of a file.
 
-use std::fs::File;
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use cic_data::{AnnDataPlan, AnnDataWriter, CsrMatrix, DataError, ExpressionHead, UnsValue};
-use cic_model::{Dtype, Model, ValueKind};
-use cic_runtime::kernels::Isa;
+use cic_data::{AnnDataPlan, AnnDataWriter, AtomicFile, CsrMatrix, DataError, Orientation};
+use cic_model::{Model, ValueKind};
 use clap::Args;
-use sha2::{Digest, Sha256};
 
-use crate::console::{command_line, print, tell};
+use crate::console::tell;
 use crate::dataset::DataArgs;
 use crate::failure::Failure;
 use crate::model_file;
 use crate::notes;
 use crate::output;
-use crate::results::{Call, Calls, anndata, write_csv};
+use crate::outputs::provenance::{InputDigest, Provenance, Run};
+use crate::outputs::{Format, Target, anndata, columns, write_probability_row, write_table};
+use crate::results::Calls;
 use crate::threads::ThreadArgs;
-use crate::totals::TotalArgs;
+use crate::typed::TypedCells;
 use crate::typing::{CallSink, Opened, Stages, Typing};
+use crate::typing_options::TypingOptions;
 
-/// Options of `cic type`.
+/// Options of `cic type`. Names and meanings that CellTypist has are its own.
 #[derive(Args, Clone, Debug)]
+#[command(after_long_help = columns::help())]
 pub struct TypeArgs {
-    #[command(flatten)]
-    data: DataArgs,
+    /// Expression data: .h5ad, Cell Ranger .h5, 10x folder or
+    /// matrix.mtx[.gz], GEO series matrix, TSV, CSV [.gz]
+    #[arg(required_unless_present = "indata", verbatim_doc_comment)]
+    data: Option<PathBuf>,
+    /// The same, as CellTypist calls it
+    #[arg(long, short, value_name = "DATA", conflicts_with = "data")]
+    indata: Option<PathBuf>,
     /// The model
     #[arg(long, short, value_name = "MODEL")]
     model: PathBuf,
-    /// Where the calls go: NAME.csv, NAME.h5ad (AnnData:
-    /// obs, its columns by name, and X are kept; layers,
-    /// obsm, obsp, varm, varp, uns, raw and columns of
-    /// var are not), or - for CSV on standard output
-    #[arg(long, short, value_name = "OUT", verbatim_doc_comment)]
-    output: PathBuf,
+    /// Where the calls go: NAME.csv, NAME.jsonl,
+    /// NAME.parquet, NAME.h5ad (AnnData: obs, its
+    /// columns by name, and X are kept; layers, obsm,
+    /// obsp, varm, varp, uns, raw and columns of var
+    /// are not), or - for CSV on standard output
+    #[arg(
+        long,
+        short,
+        value_name = "OUT",
+        required_unless_present = "outdir",
+        verbatim_doc_comment
+    )]
+    output: Option<PathBuf>,
+    /// csv, celltypist, jsonl, parquet or h5ad
+    /// [default: by the name's ending]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        hide_possible_values = true,
+        verbatim_doc_comment
+    )]
+    format: Option<Format>,
+    /// Write CellTypist's predicted_labels.csv and
+    /// probability_matrix.csv into this folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "format"], verbatim_doc_comment)]
+    outdir: Option<PathBuf>,
+    /// What the names of these files begin with
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "outdir",
+        default_value = "",
+        hide_default_value = true
+    )]
+    prefix: String,
+    /// CellTypist's --rows genes
+    #[arg(long, conflicts_with = "rows")]
+    transpose_input: bool,
     #[command(flatten)]
-    totals: TotalArgs,
-    /// Also reject cells whose profile the model cannot
-    /// reproduce; takes longer
-    #[arg(long, verbatim_doc_comment)]
-    thorough: bool,
+    options: TypingOptions,
     /// Exit with 3 and write nothing if any cell is
     /// rejected
     #[arg(long, verbatim_doc_comment)]
@@ -52,7 +85,7 @@ pub struct TypeArgs {
     /// Say nothing on standard error
     #[arg(long, short)]
     quiet: bool,
-    /// Tell the time spent on reading, typing and writing
+    /// Tell the time of reading, typing and writing
     #[arg(long, short, conflicts_with = "quiet")]
     verbose: bool,
 }
@@ -60,41 +93,34 @@ pub struct TypeArgs {
 /// Reads, types and writes, block by block. Calls are held back, or written under a temporary name,
 /// until the whole file was read: a fault in its last cell leaves no label behind.
 pub fn run(args: &TypeArgs) -> Result<(), Failure> {
-    let target = Target::new(&args.output)?;
-    if target != Target::StandardOutput {
-        output::check(&[&args.output], &[&args.data.data, &args.model])?;
-    }
+    let plan = Plan::new(args)?;
+    plan.check_outputs()?;
     let bytes = model_file::read(&args.model)?;
     let model = model_file::open(&args.model, &bytes)?;
-    if model.n_leaves() == 0 && target != Target::AnnData {
+    if model.n_leaves() == 0 && plan.target.format != Format::H5ad {
         return Err(Failure::usage(format!(
             "{}: the model names no cell types; write its codes to a .h5ad file",
             args.model.display()
         )));
     }
-    let knows_errors =
-        model.novelty().is_some_and(|novelty| novelty.error_limit(u64::MAX).is_some());
-    if args.thorough && !knows_errors {
-        return Err(Failure::Model(anyhow::anyhow!(
-            "{}: it does not know how well it reproduces cells, which --thorough asks for; a model that cic train made \
-             does, and cic-quantize keeps it with --labels and without --no-decoder",
-            args.model.display()
-        )));
-    }
+    plan.options.check_model(&args.model, &model)?;
     let (started, stages) = (Instant::now(), Stages::default());
     let typing = Typing {
         model: &model,
-        data: &args.data,
-        totals: &args.totals,
+        data: &plan.data,
+        totals: &plan.options.totals,
         threads: args.threads.number(),
         quiet: args.quiet,
-        is_thorough: args.thorough,
+        is_thorough: plan.options.thorough,
     };
-    let done = match target {
-        Target::AnnData => typing.run(|opened| AnnDataSink::new(args, &model, &opened), &stages)?,
-        _ => typing.run(|opened| Ok(TableSink::new(args, &model, &opened)), &stages)?,
+    let done = match plan.target.format {
+        Format::H5ad => typing.run(|opened| AnnDataSink::new(&plan, &model, &opened), &stages)?,
+        _ => typing.run(|opened| TableSink::new(&plan, &model, &opened), &stages)?,
     };
     if !args.quiet {
+        if let Some(votes) = &done.votes {
+            tell(votes);
+        }
         tell(format_args!(
             "{} cells typed, {} rejected; {} of {} genes of the model present",
             done.n_cells - done.n_rejected,
@@ -109,59 +135,129 @@ pub fn run(args: &TypeArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What is asked for, synonyms resolved.
+struct Plan<'a> {
+    args: &'a TypeArgs,
+    data: DataArgs,
+    options: TypingOptions,
+    target: Target,
+    /// Where CellTypist's matrix of probabilities goes, if it is asked for.
+    probabilities: Option<PathBuf>,
+    started: SystemTime,
+}
+
+impl<'a> Plan<'a> {
+    fn new(args: &'a TypeArgs) -> Result<Self, Failure> {
+        let mut options = args.options.clone();
+        options.vote.check()?;
+        if args.transpose_input {
+            options.values.rows = Some(Orientation::GenesByObs);
+        }
+        let data = args.data.as_ref().or(args.indata.as_ref());
+        let data = data.ok_or_else(|| Failure::usage("no data to type: name a file or folder"))?;
+        let (output, format, probabilities) = match (&args.outdir, &args.output) {
+            (Some(folder), _) => {
+                let file = |name: &str| folder.join(format!("{}{name}.csv", args.prefix));
+                let labels = file("predicted_labels");
+                (labels, Some(Format::Celltypist), Some(file("probability_matrix")))
+            }
+            (None, Some(output)) => (output.clone(), args.format, None),
+            (None, None) => return Err(Failure::usage("no place for the calls: give -o OUT")),
+        };
+        Ok(Self {
+            args,
+            data: DataArgs { data: data.clone(), values: options.values.clone() },
+            options,
+            target: Target::new(&output, format)?,
+            probabilities,
+            started: SystemTime::now(),
+        })
+    }
+
+    fn check_outputs(&self) -> Result<(), Failure> {
+        let mut files = self.target.files();
+        files.extend(self.probabilities.clone());
+        let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+        let mut inputs = vec![self.data.data.as_path(), self.args.model.as_path()];
+        inputs.extend(self.options.vote.over_clustering.as_deref().map(Path::new));
+        output::check(&files, &inputs)
+    }
+}
+
 /// What was done.
 struct Summary {
     n_cells: usize,
     n_rejected: usize,
     n_present: u32,
+    votes: Option<String>,
 }
 
 /// The calls of a file, held until all are there.
 struct Held<'a> {
-    args: &'a TypeArgs,
-    model: &'a Model<'a>,
-    head: Arc<ExpressionHead>,
-    n_present: u32,
-    calls: Vec<Call>,
+    plan: &'a Plan<'a>,
+    cells: TypedCells<'a>,
+    input: InputDigest,
 }
 
 impl<'a> Held<'a> {
-    fn new(args: &'a TypeArgs, model: &'a Model<'a>, opened: &Opened<'_>) -> Self {
-        let calls = Vec::with_capacity(opened.head.obs_names.len());
-        Self { args, model, head: opened.head.clone(), n_present: opened.n_present, calls }
+    fn new(plan: &'a Plan<'a>, model: &'a Model<'a>, opened: &Opened<'_>) -> Result<Self, Failure> {
+        let cells = TypedCells::new(model, &plan.options, opened)?;
+        Ok(Self { plan, cells, input: InputDigest::start(&opened.head.source.files) })
     }
 
-    /// Refuses rejected cells where the user does.
-    fn check(&self) -> Result<Summary, Failure> {
-        let rejected = || {
-            self.calls
-                .iter()
-                .zip(&self.head.obs_names)
-                .filter_map(|(call, name)| call.reject.map(|reason| (name, reason.name())))
-        };
-        let n_rejected = rejected().count();
-        match rejected().next().filter(|_| self.args.strict) {
-            Some((name, reason)) => Err(Failure::input(format!(
+    /// Refuses rejected cells where the user does; counts votes and says where all comes from.
+    fn finish(self, kind: ValueKind) -> Result<(TypedCells<'a>, Provenance, Summary), Failure> {
+        let Self { plan, mut cells, input } = self;
+        let n_rejected = cells.n_rejected();
+        let rejected = cells.calls.iter().zip(&cells.head.obs_names);
+        let mut rejected =
+            rejected.filter_map(|(call, name)| call.reject.map(|reason| (name, reason.name())));
+        if let Some((name, reason)) = rejected.next().filter(|_| plan.args.strict) {
+            return Err(Failure::input(format!(
                 "{}: {n_rejected} of {} cells are rejected, the first is {name} ({reason}); \
                  without --strict they are written as Unassigned",
-                self.args.data.data.display(),
-                self.calls.len(),
-            ))),
-            None => {
-                let (n_cells, n_present) = (self.calls.len(), self.n_present);
-                Ok(Summary { n_cells, n_rejected, n_present })
-            }
+                plan.data.data.display(),
+                cells.calls.len(),
+            )));
         }
+        cells.count_votes(&plan.options);
+        let run = Run {
+            options: &plan.options,
+            model_path: &plan.args.model,
+            data_path: &plan.data.data,
+            started: plan.started,
+            kind,
+            input,
+        };
+        let provenance = Provenance::new(&cells, run)?;
+        let summary = Summary {
+            n_cells: cells.calls.len(),
+            n_rejected,
+            n_present: cells.n_present,
+            votes: cells.vote_summary(),
+        };
+        Ok((cells, provenance, summary))
     }
 }
 
 /// A table, written at the end: a call is small, and an output that nobody can take back waits for
 /// the verdict.
-struct TableSink<'a>(Held<'a>);
+struct TableSink<'a> {
+    held: Held<'a>,
+    /// Written as the cells come, under a temporary name.
+    probabilities: Option<(PathBuf, AtomicFile)>,
+}
 
 impl<'a> TableSink<'a> {
-    fn new(args: &'a TypeArgs, model: &'a Model<'a>, opened: &Opened<'_>) -> Self {
-        Self(Held::new(args, model, opened))
+    fn new(plan: &'a Plan<'a>, model: &'a Model<'a>, opened: &Opened<'_>) -> Result<Self, Failure> {
+        let begin = |path: &PathBuf| {
+            let mut file = AtomicFile::create(path).map_err(|error| output::failed(path, error))?;
+            write_probability_row(&mut file, model, None)
+                .map_err(|error| output::not_written(path, error))?;
+            Ok::<_, Failure>((path.clone(), file))
+        };
+        let probabilities = plan.probabilities.as_ref().map(begin).transpose()?;
+        Ok(Self { held: Held::new(plan, model, opened)?, probabilities })
     }
 }
 
@@ -170,19 +266,35 @@ impl CallSink for TableSink<'_> {
     const TAKES_VALUES: bool = false;
 
     fn take(&mut self, calls: Calls, _: Option<CsrMatrix>) -> Result<(), Failure> {
-        self.0.calls.extend(calls.calls);
+        let cells = &mut self.held.cells;
+        if let Some((path, file)) = &mut self.probabilities {
+            let names = cells.head.obs_names.iter().skip(cells.calls.len());
+            let rows = calls.probabilities.chunks_exact(cells.model.n_leaves().max(1));
+            for row in names.map(String::as_str).zip(rows) {
+                write_probability_row(file, cells.model, Some(row))
+                    .map_err(|error| output::not_written(path, error))?;
+            }
+        }
+        cells.take(calls);
         Ok(())
     }
 
-    fn finish(self, _: ValueKind) -> Result<Summary, Failure> {
-        let Held { args, model, head, calls, .. } = &self.0;
-        let summary = self.0.check()?;
-        let write_csv = |out: &mut dyn Write| write_csv(out, &head.obs_names, model, calls);
-        match Target::new(&args.output)? {
-            Target::StandardOutput => print(write_csv)?,
-            _ => output::write(&args.output, write_csv)?,
+    fn finish(self, kind: ValueKind) -> Result<Summary, Failure> {
+        let target = &self.held.plan.target;
+        let is_quiet = self.held.plan.args.quiet;
+        let (cells, provenance, summary) = self.held.finish(kind)?;
+        let failed = |path: &Path, error| output::failed(path, error);
+        let ready = self.probabilities.map(|(path, file)| match file.ready() {
+            Ok(file) => Ok((path, file)),
+            Err(error) => Err(failed(&path, error)),
+        });
+        let ready = ready.transpose()?;
+        write_table(target, &cells, provenance)?;
+        if let Some((path, file)) = ready {
+            file.commit().map_err(|error| failed(&path, error))?;
         }
-        if let Some(note) = notes::of_names(&head.obs_names).filter(|_| !args.quiet) {
+        let is_csv = matches!(target.format, Format::Csv | Format::Celltypist);
+        if let Some(note) = notes::of_names(&cells.head.obs_names).filter(|_| is_csv && !is_quiet) {
             tell(format_args!("note: {note}"));
         }
         Ok(summary)
@@ -193,49 +305,42 @@ impl CallSink for TableSink<'_> {
 /// name.
 struct AnnDataSink<'a> {
     held: Held<'a>,
+    path: &'a Path,
     writer: AnnDataWriter,
 }
 
 impl<'a> AnnDataSink<'a> {
-    fn new(args: &'a TypeArgs, model: &'a Model<'a>, opened: &Opened<'_>) -> Result<Self, Failure> {
-        let head = opened.head;
-        if !args.quiet {
-            for (name, reason) in head.obs.unreadable() {
-                tell(format_args!("note: column {name:?} of obs is left out: {reason}"));
-            }
-            // Those of an earlier typing are replaced.
-            let left = head.source.not_read.iter().map(String::as_str);
-            let left: Vec<&str> = left.filter(|name| !OWN_ARRAYS.contains(name)).collect();
-            if !left.is_empty() {
-                tell(format_args!(
-                    "note: not copied from {}: {}",
-                    args.data.data.display(),
-                    left.join(", ")
-                ));
-            }
+    fn new(plan: &'a Plan<'a>, model: &'a Model<'a>, opened: &Opened<'_>) -> Result<Self, Failure> {
+        let Some(path) = plan.target.path.as_deref() else {
+            return Err(Failure::internal("AnnData without a file"));
+        };
+        let held = Held::new(plan, model, opened)?;
+        if !plan.args.quiet {
+            tell_left_out(&plan.data.data, opened);
         }
+        let head = opened.head;
         let mut obsm = vec![("X_cic".to_string(), model.code_dim())];
         if model.n_leaves() > 0 {
             obsm.push(("cic_prob".to_string(), model.n_leaves()));
         }
-        let plan = AnnDataPlan {
+        let size = AnnDataPlan {
             n_obs: head.obs_names.len(),
             n_vars: head.genes.len(),
             expected_values: Some(opened.expected_values),
             obsm,
         };
-        let writer = AnnDataWriter::create(&args.output, plan)
-            .map_err(|error| output::failed(&args.output, error))?;
-        Ok(Self { held: Held::new(args, model, opened), writer })
+        let writer =
+            AnnDataWriter::create(path, size).map_err(|error| output::failed(path, error))?;
+        Ok(Self { held, path, writer })
     }
 
     fn write(&mut self, calls: &Calls, values: Option<CsrMatrix>) -> Result<(), DataError> {
-        let first_row = self.held.calls.len();
+        let first_row = self.held.cells.calls.len();
         if let Some(values) = values {
             self.writer.append_x(&values)?;
         }
         self.writer.write_obsm(0, first_row, &calls.codes)?;
-        if self.held.model.n_leaves() > 0 {
+        if self.held.cells.model.n_leaves() > 0 {
             self.writer.write_obsm(1, first_row, &calls.probabilities)?;
         }
         Ok(())
@@ -247,107 +352,35 @@ impl CallSink for AnnDataSink<'_> {
     const TAKES_VALUES: bool = true;
 
     fn take(&mut self, calls: Calls, values: Option<CsrMatrix>) -> Result<(), Failure> {
-        self.write(&calls, values)
-            .map_err(|error| output::failed(&self.held.args.output, error))?;
-        self.held.calls.extend(calls.calls);
+        self.write(&calls, values).map_err(|error| output::failed(self.path, error))?;
+        self.held.cells.take(calls);
         Ok(())
     }
 
     fn finish(self, kind: ValueKind) -> Result<Summary, Failure> {
-        let summary = self.held.check()?;
-        let Held { args, model, head, n_present, calls } = self.held;
-        let facts = facts(args, model, &head.source.format, kind, n_present)?;
+        let (cells, provenance, summary) = self.held.finish(kind)?;
+        let head = cells.head.clone();
         let genes: Vec<String> = head.genes.iter().map(|gene| gene.id.clone()).collect();
-        let tables = anndata(&head, &genes, model, &calls, facts);
-        // The columns hold all of it now.
-        drop(calls);
-        self.writer.finish(&tables).map_err(|error| output::failed(&args.output, error))?;
+        let tables = anndata(&head, &cells, &genes, &provenance)?;
+        drop(cells);
+        self.writer.finish(&tables).map_err(|error| output::failed(self.path, error))?;
         Ok(summary)
+    }
+}
+
+/// Says what of an AnnData file is not in the new one.
+fn tell_left_out(data: &Path, opened: &Opened<'_>) {
+    let head = opened.head;
+    for (name, reason) in head.obs.unreadable() {
+        tell(format_args!("note: column {name:?} of obs is left out: {reason}"));
+    }
+    // Those of an earlier typing are replaced.
+    let left = head.source.not_read.iter().map(String::as_str);
+    let left: Vec<&str> = left.filter(|name| !OWN_ARRAYS.contains(name)).collect();
+    if !left.is_empty() {
+        tell(format_args!("note: not copied from {}: {}", data.display(), left.join(", ")));
     }
 }
 
 /// What is written into `obsm`.
 const OWN_ARRAYS: [&str; 2] = ["obsm/X_cic", "obsm/cic_prob"];
-
-/// Where calls can go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Target {
-    StandardOutput,
-    Csv,
-    AnnData,
-}
-
-impl Target {
-    fn new(path: &Path) -> Result<Self, Failure> {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            _ if path == Path::new("-") => Ok(Self::StandardOutput),
-            Some("csv") => Ok(Self::Csv),
-            Some("h5ad") => Ok(Self::AnnData),
-            _ => Err(Failure::usage(format!(
-                "{}: calls are written to a name that ends in .csv or .h5ad, or to -, which is \
-                 CSV on standard output",
-                path.display()
-            ))),
-        }
-    }
-}
-
-/// What `uns['cic']` says.
-fn facts(
-    args: &TypeArgs,
-    model: &Model<'_>,
-    input_format: &str,
-    kind: ValueKind,
-    n_present: u32,
-) -> Result<Vec<(String, UnsValue)>, Failure> {
-    let text = |key: &str, value: String| (key.to_string(), UnsValue::Text(value));
-    let integer = |key: &str, value: i64| (key.to_string(), UnsValue::Integer(value));
-    let rules = model.rules();
-    let seconds = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs() as i64);
-    let mut facts = vec![
-        text("model_id", model.id().to_string()),
-        text("model_sha256", model_file::sha256(model)),
-        text("runtime_version", env!("CARGO_PKG_VERSION").into()),
-        text("precision", model.dtype().name().into()),
-        text("kernel", Isa::best().name().into()),
-        text("value_kind", kind.name().into()),
-        text("input_format", input_format.into()),
-        text("command", command_line(0)),
-        integer("n_genes_model", model.n_genes() as i64),
-        integer("n_genes_present", i64::from(n_present)),
-        integer("min_counts", i64::from(rules.min_counts)),
-        integer("min_genes", i64::from(rules.min_genes)),
-        integer("unix_time", seconds),
-    ];
-    if let Some(profile) = model.profiles().first() {
-        facts.push(integer("target_sum", i64::from(profile.target_sum())));
-    }
-    if model.dtype() == Dtype::S8 {
-        facts.push(text("arithmetic", "integer".into()));
-    }
-    if args.data.data.is_file() {
-        facts.push(text("input_sha256", file_sha256(&args.data.data)?));
-    }
-    Ok(facts)
-}
-
-pub(crate) fn file_sha256(path: &Path) -> Result<String, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::input(format!("{}: {error}{}", path.display(), Failure::advice(&error)))
-    };
-    let mut file = File::open(path).map_err(failed)?;
-    let mut digest = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => return Ok(hex(&digest.finalize())),
-            n => digest.update(&buffer[..n]),
-        }
-    }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}

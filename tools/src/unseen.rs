@@ -19,12 +19,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::console::{command_line, print, print_json, tell};
 use crate::countdown::Countdown;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
+use crate::digests::hex;
 use crate::failure::Failure;
 use crate::profiles::{N_GENES, Profiles, genes_of, run_model, scores};
 use crate::study::check_without;
 use crate::threads::ThreadArgs;
 use crate::train::{RecipeArgs, TrainPlan, train_model};
-use crate::type_cells::hex;
 
 /// Options of `cic unseen`.
 #[derive(Args, Clone, Debug)]

@@ -62,6 +62,7 @@ pub struct Novelty<'a> {
     pub(crate) error_limits: &'a [f32],
     pub(crate) noise_limit: i32,
     pub(crate) pair_limit: i32,
+    pub(crate) least_share_q30: u32,
 }
 
 /// What is found of a cell. Distances are squares of sixteenths of a standard deviation within types.
@@ -111,6 +112,7 @@ impl<'a> Novelty<'a> {
             return Err(reader.bad("number of coordinates"));
         }
         let (noise_limit, pair_limit) = (reader.u32()? as i32, reader.u32()? as i32);
+        let least_share_q30 = reader.u32()?;
         // The readers below check that so many are there.
         let times = |n: usize, dims: usize| n.saturating_mul(dims);
         let novelty = Self {
@@ -118,6 +120,7 @@ impl<'a> Novelty<'a> {
             type_dims,
             noise_limit,
             pair_limit,
+            least_share_q30,
             offsets: reader.array(place_dims)?,
             type_limits: reader.array(n_leaves)?,
             rest_scales: reader.array(n_leaves)?,
@@ -165,6 +168,12 @@ impl<'a> Novelty<'a> {
     /// Coordinates, of types and rest.
     pub fn place_dims(&self) -> usize {
         self.shifts.len()
+    }
+
+    /// Whether the limits hold for a file whose genes had that share of the library in training, Q30. With fewer genes, cells
+    /// lie elsewhere.
+    pub fn holds_for(&self, share_q30: u32) -> bool {
+        share_q30 >= self.least_share_q30
     }
 
     /// Coordinates in which types differ.
@@ -334,6 +343,7 @@ mod tests {
             error_limits: &[0.0; DEPTH_STEPS],
             noise_limit: 0,
             pair_limit: 0,
+            least_share_q30: 0,
         };
         assert_eq!(novelty.fault(), None);
         let likeness = novelty.measure([i16::MIN].into_iter(), u64::MAX);

@@ -38,6 +38,8 @@ pub struct NoveltySpec {
     pub noise_limit: i32,
     /// A cell nearer to a mixture by more than this is taken for it.
     pub pair_limit: i32,
+    /// The limits hold where the present genes had at least this share of the library in training, Q30.
+    pub least_share_q30: u32,
 }
 
 /// Which share of cells like those of training may be rejected.
@@ -196,6 +198,7 @@ impl NoveltySpec {
             error_limits: &self.error_limits,
             noise_limit: self.noise_limit,
             pair_limit: self.pair_limit,
+            least_share_q30: self.least_share_q30,
         }
     }
 
@@ -215,6 +218,7 @@ impl NoveltySpec {
             error_limits: view.error_limits.to_vec(),
             noise_limit: view.noise_limit,
             pair_limit: view.pair_limit,
+            least_share_q30: view.least_share_q30,
         }
     }
 }
@@ -275,6 +279,7 @@ mod tests {
             error_limits: vec![0.0; DEPTH_STEPS],
             noise_limit: 0,
             pair_limit: 0,
+            least_share_q30: 0,
         };
         spec.set_rows(&[1.0, 0.0, 0.0, 2.0], &[0.0, -1.0], &[0.001, 0.002]);
         spec

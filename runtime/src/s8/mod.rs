@@ -19,7 +19,7 @@ use cic_model::{Dtype, Model, StageKind, ValueKind};
 use crate::error::RunError;
 use crate::kernels::{Kernels, Line, Part, PartMut, Ratios, panel_of};
 use crate::outcome::{Depth, Outcome, S8Numbers};
-use crate::presence::{Presence, inv_temperature_q16, measure};
+use crate::presence::{Presence, inv_temperature_q16, measure, novelty_for};
 use crate::sample::{HAS_FLOATS, Sample};
 
 use first::part_len;
@@ -440,8 +440,9 @@ impl<'m> S8Session<'m> {
         let shape = &self.shape;
         let inv_temperature = inv_temperature_q16(self.model, presence);
         let min_confidence = self.model.rules().min_confidence_q16;
+        let novelty = novelty_for(self.model, presence);
         for (cell, verdict) in memory.verdicts.iter_mut().enumerate().take(n_rows) {
-            if let Some(novelty) = self.model.novelty() {
+            if let Some(novelty) = novelty {
                 verdict::reject_unlike(verdict, novelty, row(memory.code, cell, shape.code_dim));
             }
             let logits = row(memory.logits, cell, shape.n_leaves);

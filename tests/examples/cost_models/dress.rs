@@ -161,6 +161,7 @@ fn novelty(spec: &mut ModelSpec, random: &mut Random) {
         error_limits: vec![0.0; DEPTH_STEPS],
         noise_limit: i32::MAX,
         pair_limit: i32::MAX,
+        least_share_q30: 0,
     });
     spec.confidence = Some(ConfidenceSpec {
         n_cells: 100,

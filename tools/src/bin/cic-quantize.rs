@@ -2,19 +2,10 @@
 
 use std::process::ExitCode;
 
-use cic_tools::{EXIT_CODES, exit_with, quantize};
+use cic_tools::help::QuantizeCommand;
+use cic_tools::{exit_with, quantize};
 use clap::Parser;
 
-/// Quantise a full-precision cell identity code model to int8 or f16.
-#[derive(Parser)]
-#[command(name = "cic-quantize", version, after_help = EXIT_CODES, override_usage = USAGE)]
-struct Cli {
-    #[command(flatten)]
-    args: quantize::QuantizeArgs,
-}
-
 fn main() -> ExitCode {
-    exit_with("cic-quantize", quantize::run(&Cli::parse().args))
+    exit_with("cic-quantize", quantize::run(&QuantizeCommand::parse().args))
 }
-
-const USAGE: &str = "cic-quantize [OPTIONS] <MODEL> --calibrate <DATA> --to <DTYPE> -o <OUT>";

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use cic_tools::{
     EXIT_CODES, budget, check, check_environment, compare, demo, evaluate, exit_with, explain,
-    inspect, noise, report, reproduce, sweep, train, type_cells, unseen,
+    help, inspect, noise, report, reproduce, sweep, train, type_cells, unseen, verify,
 };
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Cell identity codes: what each cell is, from its gene expression profile.
 #[derive(Parser)]
@@ -22,9 +22,11 @@ enum Command {
     Train(train::TrainArgs),
     /// Name the cells of a file
     Type(type_cells::TypeArgs),
+    /// Type again what was typed before, and compare
+    Verify(verify::VerifyArgs),
     /// Tell how good calls and reconstructions are on labelled data
     Eval(evaluate::EvalArgs),
-    /// Tell how well profiles come back from codes, beside PCA and others
+    /// Tell how well profiles come back from codes, beside PCA and more
     Reproduce(reproduce::ReproduceArgs),
     /// Compare with linear methods over many divisions of the data
     Compare(compare::CompareArgs),
@@ -46,6 +48,10 @@ enum Command {
     Check(check::CheckArgs),
     /// Train, quantise and type, on simulated cells or your own
     Demo(demo::DemoArgs),
+    /// Write manual pages
+    Man(help::ManArgs),
+    /// Print completions for a shell
+    Completions(help::CompletionsArgs),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +60,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Train(args) => train::run(&args),
         Command::Type(args) => type_cells::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Eval(args) => evaluate::run(&args),
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Compare(args) => compare::run(&args),
@@ -66,6 +73,8 @@ fn main() -> ExitCode {
         Command::Budget(args) => budget::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Man(args) => help::man(&args, Cli::command()),
+        Command::Completions(args) => help::completions(&args, Cli::command()),
     };
     exit_with("cic", result)
 }

@@ -15,12 +15,12 @@ use serde_json::Value;
 use super::ReportArgs;
 use super::explained::Explained;
 use crate::dataset::{Annotations, Dataset};
+use crate::digests::file_sha256;
 use crate::evaluate::{Assessment, assess};
 use crate::failure::Failure;
 use crate::noise::{BEST_NAME, Found, Kind, Plan, REFITTED_NAME, measure};
 use crate::profiles::N_GENES;
 use crate::reproduce::{self, Study, train_and_test};
-use crate::type_cells::file_sha256;
 use crate::{check, unseen};
 
 /// What is looked at.

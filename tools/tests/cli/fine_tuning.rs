@@ -127,7 +127,6 @@ fn what_cannot_be_fine_tuned_is_refused_with_the_reason() {
     let before = folder.names();
     for (args, code, words) in [
         ("net.cic --calibrate cells.h5ad --to f16 --fine-tune", 2, &["for int8", "f16"][..]),
-        ("net.cic --calibrate cells.h5ad --to int8 --labels cell_type", 2, &["--fine-tune"]),
         (&format!("{FINE_TUNE} --labels kind"), 2, &["no column", "kind", "cell_type"]),
         (
             &format!("{FINE_TUNE} --no-decoder"),

@@ -27,7 +27,9 @@ const STEPS: &[(&str, Work)] = &[
     ("no_std", Xtask(&["no-std"])),
     ("C header", Xtask(&["header", "--check"])),
     ("C library without panics", Xtask(&["proofs"])),
+    ("anndata and scanpy", Xtask(&["python"])),
     ("tests", Cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"])),
+    ("Parquet", Cargo(PARQUET)),
     ("kernel conformance", Xtask(&["conformance"])),
     ("programs on other processors", Xtask(&["pipeline"])),
     ("kernel instructions", Xtask(&["kernel-count"])),
@@ -37,6 +39,10 @@ const STEPS: &[(&str, Work)] = &[
     ("guides from empty folders", Xtask(&["guides"])),
     ("demo on the simulation", Xtask(&["demo", "--simulation"])),
 ];
+
+/// What the feature adds, compiled without warnings and tested.
+const PARQUET: &[&str] =
+    &["test", "--package", "cic-tools", "--features", "parquet", "--test", "cli", "outputs::"];
 
 const FIRMWARE_MANIFEST: &str = "firmware-examples/Cargo.toml";
 

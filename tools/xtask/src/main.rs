@@ -24,6 +24,7 @@ mod no_std;
 mod paper;
 mod pipeline;
 mod proofs;
+mod python;
 mod reference;
 mod serial_line;
 mod side_by_side;
@@ -66,6 +67,7 @@ fn run(task: Task) -> Result<()> {
         Task::Paper(args) => paper::run(&args),
         Task::Reference => reference::run(),
         Task::Data => data::run(),
+        Task::Python => python::run(),
     }
 }
 
@@ -116,6 +118,8 @@ enum Task {
     Paper(paper::Args),
     /// Train the model of models/ anew, and write its card.
     Reference,
+    /// Install anndata and scanpy under the target directory, for the test that reads outputs with them.
+    Python,
     /// Fetch the demo's data by package name, with its checksum, into .cache/data.
     Data,
 }

@@ -390,7 +390,7 @@ pub enum DataError {
         place: String,
         /// The column asked for.
         column: String,
-        /// The columns that exist, comma-separated.
+        /// The columns that exist, comma-separated, and which may be meant.
         available: String,
     },
     /// A column exists but cannot be read.

@@ -167,6 +167,8 @@ pub struct Source {
     /// What an AnnData file holds beside its cells, genes and the chosen matrix: `layers`,
     /// `obsm/X_pca`, `var/highly_variable`.
     pub not_read: Vec<String>,
+    /// The files that were read: the one that was asked for, or those of a folder.
+    pub files: Vec<PathBuf>,
 }
 
 /// How to read a file. The default reads `X` and detects what can be detected.

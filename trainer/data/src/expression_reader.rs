@@ -101,6 +101,9 @@ impl ExpressionReader {
         if let Some(name) = inside.as_deref().and_then(|path| path.strip_prefix(asked).ok()) {
             head.source.notes.push(format!("read from {} of the folder", name.display()));
         }
+        if head.source.files.is_empty() {
+            head.source.files.push(path.to_path_buf());
+        }
         head.check()?;
         if kind_is_mtx && order == EntryOrder::Any {
             let note = "the matrix is not sorted by cell, so that it was read whole";

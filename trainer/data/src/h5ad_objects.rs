@@ -59,6 +59,7 @@ fn write_column(frame: &H5Group, name: &str, column: &Column) -> Result<(), Hdf5
         Column::F64(values) => array(frame, name, values),
         Column::F32(values) => array(frame, name, values),
         Column::I32(values) => array(frame, name, values),
+        Column::I64(values) => array(frame, name, values),
     }
 }
 

@@ -37,12 +37,14 @@ mod h5_vector;
 mod h5ad;
 mod h5ad_frame;
 mod h5ad_objects;
+mod h5ad_results;
 mod h5ad_writer;
 mod mangled_symbols;
 mod matrix;
 mod matrix_market;
 mod mex;
 mod mtx_blocks;
+mod nearest;
 mod obs;
 mod other_logarithm;
 mod output_folder;
@@ -67,11 +69,15 @@ pub use expression::{
 pub use expression_reader::ExpressionReader;
 pub use gene_naming::{Found, GeneNaming, NameKind};
 pub use gene_sets::{GeneSet, GeneSets, read_gene_sets};
+pub use h5ad_results::{read_obsm, read_uns};
 pub use h5ad_writer::{AnnDataOut, AnnDataPlan, AnnDataWriter, UnsValue, write_h5ad};
 pub use matrix::CsrMatrix;
+pub use nearest::nearest_name;
 pub use obs::{Column, ObsTable};
 pub use ranks::rank_rows;
 pub use sample_table::{SampleTable, SplitPart, read_labels_tsv, read_split, split_parts};
 pub use scale::{Scale, ScaleEvidence, ScaleVerdict, check_scale};
 pub use species::{SpeciesGuess, genome_prefix};
-pub use text_out::{csv_field, csv_text, sanitise_for_terminal, write_atomic};
+pub use text_out::{
+    AtomicFile, ReadyFile, csv_field, csv_text, sanitise_for_terminal, write_atomic,
+};

@@ -62,8 +62,10 @@ fn open(
     order: EntryOrder,
     size: BlockSize,
 ) -> Result<Opened, DataError> {
-    let features = read_lines(&beside(matrix, &["features.tsv", "genes.tsv"])?)?;
-    let obs_names = read_lines(&beside(matrix, &["barcodes.tsv"])?)?
+    let features_path = beside(matrix, &["features.tsv", "genes.tsv"])?;
+    let barcodes_path = beside(matrix, &["barcodes.tsv"])?;
+    let features = read_lines(&features_path)?;
+    let obs_names = read_lines(&barcodes_path)?
         .into_iter()
         .map(|line| line.split('\t').next().unwrap_or_default().to_string())
         .collect::<Vec<_>>();
@@ -81,6 +83,7 @@ fn open(
         path: asked.to_path_buf(),
         format: "10x matrix.mtx".into(),
         matrix: "matrix".into(),
+        files: vec![matrix.to_path_buf(), features_path, barcodes_path],
         ..Source::default()
     };
     let head = ExpressionHead { obs_names, genes, obs: ObsTable::default(), source };

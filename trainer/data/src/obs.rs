@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::error::DataError;
+use crate::nearest::listed;
 
 /// One column of a table, one value per row.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,8 @@ pub enum Column {
     F32(Vec<f32>),
     /// Integers that fit 32 bits.
     I32(Vec<i32>),
+    /// Larger integers; columns that are read are never of this kind.
+    I64(Vec<i64>),
 }
 
 impl Column {
@@ -51,6 +54,7 @@ impl Column {
             Self::F64(values) => values.len(),
             Self::F32(values) => values.len(),
             Self::I32(values) => values.len(),
+            Self::I64(values) => values.len(),
         }
     }
 
@@ -78,6 +82,7 @@ impl Column {
                 values.get(row).filter(|v| !v.is_nan()).map(|v| Cow::Owned(v.to_string()))
             }
             Self::I32(values) => values.get(row).map(|v| Cow::Owned(v.to_string())),
+            Self::I64(values) => values.get(row).map(|v| Cow::Owned(v.to_string())),
         }
     }
 
@@ -88,6 +93,7 @@ impl Column {
             Self::F64(values) => values.get(row).copied().filter(|v| !v.is_nan()),
             Self::F32(values) => values.get(row).map(|&v| f64::from(v)).filter(|v| !v.is_nan()),
             Self::I32(values) => values.get(row).map(|&v| f64::from(v)),
+            Self::I64(values) => values.get(row).map(|&v| v as f64),
             Self::Bool(values) => values.get(row)?.map(|value| f64::from(u8::from(value))),
             Self::Text(_) | Self::Categorical { .. } => {
                 self.text(row)?.trim().parse().ok().filter(|v: &f64| !v.is_nan())
@@ -152,7 +158,7 @@ impl ObsTable {
         Err(DataError::UnknownColumn {
             place: "obs".into(),
             column: name.into(),
-            available: self.names().collect::<Vec<_>>().join(", "),
+            available: listed(name, self.columns.iter().map(|(name, _)| name.as_str())),
         })
     }
 

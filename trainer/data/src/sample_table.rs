@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::delimited::{Records, text};
 use crate::error::DataError;
+use crate::nearest::listed;
 use crate::obs::Column;
 
 /// A text table whose first column is the sample id.
@@ -132,7 +133,7 @@ impl SampleTable {
             None => Err(DataError::UnknownColumn {
                 place: self.path.display().to_string(),
                 column: name.into(),
-                available: self.names().collect::<Vec<_>>().join(", "),
+                available: listed(name, self.columns.iter().map(|(name, _)| name.as_str())),
             }),
         }
     }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use cic_model::container::MAGIC;
 use flate2::read::MultiGzDecoder;
 
 use crate::error::DataError;
@@ -115,7 +116,8 @@ const MAX_USER_BLOCK: u64 = 1 << 16;
 pub(crate) const HDF5_SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
 pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const EXPECTED_FORMATS: &str = "expected .h5ad, Cell Ranger .h5, a 10x folder, a GEO series matrix, or a tab- or comma-separated table";
-const FOREIGN: [(&[u8], &str, &str); 6] = [
+const FOREIGN: [(&[u8], &str, &str); 7] = [
+    (&MAGIC, "a model", "give it where the model is asked for, and expression data here"),
     (b"PK\x03\x04", "a zip archive (perhaps .xlsx or .npz)", "unpack it, or export it as TSV"),
     (b"PAR1", "a Parquet file", "write it as .h5ad or TSV"),
     (b"\x93NUMPY", "a NumPy array", "it has no names; write it as .h5ad or TSV"),

@@ -18,11 +18,70 @@ pub fn write_atomic(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), DataError> {
-    let pending = PendingFile::create(path)?;
-    let file = OpenOptions::new().write(true).open(pending.path()).map_err(DataError::io(path))?;
-    let mut file = BufWriter::new(file);
-    write(&mut file).and_then(|()| file.flush()).map_err(DataError::io(path))?;
-    pending.commit()
+    let mut file = AtomicFile::create(path)?;
+    write(&mut file).map_err(DataError::io(path))?;
+    file.commit()
+}
+
+/// A file that is written piece by piece and appears under its name when it is committed; dropped
+/// before that, nothing is left behind.
+pub struct AtomicFile {
+    file: BufWriter<File>,
+    // After the file, which is closed before it is removed.
+    pending: PendingFile,
+}
+
+impl AtomicFile {
+    /// Begins a file under a temporary name beside `path`.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn create(path: &Path) -> Result<Self, DataError> {
+        let pending = PendingFile::create(path)?;
+        let file = OpenOptions::new().write(true).open(pending.path());
+        Ok(Self { file: BufWriter::new(file.map_err(DataError::io(path))?), pending })
+    }
+
+    /// Flushes the file to disk and gives it its name, replacing an older file.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn commit(self) -> Result<(), DataError> {
+        self.ready()?.commit()
+    }
+
+    /// Flushes the file to disk: all that is left to do is to give it its name.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn ready(mut self) -> Result<ReadyFile, DataError> {
+        self.file.flush().map_err(DataError::io(&self.pending.target))?;
+        self.pending.sync()?;
+        Ok(ReadyFile(self.pending))
+    }
+}
+
+/// An [`AtomicFile`] that is complete, still under its temporary name.
+pub struct ReadyFile(PendingFile);
+
+impl ReadyFile {
+    /// Gives the file its name, replacing an older file.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn commit(self) -> Result<(), DataError> {
+        self.0.rename()
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// A file under a temporary name, removed unless it is committed.
@@ -59,8 +118,15 @@ impl PendingFile {
 
     /// Flushes the file to disk and gives it its name.
     pub(crate) fn commit(self) -> Result<(), DataError> {
-        let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all());
-        sync(&self.temporary).map_err(DataError::io(&self.target))?;
+        self.sync()?;
+        self.rename()
+    }
+
+    fn sync(&self) -> Result<(), DataError> {
+        sync(&self.temporary).map_err(DataError::io(&self.target))
+    }
+
+    fn rename(self) -> Result<(), DataError> {
         fs::rename(&self.temporary, &self.target).map_err(DataError::io(&self.target))?;
         // The rename itself is durable once the folder is; not every system can flush a folder.
         if let Some(folder) = self.target.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -68,6 +134,10 @@ impl PendingFile {
         }
         Ok(())
     }
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 impl Drop for PendingFile {

@@ -8,6 +8,7 @@ use cic_data::CsrMatrix;
 use cic_model::Network;
 use cic_model::novelty::{DEPTH_STEPS, FLOAT_CODE_UNITS, Likeness, MAX_PLACE_DIMS, float_code};
 use cic_model::profile::Scaling;
+use cic_model::quant::ONE_Q30;
 use cic_model::spec::{FalseRejects, NoveltySpec, sixteenths};
 use rayon::prelude::*;
 
@@ -90,6 +91,7 @@ pub(crate) fn fit_novelty(
         error_limits: vec![0.0; DEPTH_STEPS],
         noise_limit: 0,
         pair_limit: 0,
+        least_share_q30: ONE_Q30,
     };
     spec.set_rows(&geometry.rows, &geometry.offsets, &units);
     spec.noise_limit = noise_limit(&spec, &noise);
