@@ -199,6 +199,7 @@ const PRIOR_CELLS: f64 = 20.0;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::rng::{Purpose, Rng};
 
     #[test]
     fn cells_of_a_type_vary_by_one_and_means_keep_their_order() {
@@ -206,11 +207,10 @@ mod tests {
         let mut codes = Vec::new();
         let mut classes = Vec::new();
         for i in 0..4_000_u32 {
-            let unit = |k: u32| {
-                f64::from((i * 2_654_435 + k * 40_503 + i * i * 31) % 10_007) / 10_007.0 - 0.5
-            };
+            let mut rng = Rng::stream(1, Purpose::NoCell, u64::from(i), 0);
+            let unit: [f64; 3] = core::array::from_fn(|_| f64::from(rng.unit()) - 0.5);
             let class = (i % 2) as usize;
-            codes.push(vec![unit(1) * 0.1, unit(2) + 4.0 * class as f64, unit(3) * 10.0]);
+            codes.push(vec![unit[0] * 0.1, unit[1] + 4.0 * class as f64, unit[2] * 10.0]);
             classes.push(class);
         }
         let points: Vec<&[f64]> = codes.iter().map(Vec::as_slice).collect();
