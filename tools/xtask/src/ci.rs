@@ -22,12 +22,14 @@ use Work::{Cargo, Xtask};
 const STEPS: &[(&str, Work)] = &[
     ("format", Cargo(&["fmt", "--all", "--", "--check"])),
     ("firmware format", Cargo(&["fmt", "--manifest-path", FIRMWARE_MANIFEST, "--", "--check"])),
+    ("fuzzing format", Cargo(&["fmt", "--manifest-path", FUZZ_MANIFEST, "--", "--check"])),
     ("import rules", Xtask(&["deps"])),
     ("clippy", Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("no_std", Xtask(&["no-std"])),
     ("C header", Xtask(&["header", "--check"])),
     ("C library without panics", Xtask(&["proofs"])),
     ("tests", Cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"])),
+    ("fuzzing", Xtask(&["fuzz"])),
     ("kernel conformance", Xtask(&["conformance"])),
     ("programs on other processors", Xtask(&["pipeline"])),
     ("kernel instructions", Xtask(&["kernel-count"])),
@@ -39,6 +41,7 @@ const STEPS: &[(&str, Work)] = &[
 ];
 
 const FIRMWARE_MANIFEST: &str = "firmware-examples/Cargo.toml";
+const FUZZ_MANIFEST: &str = "tests/fuzz/Cargo.toml";
 
 /// Runs every step, also after one failed, and sums up.
 pub fn run() -> Result<()> {

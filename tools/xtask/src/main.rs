@@ -14,6 +14,7 @@ mod data;
 mod demo;
 mod deps;
 mod firmware;
+mod fuzz;
 mod guides;
 mod header;
 mod instructions;
@@ -64,6 +65,7 @@ fn run(task: Task) -> Result<()> {
         Task::Paper(args) => paper::run(&args),
         Task::Reference => reference::run(),
         Task::Data => data::run(),
+        Task::Fuzz(args) => fuzz::run(&args),
     }
 }
 
@@ -88,6 +90,8 @@ enum Task {
     Deps,
     /// Build cic-model and cic-runtime, each alone and without features, for bare metal.
     NoStd,
+    /// Feed readers and model files with millions of damaged inputs: no panic, no hang, bounded memory.
+    Fuzz(fuzz::Args),
     /// Write the C header from the sources of cic-capi, or check it.
     Header(header::Args),
     /// Link the C library for bare metal and prove that it neither panics nor allocates.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use rust_hdf5::{DatatypeMessage, H5Dataset, H5File, LinkClass, StorageLayout};
 
 use crate::error::DataError;
-use crate::h5_element::{Element, Number, dispatch, fixed_string};
+use crate::h5_element::{Element, Number, dispatch, fixed_string, type_name};
 use crate::h5_heap::{Heap, REFERENCE_LEN};
 use crate::sniff::{HDF5_SIGNATURE, hdf5_start};
 
@@ -219,7 +219,7 @@ impl H5Source {
         DataError::UnknownEncoding {
             path: self.path.clone(),
             object: object.into(),
-            encoding: found.to_string(),
+            encoding: type_name(found),
             expected: wanted,
         }
     }
