@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod digests;
+pub mod hdf5;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,13 +58,6 @@ pub fn fixtures(extension: &str) -> Vec<(String, Vec<u8>)> {
         }
     }
     found
-}
-
-/// The bytes, beginning as HDF5 files do: without that, they would be read as text.
-pub fn with_hdf5_signature(bytes: &[u8]) -> Vec<u8> {
-    let mut signed = b"\x89HDF\r\n\x1a\n".to_vec();
-    signed.extend_from_slice(bytes.get(signed.len()..).unwrap_or_default());
-    signed
 }
 
 /// Reads a file cell by cell and whole. Both must refuse it or give the same matrix, and what they give must

@@ -95,7 +95,8 @@ fn sniff_folder(path: &Path) -> Result<FileKind, DataError> {
             return Err(DataError::UnsupportedFormat {
                 path: path.to_path_buf(),
                 format: "a Zarr store".into(),
-                advice: "write it as .h5ad (anndata: write_h5ad)",
+                advice: "build with the feature `zarr` to read it (cargo build --features zarr), \
+                         or write it as .h5ad (anndata: write_h5ad)",
             });
         }
     }

@@ -51,6 +51,7 @@ fn every_format_and_encoding_gives_the_same_matrix() {
         "csc_lzf.h5ad",
         "dense_f64.h5ad",
         "int64_unsorted_zeros.h5ad",
+        "usual_structures.h5ad",
         "dense_u2.h5ad",
         "dense_i8.h5ad",
         "dense_be_i4.h5ad",
