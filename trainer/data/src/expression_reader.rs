@@ -1,5 +1,6 @@
 //! Expression files read a few cells at a time.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -232,9 +233,15 @@ impl LeftOut {
         let new_index = new_index.collect();
         let mut keep = keep();
         head.genes.retain(|_| keep.next().unwrap_or(false));
-        head.source
-            .notes
-            .push(format!("{dropped} features are not {GENE_EXPRESSION} and left out"));
+        let mut others: BTreeMap<&str, usize> = BTreeMap::new();
+        for kind in types.iter().filter(|kind| *kind != GENE_EXPRESSION) {
+            *others.entry(kind).or_default() += 1;
+        }
+        let others: Vec<String> = others.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+        head.source.notes.push(format!(
+            "{dropped} features are not {GENE_EXPRESSION} and left out: {}",
+            others.join(", ")
+        ));
         Ok(Some(Self { ids, new_index }))
     }
 }

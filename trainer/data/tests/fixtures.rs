@@ -120,7 +120,8 @@ fn integers_of_obs_stay_integers() {
 fn other_features_are_dropped_and_noted() {
     let matrix = read("cellranger3.h5");
     assert_eq!(matrix.source.format, "Cell Ranger 3 .h5");
-    assert_eq!(matrix.source.notes, ["2 features are not Gene Expression and left out"]);
+    let note = "2 features are not Gene Expression and left out: 2 Antibody Capture";
+    assert_eq!(matrix.source.notes, [note]);
     assert!(read("mex").source.notes.is_empty());
 }
 
