@@ -29,6 +29,10 @@ const STEPS: &[(&str, Work)] = &[
     ("C header", Xtask(&["header", "--check"])),
     ("C library without panics", Xtask(&["proofs"])),
     ("tests", Cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"])),
+    (
+        "formats behind features",
+        Cargo(&["test", "-p", "cic-data", "--features", "parquet", "--test", "parquet"]),
+    ),
     ("fuzzing", Xtask(&["fuzz"])),
     ("kernel conformance", Xtask(&["conformance"])),
     ("programs on other processors", Xtask(&["pipeline"])),

@@ -12,6 +12,8 @@ use crate::expression::{
 use crate::h5_source::H5Source;
 use crate::matrix::CsrMatrix;
 use crate::output_folder::matrix_in;
+#[cfg(feature = "parquet")]
+use crate::parquet_table;
 use crate::sniff::{FileKind, sniff};
 use crate::{cellranger, delimited, geo_series, h5ad, mex};
 
@@ -96,6 +98,8 @@ impl ExpressionReader {
             FileKind::MatrixMarket => mex::open_beside(path, order, size)?,
             FileKind::GeoSeries => geo_series::open(path, size)?,
             FileKind::Text => delimited::open(path, options.orientation, size)?,
+            #[cfg(feature = "parquet")]
+            FileKind::Parquet => parquet_table::open(path, options.orientation, size)?,
         };
         let Opened { mut head, feature_types, blocks } = opened;
         if let Some(name) = inside.as_deref().and_then(|path| path.strip_prefix(asked).ok()) {

@@ -40,6 +40,8 @@ mod mtx_blocks;
 mod obs;
 mod other_logarithm;
 mod output_folder;
+#[cfg(feature = "parquet")]
+mod parquet_table;
 mod ranks;
 mod sample_table;
 mod scale;

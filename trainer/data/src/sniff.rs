@@ -22,6 +22,9 @@ pub(crate) enum FileKind {
     GeoSeries,
     /// Tab- or comma-separated text, compressed or not.
     Text,
+    /// A Parquet file.
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
 
 /// Recognises the file.
@@ -57,6 +60,10 @@ pub(crate) fn sniff(path: &Path) -> Result<FileKind, DataError> {
             advice,
         })
     };
+    #[cfg(feature = "parquet")]
+    if head.starts_with(b"PAR1") {
+        return Ok(FileKind::Parquet);
+    }
     for (magic, format, advice) in FOREIGN {
         if head.starts_with(magic) {
             return unsupported(format, advice);
@@ -95,8 +102,7 @@ fn sniff_folder(path: &Path) -> Result<FileKind, DataError> {
             return Err(DataError::UnsupportedFormat {
                 path: path.to_path_buf(),
                 format: "a Zarr store".into(),
-                advice: "build with the feature `zarr` to read it (cargo build --features zarr), \
-                         or write it as .h5ad (anndata: write_h5ad)",
+                advice: "write it as .h5ad (anndata: read_zarr, then write_h5ad)",
             });
         }
     }
@@ -110,7 +116,12 @@ pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const EXPECTED_FORMATS: &str = "expected .h5ad, Cell Ranger .h5, a 10x folder, a GEO series matrix, or a tab- or comma-separated table";
 const FOREIGN: [(&[u8], &str, &str); 6] = [
     (b"PK\x03\x04", "a zip archive (perhaps .xlsx or .npz)", "unpack it, or export it as TSV"),
-    (b"PAR1", "a Parquet file", "write it as .h5ad or TSV"),
+    (
+        b"PAR1",
+        "a Parquet file",
+        "build with the feature `parquet` to read it (cargo build --features parquet), or write it \
+         as .h5ad or TSV",
+    ),
     (b"\x93NUMPY", "a NumPy array", "it has no names; write it as .h5ad or TSV"),
     (b"RDX", "an R data file", "export it from R as TSV or .h5ad"),
     (b"X\n\0", "an R data file (.rds)", "export it from R as TSV or .h5ad"),
@@ -142,6 +153,9 @@ mod tests {
     fn empty_and_foreign_files_are_refused_by_name() {
         assert!(matches!(kind_of(b""), Err(DataError::Empty { .. })));
         for (magic, format, _) in FOREIGN {
+            if cfg!(feature = "parquet") && magic == b"PAR1" {
+                continue;
+            }
             let message = kind_of(magic).unwrap_err().to_string();
             assert!(message.contains(format), "{message}");
         }

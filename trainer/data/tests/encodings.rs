@@ -126,7 +126,10 @@ fn refusal(file: &str) -> Option<&'static str> {
         "filter-bitshuffle.h5ad" => Some("bitshuffle"),
         "filter-bzip2.h5ad" => Some("bzip2"),
         "filter-szip.h5ad" => Some("SZIP"),
-        _ if file.ends_with(".zarr") => Some("feature `zarr`"),
+        _ if file.ends_with(".zarr") => Some("a Zarr store"),
+        _ if file.ends_with(".parquet") && !cfg!(feature = "parquet") => Some("feature `parquet`"),
+        "zstd.parquet" => Some("compressed with ZSTD"),
+        "genes-by-cells.parquet" => Some("a row per gene"),
         _ => None,
     }
 }

@@ -100,6 +100,7 @@ def main():
     read_back("raw_and_layers.h5ad", FOLDER / "raw_and_layers.h5ad")
     filters(counts)
     zarr_stores(counts)
+    parquet_tables(counts)
     print("anndata", anndata_version(), "h5py", h5py.__version__, "numpy", np.__version__, "pandas", pd.__version__)
 
 
@@ -153,6 +154,33 @@ def zarr_stores(counts):
         expect(f"{name}@raw", back.obs_names, back.raw.var_names, back.raw.X)
         for layer, x in back.layers.items():
             expect(f"{name}@{layer}", back.obs_names, back.var_names, x)
+
+
+def parquet_tables(counts):
+    """As pandas and Arrow write them: with an index, with columns of texts, in groups of rows, packed."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        return
+    names = pd.Index([f"cell{i}" for i in range(N_OBS)])
+    genes = [f"GENE{i}" for i in range(N_VARS)]
+    table = pd.DataFrame(counts, index=names, columns=genes)
+    labels = pd.Series(pd.Categorical([["B", "T", None][i % 3] for i in range(N_OBS)]), index=names)
+    obs = pd.DataFrame({"cell_type": labels, "doublet": [i % 2 == 0 for i in range(N_OBS)]}, index=names)
+    integers = pd.concat([obs, table.astype(np.int64)], axis=1)
+    small = table.astype(np.uint16).rename_axis("barcode")
+    plain = table.reset_index(names="id")
+    for name, frame, options in [("snappy", table, {}), ("gzip", table, {"compression": "gzip"}),
+                                 ("none", small, {"compression": None}), ("groups", integers, {"row_group_size": 7}),
+                                 ("no-index", plain, {"index": False}), ("zstd", table, {"compression": "zstd"}),
+                                 ("genes-by-cells", table.T, {})]:
+        if name == "genes-by-cells":
+            frame = frame.rename(index=lambda gene: f"ENSG{int(gene[4:]):011d}")
+        name = f"{name}.parquet"
+        frame.to_parquet(FOLDER / name, engine="pyarrow", **options)
+        expect(name, names, genes, counts)
+        if frame is integers:
+            expect_obs(name, obs)
 
 
 def packaged():
