@@ -289,30 +289,28 @@ impl H5Source {
         let limit = self.len.saturating_mul(ratio);
         if let Some(chunk) = dataset.chunk_dims().filter(|_| dataset.total_elements() > 0) {
             self.check_bytes(object, &chunk, dataset.element_size(), limit)?;
-            self.check_index(object, dataset, &chunk)?;
         }
         Ok(limit)
     }
 
     /// Refuses an index of more chunks than the file has room for. The library makes room for as many as the data set may
     /// grow to, if that has a limit.
-    fn check_index(
-        &self,
-        object: &str,
-        dataset: &H5Dataset,
-        chunk: &[usize],
-    ) -> Result<(), DataError> {
+    pub(crate) fn check_index(&self, object: &str, dataset: &H5Dataset) -> Result<(), DataError> {
+        let Some(chunk) = dataset.chunk_dims().filter(|_| dataset.total_elements() > 0) else {
+            return Ok(());
+        };
         let most = dataset.max_shape().map_err(self.fault(object))?;
         let extents = dataset.shape().into_iter().zip(most);
         let extents = extents.map(|(now, most)| most.map_or(now, |most| most.max(now)));
         let chunks: Vec<usize> =
-            extents.zip(chunk).map(|(extent, &chunk)| extent.div_ceil(chunk.max(1))).collect();
+            extents.zip(chunk).map(|(extent, chunk)| extent.div_ceil(chunk.max(1))).collect();
         self.check_bytes(object, &chunks, INDEX_ENTRY, self.len)
     }
 
     fn check_claim(&self, object: &str, dataset: &H5Dataset) -> Result<(), DataError> {
         let limit = self.check_storage(object, dataset)?;
-        self.check_bytes(object, &dataset.shape(), dataset.element_size(), limit)
+        self.check_bytes(object, &dataset.shape(), dataset.element_size(), limit)?;
+        self.check_index(object, dataset)
     }
 
     fn check_bytes(
