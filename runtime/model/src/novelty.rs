@@ -231,7 +231,7 @@ impl<'a> Novelty<'a> {
             }
         }
         let step = self.rest_limits.get(depth_step(n_counts)).copied().unwrap_or(u32::MAX);
-        let rest_limit = u64::from(step) * u64::from(rest_scale) >> 16;
+        let rest_limit = (u64::from(step) * u64::from(rest_scale)) >> 16;
 
         // Both sums of squares fit 31 bits, see `PLACE_MAX`.
         let to_type = least.min(i32::MAX as u32).saturating_add(rest_distance) as i32;
@@ -294,7 +294,7 @@ pub fn depth_step(n_counts: u64) -> usize {
     let n_counts = u32::try_from(n_counts).unwrap_or(u32::MAX);
     let octave = 31 - (n_counts | 1).leading_zeros();
     // The bit below the highest; of one itself there is none.
-    let half = if octave == 0 { 0 } else { n_counts >> (octave - 1) & 1 };
+    let half = if octave == 0 { 0 } else { (n_counts >> (octave - 1)) & 1 };
     (2 * octave + half) as usize
 }
 

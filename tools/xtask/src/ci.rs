@@ -22,6 +22,7 @@ use Work::{Cargo, Xtask};
 const STEPS: &[(&str, Work)] = &[
     ("format", Cargo(&["fmt", "--all", "--", "--check"])),
     ("firmware format", Cargo(&["fmt", "--manifest-path", FIRMWARE_MANIFEST, "--", "--check"])),
+    ("fuzzing format", Cargo(&["fmt", "--manifest-path", FUZZ_MANIFEST, "--", "--check"])),
     ("import rules", Xtask(&["deps"])),
     ("clippy", Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("no_std", Xtask(&["no-std"])),
@@ -30,6 +31,8 @@ const STEPS: &[(&str, Work)] = &[
     ("anndata and scanpy", Xtask(&["python"])),
     ("tests", Cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"])),
     ("Parquet", Cargo(PARQUET)),
+    ("Parquet tables", Cargo(PARQUET_TABLES)),
+    ("fuzzing", Xtask(&["fuzz"])),
     ("kernel conformance", Xtask(&["conformance"])),
     ("programs on other processors", Xtask(&["pipeline"])),
     ("kernel instructions", Xtask(&["kernel-count"])),
@@ -44,7 +47,11 @@ const STEPS: &[(&str, Work)] = &[
 const PARQUET: &[&str] =
     &["test", "--package", "cic-tools", "--features", "parquet", "--test", "cli", "outputs::"];
 
+const PARQUET_TABLES: &[&str] =
+    &["test", "--package", "cic-data", "--features", "parquet", "--test", "parquet"];
+
 const FIRMWARE_MANIFEST: &str = "firmware-examples/Cargo.toml";
+const FUZZ_MANIFEST: &str = "tests/fuzz/Cargo.toml";
 
 /// Runs every step, also after one failed, and sums up.
 pub fn run() -> Result<()> {

@@ -14,6 +14,7 @@ mod data;
 mod demo;
 mod deps;
 mod firmware;
+mod fuzz;
 mod guides;
 mod header;
 mod input_matrix;
@@ -68,6 +69,7 @@ fn run(task: Task) -> Result<()> {
         Task::Reference => reference::run(),
         Task::Data => data::run(),
         Task::Python => python::run(),
+        Task::Fuzz(args) => fuzz::run(&args),
     }
 }
 
@@ -92,6 +94,8 @@ enum Task {
     Deps,
     /// Build cic-model and cic-runtime, each alone and without features, for bare metal.
     NoStd,
+    /// Feed readers and model files with millions of damaged inputs: no panic, no hang, bounded memory.
+    Fuzz(fuzz::Args),
     /// Write the C header from the sources of cic-capi, or check it.
     Header(header::Args),
     /// Write docs/input-matrix.md from the rows of its test, or try them.

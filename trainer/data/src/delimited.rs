@@ -222,7 +222,7 @@ fn number(field: &[u8]) -> Result<f32, String> {
     Ok(number as f32)
 }
 
-fn detect_orientation(
+pub(crate) fn detect_orientation(
     path: &Path,
     rows: &[String],
     columns: &[String],

@@ -38,6 +38,7 @@ impl DenseBlocks {
     ) -> Result<Self, DataError> {
         let dataset = source.dataset(object)?;
         source.check_storage(object, &dataset)?;
+        source.check_index(object, &dataset)?;
         let element = source.element(object, &dataset)?;
         let [n_rows, n_cols] = dataset.shape()[..] else {
             return Err(source.wrong_rank(object, 2, dataset.ndims()));

@@ -151,6 +151,20 @@ pub enum DataError {
         /// What the HDF5 reader said.
         reason: String,
     },
+    /// A Parquet file is damaged or uses something that the reader lacks.
+    #[cfg(feature = "parquet")]
+    #[error(
+        "{path}: cannot read column {column:?}: {reason}; copy the file again, or write it again",
+        path = path.display()
+    )]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// The column, `/` for the file as a whole.
+        column: String,
+        /// What the Parquet reader said.
+        reason: String,
+    },
     /// A header claims more than the file can hold.
     #[error(
         "{path}: {object:?} claims {claimed} bytes, but the file can hold at most {limit}; copy the \

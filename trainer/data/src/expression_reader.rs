@@ -1,5 +1,6 @@
 //! Expression files read a few cells at a time.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use crate::expression::{
 use crate::h5_source::H5Source;
 use crate::matrix::CsrMatrix;
 use crate::output_folder::matrix_in;
+#[cfg(feature = "parquet")]
+use crate::parquet_table;
 use crate::sniff::{FileKind, sniff};
 use crate::{cellranger, delimited, geo_series, h5ad, mex};
 
@@ -96,6 +99,8 @@ impl ExpressionReader {
             FileKind::MatrixMarket => mex::open_beside(path, order, size)?,
             FileKind::GeoSeries => geo_series::open(path, size)?,
             FileKind::Text => delimited::open(path, options.orientation, size)?,
+            #[cfg(feature = "parquet")]
+            FileKind::Parquet => parquet_table::open(path, options.orientation, size)?,
         };
         let Opened { mut head, feature_types, blocks } = opened;
         if let Some(name) = inside.as_deref().and_then(|path| path.strip_prefix(asked).ok()) {
@@ -243,9 +248,15 @@ impl LeftOut {
         let new_index = new_index.collect();
         let mut keep = keep();
         head.genes.retain(|_| keep.next().unwrap_or(false));
-        head.source
-            .notes
-            .push(format!("{dropped} features are not {GENE_EXPRESSION} and left out"));
+        let mut others: BTreeMap<&str, usize> = BTreeMap::new();
+        for kind in types.iter().filter(|kind| *kind != GENE_EXPRESSION) {
+            *others.entry(kind).or_default() += 1;
+        }
+        let others: Vec<String> = others.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+        head.source.notes.push(format!(
+            "{dropped} features are not {GENE_EXPRESSION} and left out: {}",
+            others.join(", ")
+        ));
         Ok(Some(Self { ids, new_index }))
     }
 }

@@ -137,6 +137,26 @@ impl Number for f64 {
     }
 }
 
+/// What an element type is called in messages. The library's own words multiply sizes that a file may
+/// choose freely.
+pub(crate) fn type_name(datatype: &DatatypeMessage) -> String {
+    let bits = |size: u32| u64::from(size) * 8;
+    match datatype {
+        DatatypeMessage::FixedPoint { size, signed: true, .. } => format!("i{}", bits(*size)),
+        DatatypeMessage::FixedPoint { size, .. } => format!("u{}", bits(*size)),
+        DatatypeMessage::FloatingPoint { size, .. } => format!("f{}", bits(*size)),
+        DatatypeMessage::BitField { .. } => "bit field".into(),
+        DatatypeMessage::Opaque { .. } => "opaque bytes".into(),
+        DatatypeMessage::FixedString { size, .. } => format!("string of {size} bytes"),
+        DatatypeMessage::VarLenString { .. } => "string".into(),
+        DatatypeMessage::Compound { members, .. } => format!("compound of {}", members.len()),
+        DatatypeMessage::Enum { base, .. } => format!("enumeration of {}", type_name(base)),
+        DatatypeMessage::VarLenSequence { base } => format!("sequence of {}", type_name(base)),
+        DatatypeMessage::Array { base, .. } => format!("array of {}", type_name(base)),
+        DatatypeMessage::Reference { .. } => "reference".into(),
+    }
+}
+
 /// The content of a fixed-length string: up to the first NUL, or without trailing spaces.
 pub(crate) fn fixed_string(bytes: &[u8], padding: u8) -> &[u8] {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
@@ -148,6 +168,8 @@ const SPACE_PADDED: u8 = 2;
 
 #[cfg(test)]
 mod tests {
+    use rust_hdf5::ByteOrder;
+
     use super::*;
 
     #[test]
@@ -157,6 +179,22 @@ mod tests {
         assert_eq!(fixed_string(b"ab  ", 1), b"ab  ");
         assert_eq!(fixed_string(b"ab  ", SPACE_PADDED), b"ab");
         assert_eq!(fixed_string(b"", 0), b"");
+    }
+
+    #[test]
+    fn types_have_names_whatever_size_a_file_gives_them() {
+        let of = |size| DatatypeMessage::Opaque { size, tag: String::new() };
+        let integer = |size| DatatypeMessage::FixedPoint {
+            size,
+            byte_order: ByteOrder::LittleEndian,
+            signed: false,
+            bit_offset: 0,
+            bit_precision: 0,
+        };
+        assert_eq!(type_name(&integer(u32::MAX)), "u34359738360");
+        assert_eq!(type_name(&of(u32::MAX)), "opaque bytes");
+        let base = Box::new(integer(1));
+        assert_eq!(type_name(&DatatypeMessage::VarLenSequence { base }), "sequence of u8");
     }
 
     #[test]

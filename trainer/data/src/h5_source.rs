@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use rust_hdf5::{DatatypeMessage, H5Dataset, H5File, LinkClass, StorageLayout};
 
 use crate::error::DataError;
-use crate::h5_element::{Element, Number, dispatch, fixed_string};
+use crate::h5_element::{Element, Number, dispatch, fixed_string, type_name};
 use crate::h5_heap::{Heap, REFERENCE_LEN};
 use crate::sniff::{HDF5_SIGNATURE, hdf5_start};
 
@@ -219,7 +219,7 @@ impl H5Source {
         DataError::UnknownEncoding {
             path: self.path.clone(),
             object: object.into(),
-            encoding: found.to_string(),
+            encoding: type_name(found),
             expected: wanted,
         }
     }
@@ -293,9 +293,24 @@ impl H5Source {
         Ok(limit)
     }
 
+    /// Refuses an index of more chunks than the file has room for. The library makes room for as many as the data set may
+    /// grow to, if that has a limit.
+    pub(crate) fn check_index(&self, object: &str, dataset: &H5Dataset) -> Result<(), DataError> {
+        let Some(chunk) = dataset.chunk_dims().filter(|_| dataset.total_elements() > 0) else {
+            return Ok(());
+        };
+        let most = dataset.max_shape().map_err(self.fault(object))?;
+        let extents = dataset.shape().into_iter().zip(most);
+        let extents = extents.map(|(now, most)| most.map_or(now, |most| most.max(now)));
+        let chunks: Vec<usize> =
+            extents.zip(chunk).map(|(extent, chunk)| extent.div_ceil(chunk.max(1))).collect();
+        self.check_bytes(object, &chunks, INDEX_ENTRY, self.len)
+    }
+
     fn check_claim(&self, object: &str, dataset: &H5Dataset) -> Result<(), DataError> {
         let limit = self.check_storage(object, dataset)?;
-        self.check_bytes(object, &dataset.shape(), dataset.element_size(), limit)
+        self.check_bytes(object, &dataset.shape(), dataset.element_size(), limit)?;
+        self.check_index(object, dataset)
     }
 
     fn check_bytes(
@@ -454,6 +469,8 @@ pub(crate) const MAX_EXACT_COUNT: f64 = 16_777_216.0;
 /// A superblock and the header of the root group.
 const SMALLEST_FILE: u64 = 96;
 const BLOCK_ELEMENTS: usize = 1 << 20;
+/// Fewest bytes that an index takes for a chunk: its address.
+const INDEX_ENTRY: usize = 8;
 const DEFLATE_MAX_RATIO: u64 = 1032;
 const GZIP: u16 = 1;
 const SHUFFLE: u16 = 2;

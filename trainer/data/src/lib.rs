@@ -48,6 +48,8 @@ mod nearest;
 mod obs;
 mod other_logarithm;
 mod output_folder;
+#[cfg(feature = "parquet")]
+mod parquet_table;
 mod ranks;
 mod sample_table;
 mod scale;

@@ -1,11 +1,12 @@
 //! 10x folders: `matrix.mtx`, `features.tsv` or `genes.tsv`, `barcodes.tsv`, each perhaps
-//! compressed, all with the same prefix or none.
+//! compressed, all with the same prefix or none. DRAGEN writes the matrix of all barcodes and, with
+//! `filtered.` in its prefix, that of cells; both share the file of the genes.
 
 use std::path::{Path, PathBuf};
 
 use crate::cell_blocks::{BlockSize, CellBlocks, WholeBlocks};
 use crate::error::DataError;
-use crate::expression::{ExpressionHead, Gene, Source, check_addressable};
+use crate::expression::{ExpressionHead, Gene, Source, check_addressable, is_ensembl_gene_id};
 use crate::expression_reader::{EntryOrder, Opened};
 use crate::matrix::CsrMatrix;
 use crate::matrix_market;
@@ -29,10 +30,20 @@ pub(crate) fn open_folder(
     matrices.sort();
     let mut prefixes: Vec<&str> = matrices.iter().filter_map(|name| prefix_of(name)).collect();
     prefixes.dedup();
-    match prefixes.len() {
-        // Where a packed and an unpacked copy stand side by side, the packed one, as 10x wrote it.
-        1 => open(folder, &folder.join(&matrices[matrices.len() - 1]), order, size),
-        0 => Err(DataError::MissingPart {
+    let all = prefixes.clone();
+    prefixes.retain(|prefix| !all.contains(&format!("{prefix}{FILTERED}").as_str()));
+    match prefixes[..] {
+        [prefix] => {
+            // Where a packed and an unpacked copy stand side by side, the packed one, as 10x wrote it.
+            let mut of = matrices.iter().rev().filter(|name| prefix_of(name) == Some(prefix));
+            let name = of.next().map_or("", String::as_str);
+            let mut opened = open(folder, &folder.join(name), order, size)?;
+            if all.len() > 1 {
+                opened.head.source.notes.push(format!("read {name}, which holds the cells alone"));
+            }
+            Ok(opened)
+        }
+        [] => Err(DataError::MissingPart {
             path: folder.to_path_buf(),
             part: "matrix.mtx or matrix.mtx.gz".into(),
             advice: "a 10x folder holds matrix.mtx, features.tsv and barcodes.tsv; \
@@ -63,7 +74,7 @@ fn open(
     size: BlockSize,
 ) -> Result<Opened, DataError> {
     let features_path = beside(matrix, &["features.tsv", "genes.tsv"])?;
-    let barcodes_path = beside(matrix, &["barcodes.tsv"])?;
+    let barcodes_path = beside(matrix, BARCODES)?;
     let features = read_lines(&features_path)?;
     let obs_names = read_lines(&barcodes_path)?
         .into_iter()
@@ -75,8 +86,7 @@ fn open(
     let mut types = Vec::new();
     for line in &features {
         let mut fields = line.split('\t');
-        let id = fields.next().unwrap_or_default();
-        genes.push(Gene::new(id, fields.next(), None));
+        genes.push(gene(fields.next().unwrap_or_default(), fields.next()));
         types.extend(fields.next().map(String::from));
     }
     let source = Source {
@@ -100,14 +110,26 @@ fn open(
     Ok(Opened { head, feature_types: types, blocks })
 }
 
+/// A gene from the first two columns. 10x puts the id first; where only the second is one of Ensembl, it
+/// is the other way round.
+fn gene(first: &str, second: Option<&str>) -> Gene {
+    match second.filter(|second| is_ensembl_gene_id(second) && !is_ensembl_gene_id(first)) {
+        Some(id) => Gene::new(id, Some(first), None),
+        None => Gene::new(first, second, None),
+    }
+}
+
 /// The file beside the matrix, with the matrix file's prefix, compressed or not.
 fn beside(matrix: &Path, names: &[&str]) -> Result<PathBuf, DataError> {
     let folder = matrix.parent().unwrap_or(Path::new(""));
     let name = matrix.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let prefix = prefix_of(name).unwrap_or_default();
-    names
-        .iter()
-        .flat_map(|name| [format!("{prefix}{name}.gz"), format!("{prefix}{name}")])
+    let shared = prefix.strip_suffix(FILTERED).filter(|_| names != BARCODES);
+    [Some(prefix), shared]
+        .into_iter()
+        .flatten()
+        .flat_map(|prefix| names.iter().map(move |name| format!("{prefix}{name}")))
+        .flat_map(|name| [format!("{name}.gz"), name])
         .map(|name| folder.join(name))
         .find(|path| path.is_file())
         .ok_or_else(|| DataError::MissingPart {
@@ -136,6 +158,10 @@ fn read_lines(path: &Path) -> Result<Vec<String>, DataError> {
         }),
     }
 }
+
+const BARCODES: &[&str] = &["barcodes.tsv"];
+/// What DRAGEN puts before `matrix.mtx` and `barcodes.tsv` of the barcodes that are cells.
+const FILTERED: &str = "filtered.";
 
 #[cfg(test)]
 mod tests {

@@ -23,6 +23,9 @@ pub(crate) enum FileKind {
     GeoSeries,
     /// Tab- or comma-separated text, compressed or not.
     Text,
+    /// A Parquet file.
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
 
 /// Recognises the file.
@@ -65,6 +68,10 @@ pub(crate) fn sniff(path: &Path) -> Result<FileKind, DataError> {
     if head.get(TAR_MAGIC_AT..).is_some_and(|rest| rest.starts_with(b"ustar")) {
         return unsupported("a tar archive", "unpack it (tar -xf) and give what is in it");
     }
+    #[cfg(feature = "parquet")]
+    if head.starts_with(b"PAR1") {
+        return Ok(FileKind::Parquet);
+    }
     for (magic, format, advice) in FOREIGN {
         if head.starts_with(magic) {
             return unsupported(format, advice);
@@ -103,7 +110,7 @@ fn sniff_folder(path: &Path) -> Result<FileKind, DataError> {
             return Err(DataError::UnsupportedFormat {
                 path: path.to_path_buf(),
                 format: "a Zarr store".into(),
-                advice: "write it as .h5ad (anndata: write_h5ad)",
+                advice: "write it as .h5ad (anndata: read_zarr, then write_h5ad)",
             });
         }
     }
@@ -119,7 +126,12 @@ const EXPECTED_FORMATS: &str = "expected .h5ad, Cell Ranger .h5, a 10x folder, a
 const FOREIGN: [(&[u8], &str, &str); 7] = [
     (&MAGIC, "a model", "give it where the model is asked for, and expression data here"),
     (b"PK\x03\x04", "a zip archive (perhaps .xlsx or .npz)", "unpack it, or export it as TSV"),
-    (b"PAR1", "a Parquet file", "write it as .h5ad or TSV"),
+    (
+        b"PAR1",
+        "a Parquet file",
+        "build with the feature `parquet` to read it (cargo build --features parquet), or write it \
+         as .h5ad or TSV",
+    ),
     (b"\x93NUMPY", "a NumPy array", "it has no names; write it as .h5ad or TSV"),
     (b"RDX", "an R data file", "export it from R as TSV or .h5ad"),
     (b"X\n\0", "an R data file (.rds)", "export it from R as TSV or .h5ad"),
@@ -151,6 +163,9 @@ mod tests {
     fn empty_and_foreign_files_are_refused_by_name() {
         assert!(matches!(kind_of(b""), Err(DataError::Empty { .. })));
         for (magic, format, _) in FOREIGN {
+            if cfg!(feature = "parquet") && magic == b"PAR1" {
+                continue;
+            }
             let message = kind_of(magic).unwrap_err().to_string();
             assert!(message.contains(format), "{message}");
         }

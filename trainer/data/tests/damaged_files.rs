@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use cic_data::{DataError, ExpressionMatrix, ReadOptions, read_expression};
+use cic_data::{
+    AnnDataOut, CsrMatrix, DataError, ExpressionMatrix, ReadOptions, read_expression, write_h5ad,
+};
+use rust_hdf5::format::checksum::checksum_metadata;
 
 fn fixture(name: &str) -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap()
@@ -68,6 +71,47 @@ fn every_truncation_of_a_compressed_matrix_is_refused() {
     }
     fs::write(&path, &bytes).unwrap();
     assert!(read_expression(folder.path(), &ReadOptions::default()).is_ok());
+}
+
+/// The library makes room for every chunk that a data set may grow to: a limit of 2^40 took gigabytes.
+#[test]
+fn a_small_file_that_may_grow_to_a_huge_index_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("grows.h5ad");
+    let names: Vec<String> = (0..7).map(|cell| format!("cell{cell}")).collect();
+    let x = CsrMatrix::from_dense(1, &[1.0; 7]).unwrap();
+    let out = AnnDataOut {
+        obs_names: &names,
+        var_names: &names[..1],
+        x: Some(&x),
+        ..AnnDataOut::default()
+    };
+    write_h5ad(&path, &out).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    assert!(read_bytes(folder.path(), &bytes).is_ok());
+    // The extents of X/data and X/indices: seven now, no limit.
+    let extents = [&7u64.to_le_bytes()[..], &u64::MAX.to_le_bytes()].concat();
+    let at = |bytes: &[u8]| bytes.windows(16).position(|window| window == extents);
+    let mut n = 0;
+    while let Some(at) = at(&bytes) {
+        bytes[at + 8..at + 16].copy_from_slice(&(1u64 << 40).to_le_bytes());
+        let header = bytes[..at].windows(4).rposition(|window| window == b"OHDR").unwrap();
+        mend(&mut bytes, header);
+        n += 1;
+    }
+    assert!(n > 0);
+    let error = read_bytes(folder.path(), &bytes).unwrap_err();
+    assert!(matches!(error, DataError::TooLarge { .. }), "{error}");
+}
+
+/// The checksum of an object header without times and limits, as the library writes it.
+fn mend(bytes: &mut [u8], header: usize) {
+    let width = 1 << (bytes[header + 5] & 3);
+    let stored = bytes[header + 6..header + 6 + width].iter();
+    let len = stored.rev().fold(0, |len, &byte| len << 8 | usize::from(byte));
+    let end = header + 6 + width + len;
+    let sum = checksum_metadata(&bytes[header..end]).to_le_bytes();
+    bytes[end..end + 4].copy_from_slice(&sum);
 }
 
 /// A small file whose million elements all point at one long string would fill any memory.

@@ -51,6 +51,7 @@ fn every_format_and_encoding_gives_the_same_matrix() {
         "csc_lzf.h5ad",
         "dense_f64.h5ad",
         "int64_unsorted_zeros.h5ad",
+        "usual_structures.h5ad",
         "dense_u2.h5ad",
         "dense_i8.h5ad",
         "dense_be_i4.h5ad",
@@ -119,7 +120,8 @@ fn integers_of_obs_stay_integers() {
 fn other_features_are_dropped_and_noted() {
     let matrix = read("cellranger3.h5");
     assert_eq!(matrix.source.format, "Cell Ranger 3 .h5");
-    assert_eq!(matrix.source.notes, ["2 features are not Gene Expression and left out"]);
+    let note = "2 features are not Gene Expression and left out: 2 Antibody Capture";
+    assert_eq!(matrix.source.notes, [note]);
     assert!(read("mex").source.notes.is_empty());
 }
 

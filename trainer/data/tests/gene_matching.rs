@@ -64,8 +64,6 @@ fn model_of(
             min_confidence_q16: 0,
             inv_temperature_q16: 1 << 16,
         },
-        confidence: None,
-        novelty: None,
         provenance: BTreeMap::new(),
         rows: Default::default(),
         golden: Default::default(),
