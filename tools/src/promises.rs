@@ -26,12 +26,12 @@ pub struct FalseRejectArgs {
     /// rejected as noise, unlike training or doublets; 0
     /// to reject none for it [default: 0.016]
     #[arg(long, value_name = "SHARE", value_parser = parse_share, verbatim_doc_comment)]
-    false_rejects: Option<f64>,
+    rejects: Option<f64>,
 }
 
 impl FalseRejectArgs {
     pub(crate) fn rates(self) -> FalseRejects {
-        FalseRejects::of(self.false_rejects.unwrap_or(FalseRejects::DEFAULT_SHARE))
+        FalseRejects::of(self.rejects.unwrap_or(FalseRejects::DEFAULT_SHARE))
     }
 }
 

@@ -50,7 +50,7 @@ impl Model {
             h5ad(&folder, &cells);
             // Files of a few cells are tried: none of them may be rejected by chance.
             let train =
-                "train cells.h5ad --labels cell_type --genes all --epochs 20 --false-rejects 0 -q";
+                "train cells.h5ad --labels cell_type --genes all --epochs 20 --rejects 0 -q";
             folder.cic(&format!("{train} {options} -o trained.cic")).ok();
             folder.quantize("trained.cic --calibrate cells.h5ad --to int8 -o int8.cic").ok();
             [folder.read("trained.cic"), folder.read("int8.cic")]
