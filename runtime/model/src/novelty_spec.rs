@@ -82,10 +82,15 @@ impl NoveltySpec {
             let sum: f64 = exact.iter().map(|weight| libm::fabs(*weight)).sum();
             // Rounding adds up to half a unit a weight.
             let room = MAX_WEIGHT_SUM as f64 - exact.len() as f64;
-            let fits = |shift: &u8| sum * f64::from(1_u32 << shift) <= room;
+            let largest =
+                exact.iter().fold(0.0, |largest, weight| libm::fmax(largest, libm::fabs(*weight)));
+            let fits = |shift: &u8| {
+                let factor = f64::from(1_u32 << shift);
+                sum * factor <= room && largest * factor <= f64::from(i16::MAX) - 1.0
+            };
             let shift = (0..=MAX_SHIFT).rev().find(fits).unwrap_or(0);
             let factor = f64::from(1_u32 << shift);
-            // Not above the sum, which fits 16 bits; `as` saturates where no shift was found.
+            // `as` saturates where no shift was found.
             self.weights.extend(exact.iter().map(|weight| libm::round(weight * factor) as i16));
             self.shifts.push(shift);
             self.offsets.push(libm::round(one * offset) as i32);

@@ -203,14 +203,14 @@ mod tests {
 
     #[test]
     fn cells_of_a_type_vary_by_one_and_means_keep_their_order() {
-        // Two types, 4 apart in the second of three dimensions; spread 0.1, 1 and 10.
+        // Two types, 4 apart in the second of three dimensions; spread 0.5, 1 and 2.
         let mut codes = Vec::new();
         let mut classes = Vec::new();
         for i in 0..4_000_u32 {
             let mut rng = Rng::stream(1, Purpose::NoCell, u64::from(i), 0);
             let unit: [f64; 3] = core::array::from_fn(|_| f64::from(rng.unit()) - 0.5);
             let class = (i % 2) as usize;
-            codes.push(vec![unit[0] * 0.1, unit[1] + 4.0 * class as f64, unit[2] * 10.0]);
+            codes.push(vec![unit[0] * 0.5, unit[1] + 4.0 * class as f64, unit[2] * 2.0]);
             classes.push(class);
         }
         let points: Vec<&[f64]> = codes.iter().map(Vec::as_slice).collect();

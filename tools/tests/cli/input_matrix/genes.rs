@@ -77,15 +77,15 @@ pub fn group() -> Group {
             row("antibodies and guides beside the genes, in a 10x folder", |f| {
                 with_features(f, &["Antibody Capture", "CRISPR Guide Capture"])
             })
-            .note("4 features are not Gene Expression and left out"),
+            .note("4 features are not Gene Expression and left out: 2 Antibody Capture, 2 CRISPR Guide Capture"),
             row("control probes and codewords of Xenium beside the genes", |f| {
                 with_features(f, &["Negative Control Probe", "Unassigned Codeword"])
             })
-            .note("4 features are not Gene Expression and left out"),
+            .note("4 features are not Gene Expression and left out: 2 Negative Control Probe, 2 Unassigned Codeword"),
             row("antibodies beside the genes in Cell Ranger's `.h5`", |f| {
                 cell_ranger(f, "Antibody Capture")
             })
-            .note("2 features are not Gene Expression and left out"),
+            .note("2 features are not Gene Expression and left out: 2 Antibody Capture"),
             row("antibodies beside the genes in a `.h5ad` (`var[feature_types]`)", |f| {
                 let (cells, kinds) = with_other_features(&["Antibody Capture"]);
                 let mut var = ObsTable::default();
@@ -93,7 +93,7 @@ pub fn group() -> Group {
                 var.insert("feature_types", Column::categorical(kinds));
                 h5ad_with(f, &cells, var)
             })
-            .note("2 features are not Gene Expression and left out"),
+            .note("2 features are not Gene Expression and left out: 2 Antibody Capture"),
             row("nothing but antibodies", |f| {
                 Mex::sound()
                     .features(|at| format!("{}\tCD{at}\tAntibody Capture\n", ensembl(at)))

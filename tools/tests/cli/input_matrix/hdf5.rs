@@ -61,7 +61,7 @@ fn sound() -> Vec<Row> {
         }),
         file!("Cell Ranger 3, with antibodies", "cellranger3.h5")
             .accept(Calls::Near(1.0))
-            .note("2 features are not Gene Expression and left out"),
+            .note("2 features are not Gene Expression and left out: 2 Antibody Capture"),
         file!("Cell Ranger 2", "cellranger2.h5"),
     ]
 }
@@ -97,7 +97,7 @@ fn faulty() -> Vec<Row> {
         file!("an unknown encoding of `X`", "bad_encoding.h5ad").refuse("cells.h5ad: \"X\" has the encoding \"coo_matrix\", which is not known here; write it again as a csr_matrix, a csc_matrix or a dense array"),
         file!("an unknown encoding of `obs`", "bad_frame_encoding.h5ad").refuse("cells.h5ad: \"obs\" has the encoding \"awkward-array\", which is not known here; write it again as a dataframe"),
         file!("half-precision values", "bad_half.h5ad").refuse("cells.h5ad: \"X/data\" has the encoding \"f16\", which is not known here; write it again as 32- or 64-bit floats, or integers"),
-        file!("values that are texts", "bad_text_values.h5ad").refuse("cells.h5ad: \"X/data\" has the encoding \"string[1; ASCII]\", which is not known here; write it again as 32- or 64-bit floats, or integers"),
+        file!("values that are texts", "bad_text_values.h5ad").refuse("cells.h5ad: \"X/data\" has the encoding \"string of 1 bytes\", which is not known here; write it again as 32- or 64-bit floats, or integers"),
         file!("a filter that is not read", "bad_filter.h5ad").refuse("cells.h5ad: \"X/data\" is compressed with scale-offset; write it again with gzip, LZF or no compression"),
         file!("`X` is an external link", "bad_external_link.h5ad").refuse("cells.h5ad: \"X\" is an external link to \"/X\" in \"csr_gzip.h5ad\", which is never followed; copy the data into the file"),
         file!("`X` is a soft link", "bad_soft_link.h5ad").refuse("cells.h5ad: \"X\" is a soft link to \"/Y\", which is never followed; copy the data into the file"),
