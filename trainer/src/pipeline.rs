@@ -172,7 +172,8 @@ pub fn train(
     let network = run.freeze();
 
     let fill_values = column_means(&inputs, &seen);
-    let coded = Coder::new(&network).code_rows(&inputs);
+    let coder = Coder::new(&network);
+    let coded = coder.code_rows(&inputs);
     let temperature = fit_temperature(
         parts
             .calibrate
@@ -193,7 +194,7 @@ pub fn train(
     // Those that the weights were not fitted to.
     let held =
         if parts.calibrate.len() < MIN_CALIBRATION_ROWS { &[] } else { &parts.calibrate[..] };
-    let novelty = fit_novelty(&cells, &network, &seen, held, request.seed)?;
+    let novelty = fit_novelty(&cells, &coder, &seen, held, request.seed)?;
     let golden = golden_cells(&raw, &seen, &labels, classes.len(), scaling, &network, request.seed);
     let spec = ModelSpec {
         panel: panel_spec,

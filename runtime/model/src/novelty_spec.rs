@@ -242,7 +242,7 @@ pub fn step_depth(step: usize) -> f64 {
 }
 
 /// Intercept and slope of the line of least squares; slope 0 where `x` does not vary.
-fn line(points: &[(f64, f64)]) -> (f64, f64) {
+pub fn line(points: &[(f64, f64)]) -> (f64, f64) {
     let n = points.len().max(1) as f64;
     let mean = |value: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(value).sum::<f64>() / n;
     let (mean_x, mean_y) = (mean(&|p| p.0), mean(&|p| p.1));

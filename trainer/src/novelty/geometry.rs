@@ -1,6 +1,6 @@
 //! Coordinates in which cells of one type vary by one in every direction, those that tell types apart first.
 
-use cic_model::spec::step_depth;
+use cic_model::spec::{line, step_depth};
 use faer::{Mat, Side};
 
 use crate::error::TrainError;
@@ -104,8 +104,9 @@ impl Geometry {
             rest.push(in_rest.iter().map(|place| place * place).sum::<f64>().max(LEAST).ln());
         }
         let logs: Vec<f64> = depths.iter().map(|depth| depth.max(1.0).ln()).collect();
-        let line = line(&logs, &rest);
-        rest.iter_mut().zip(&logs).for_each(|(rest, x)| *rest -= line[0] + line[1] * x);
+        let points: Vec<(f64, f64)> = logs.iter().copied().zip(rest.iter().copied()).collect();
+        let (intercept, slope) = line(&points);
+        rest.iter_mut().zip(&logs).for_each(|(rest, x)| *rest -= intercept + slope * x);
         // Types of few cells are taken to be like the others.
         let of_types = |values: &[f64], base: f64| -> Vec<f64> {
             let (mut sums, mut sizes) = (vec![0.0; types.len()], vec![PRIOR_CELLS; types.len()]);
@@ -122,7 +123,7 @@ impl Geometry {
         Spread {
             types: of_types(&own, typical),
             rest: of_types(&rest, 0.0),
-            line,
+            line: [intercept, slope],
             depths: [at(0.01), at(0.99)],
         }
     }
@@ -178,16 +179,6 @@ fn eigen(matrix: &Mat<f64>) -> Result<(Vec<f64>, Mat<f64>), TrainError> {
     let values = eigen.S().column_vector();
     let values = (0..dim).map(|place| values[from_last(place)].max(LEAST)).collect();
     Ok((values, Mat::from_fn(dim, dim, |row, place| eigen.U()[(row, from_last(place))])))
-}
-
-/// Intercept and slope of the line of least squares; slope 0 where `x` does not vary.
-fn line(x: &[f64], y: &[f64]) -> [f64; 2] {
-    let n = x.len().max(1) as f64;
-    let (mean_x, mean_y) = (x.iter().sum::<f64>() / n, y.iter().sum::<f64>() / n);
-    let spread: f64 = x.iter().map(|x| (x - mean_x) * (x - mean_x)).sum();
-    let both: f64 = x.iter().zip(y).map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
-    let slope = if spread > LEAST { both / spread } else { 0.0 };
-    [mean_y - slope * mean_x, slope]
 }
 
 /// Smaller squares are nothing.

@@ -5,7 +5,6 @@ mod geometry;
 mod no_cells;
 
 use cic_data::CsrMatrix;
-use cic_model::Network;
 use cic_model::novelty::{DEPTH_STEPS, FLOAT_CODE_UNITS, Likeness, MAX_PLACE_DIMS, float_code};
 use cic_model::profile::Scaling;
 use cic_model::quant::ONE_Q30;
@@ -37,7 +36,7 @@ pub(crate) struct Cells<'a> {
 /// weight was fitted to. `None` with fewer than two types.
 pub(crate) fn fit_novelty(
     cells: &Cells<'_>,
-    network: &Network,
+    coder: &Coder<'_>,
     seen: &[usize],
     held: &[usize],
     seed: u64,
@@ -57,7 +56,6 @@ pub(crate) fn fit_novelty(
     let depths: Vec<f64> = labelled.iter().map(|&row| depth(row)).collect();
     let spread = geometry.spread(&codes, &classes, &depths);
 
-    let coder = Coder::new(network);
     let panel = Panel::new(cells, seen, seed);
     let no_cells = NoCells::draw(&panel, &classes, &labelled);
     let places = |rows: &[Vec<(u32, f32)>]| -> Vec<Vec<f64>> {
