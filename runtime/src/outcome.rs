@@ -1,6 +1,6 @@
 //! What a session gives back.
 
-use cic_model::novelty::{Likeness, Novelty, float_code};
+use cic_model::novelty::{Likeness, MAX_PLACE_DIMS, Novelty, float_code};
 use cic_model::quant::LOGIT_FRACTION_BITS;
 use cic_model::rules::RejectReason;
 
@@ -134,15 +134,20 @@ impl Numbers<'_> {
         }
     }
 
-    /// How unlike the training cells the code is. `n_counts` is the depth of the cell.
-    pub fn likeness(&self, novelty: &Novelty<'_>, n_counts: u64) -> Likeness {
+    /// Where the code lies; zeros past [`Novelty::place_dims`].
+    pub fn place(&self, novelty: &Novelty<'_>) -> [i16; MAX_PLACE_DIMS] {
         match self {
-            Self::S8(numbers) => novelty.measure(numbers.code.iter().copied(), n_counts),
+            Self::S8(numbers) => novelty.place(numbers.code.iter().copied()),
             Self::Float(numbers) => {
-                let code = numbers.code.iter().map(|&value| float_code(value));
-                novelty.measure(code, n_counts)
+                novelty.place(numbers.code.iter().map(|&value| float_code(value)))
             }
         }
+    }
+
+    /// How unlike the training cells the code is. `n_counts` is the depth of the cell.
+    pub fn likeness(&self, novelty: &Novelty<'_>, n_counts: u64) -> Likeness {
+        let place = self.place(novelty);
+        novelty.likeness(place.get(..novelty.place_dims()).unwrap_or(&[]), n_counts)
     }
 
     /// Number of leaves.

@@ -339,8 +339,9 @@ class Model:
         n = {}
         n["type_dims"], dims, n_noise, n_pairs = reader.take("I", 4)
         require(1 <= n["type_dims"] <= dims <= 128 and self.n_leaves > 0, "novelty: dimensions")
-        n["limits"], n["least_share"] = reader.take("i", 2), reader.take("I", 1)
+        n["pair_limit"], n["least_share"] = reader.take("i", 1), reader.take("I", 1)
         n["offsets"] = reader.take("i", dims)
+        n["noise_limits"] = reader.take("i", n_noise)
         n["type_limits"] = reader.take("I", self.n_leaves)
         n["rest_scales"] = reader.take("I", self.n_leaves)
         n["rest_limits"] = reader.take("I", 64)
@@ -357,6 +358,7 @@ class Model:
         reader.finish("novelty")
         require(all(sum(map(abs, row)) <= 49151 for row in n["weights"]), "novelty: weights")
         require(all(abs(o) <= 1 << 20 for o in n["offsets"]), "novelty: offsets")
+        require(all(limit >= 0 for limit in n["noise_limits"]), "novelty: limits of noise")
         require(all(shift <= 30 for shift in n["shifts"]), "novelty: shifts")
         require(all(abs(x) <= 2047 for t in n["places"] for row in t for x in row), "places")
         self.novelty = n
@@ -375,19 +377,21 @@ class Model:
 
         types, rest = place[: n["type_dims"]], place[n["type_dims"] :]
         to_types = distances(n["places"][0], types)
-        ratio = [(Fraction(d, limit) if limit else math.inf, leaf)
-                 for leaf, (d, limit) in enumerate(zip(to_types, n["type_limits"]))]
-        nearest = min(ratio)[1]
+        nearest = to_types.index(min(to_types))
         rest_distance = sum(x * x for x in rest)
         depth = min(n_counts, (1 << 32) - 1)
         octave = max(depth.bit_length() - 1, 0)
         step = 2 * octave + (depth >> (octave - 1) & 1 if octave else 0)
         rest_limit = n["rest_limits"][step] * n["rest_scales"][nearest] >> 16
-        margins = [min(to_types) + rest_distance - min(distances(places, place))
-                   if places else -(1 << 31) for places in n["places"][1:]]
+        noise, pairs = n["places"][1:]
+        nearer = [min(to_types) + rest_distance - d for d in distances(noise, place)]
+        nearer = [margin - limit for margin, limit in zip(nearer, n["noise_limits"])]
+        noise_margin = max([-(1 << 31)] + nearer)
+        pair_margin = min(to_types) + rest_distance - min(distances(pairs, place)) \
+            if pairs else -(1 << 31)
         return {"place": place, "nearest": nearest, "type_distance": to_types[nearest],
                 "rest_distance": rest_distance, "rest_limit": min(rest_limit, (1 << 32) - 1),
-                "noise_margin": margins[0], "pair_margin": margins[1]}
+                "noise_margin": noise_margin, "pair_margin": pair_margin}
 
     def check_model_id(self):
         digest = hashlib.sha256()

@@ -86,7 +86,7 @@ gaussian   noise of 0.25, 0.5, 1 and 2 standard deviations of each gene is
            cannot be negative (log1p), what falls below zero is zero
 thinning   each molecule is kept with a probability of 0.5, 0.25, 0.1 or
            0.05, before preprocessing; counts only
-genes      10, 25, 50, 75 and 90 % of the panel's genes are missing at
+genes      10, 25, 50, 75, 90 and 95 % of the panel's genes are missing at
            random, as if the file lacked them
 low_genes  the same, the genes of lowest mean expression first
 

@@ -3,11 +3,10 @@
 
 use cic_data::{AlignedMatrix, CsrMatrix, rank_rows};
 use cic_model::confidence::COVERAGE_STEPS;
-use cic_model::novelty::Likeness;
 use cic_model::provenance::{Part, RowDigest, row_digest};
 use cic_model::quant::ONE_Q30;
 use cic_model::rules::RejectReason;
-use cic_model::spec::{FalseRejects, LayoutPlan, ModelSpec, NoveltySpec};
+use cic_model::spec::{FalseRejects, LayoutPlan, ModelSpec, NoveltySpec, Placed, Reproduced};
 use cic_model::{AlignedBytes, Model, StageKind, ValueKind};
 use cic_quant::{CellRunner, fitted_parts, rows_of};
 use cic_runtime::{Numbers, Outcome, Session};
@@ -113,14 +112,14 @@ impl PromiseCells<'_> {
             known.map(|row| (row_digest(&self.names[row]), row)).collect();
         let rows = halves(digested);
         let [first, second] =
-            [&rows[0], &rows[1]].map(|rows| self.judge(model, None, rows, leaves));
+            [&rows[0], &rows[1]].map(|rows| judge(model, self.cells, None, rows, leaves));
         let mut lacking = Vec::with_capacity(COVERAGE_STEPS);
         let few = evenly(&rows[0], MOST_LACKING);
         for step in 0..COVERAGE_STEPS {
             let mut judged = Vec::new();
             for draw in 0..N_DRAWS {
                 let mask = some_genes(model, step, draw);
-                judged.extend(self.judge(model, Some(&mask), &few, leaves)?);
+                judged.extend(judge(model, self.cells, Some(&mask), &few, leaves)?);
             }
             lacking.push(judged);
         }
@@ -141,30 +140,42 @@ impl PromiseCells<'_> {
         held: &[usize],
     ) -> Result<(), Failure> {
         let Some(view) = model.novelty() else { return Ok(()) };
-        let likeness = |rows: &[usize]| -> Result<Vec<Likeness>, Failure> {
+        let placed = |rows: &[usize]| -> Result<Vec<Placed>, Failure> {
             let mut found = Vec::with_capacity(rows.len());
-            self.run(model, None, rows, |_, outcome| {
-                let depth = outcome.depth.n_counts;
-                found.extend(outcome.numbers.map(|numbers| numbers.likeness(view, depth)));
+            run(model, self.cells, None, rows, |_, outcome| {
+                let n_counts = outcome.depth.n_counts;
+                let place =
+                    |numbers: Numbers<'_>| numbers.place(view)[..view.place_dims()].to_vec();
+                found.extend(
+                    outcome.numbers.map(|numbers| Placed { place: place(numbers), n_counts }),
+                );
             })?;
             Ok(found)
         };
-        novelty.set_limits(&likeness(seen)?, &likeness(held)?, self.false_rejects);
-        let errors = |rows: &[usize]| -> Result<Vec<(u64, f64)>, Failure> {
+        novelty.set_limits(&placed(seen)?, &placed(held)?, self.false_rejects);
+        let limited = novelty.clone();
+        let reproduced = |rows: &[usize]| -> Result<Vec<Reproduced>, Failure> {
             let mut reproducer = Reproducer::new(model, &self.cells.present)?;
             let mut found = Vec::with_capacity(rows.len());
             for &row in rows {
                 let (genes, values) = self.cells.values.row(row);
-                let cell = reproducer
-                    .run(genes, values, self.cells.totals[row], |outcome| outcome.depth.n_counts)?;
-                found.extend(cell.error.map(|error| (cell.taken, error)));
+                let cell = reproducer.run(genes, values, self.cells.totals[row], |outcome| {
+                    let n_counts = outcome.depth.n_counts;
+                    let likeness =
+                        |numbers: Numbers<'_>| numbers.likeness(&limited.view(), n_counts);
+                    outcome.numbers.map(|numbers| (n_counts, likeness(numbers).score()))
+                })?;
+                found.extend(cell.taken.zip(cell.error).map(|((n_counts, score), error)| {
+                    Reproduced { n_counts, error, score: score.into() }
+                }));
             }
             Ok(found)
         };
-        if !model.stage(StageKind::Decoder).is_empty() {
-            // What cannot be reproduced is far from what can: few cells need to be rejected for it.
-            let rate = self.false_rejects.noise;
-            novelty.set_error_limits(&errors(seen)?, &errors(held)?, rate);
+        // Errors say more of the depth of a cell than of what it is like; only counts tell the depth.
+        let are_counts = model.profiles().iter().all(|profile| profile.kind() == ValueKind::Counts);
+        if are_counts && !model.stage(StageKind::Decoder).is_empty() {
+            let rate = self.false_rejects.unlike;
+            novelty.set_error_limits(&reproduced(seen)?, &reproduced(held)?, rate);
         }
         Ok(())
     }
@@ -182,7 +193,8 @@ impl PromiseCells<'_> {
         for step in (0..COVERAGE_STEPS).rev() {
             let (mut n, mut n_rejected) = (0, 0);
             for draw in 0..N_DRAWS {
-                self.run(&model, Some(&some_genes(&model, step, draw)), &few, |_, outcome| {
+                let mask = some_genes(&model, step, draw);
+                run(&model, self.cells, Some(&mask), &few, |_, outcome| {
                     n += 1;
                     n_rejected += usize::from(outcome.reject.is_some_and(is_by_code));
                 })?;
@@ -194,50 +206,51 @@ impl PromiseCells<'_> {
         }
         Ok(least)
     }
+}
 
-    fn judge(
-        &self,
-        model: &Model<'_>,
-        mask: Option<&[bool]>,
-        rows: &[usize],
-        leaves: &[Option<usize>],
-    ) -> Result<Vec<Judged>, Failure> {
-        let mut judged = Vec::with_capacity(rows.len());
-        self.run(model, mask, rows, |row, outcome| {
-            if let (Some(numbers), Some(leaf)) = (outcome.numbers, leaves[row]) {
-                let logits = (0..numbers.n_leaves()).map(|leaf| f64::from(numbers.logit(leaf)));
-                judged.push(Judged { logits: logits.collect(), leaf });
-            }
-        })?;
-        Ok(judged)
-    }
+/// The logits of rows whose leaf is known and that have any, as of a file that has the genes of `mask`, or those of `cells`.
+pub(crate) fn judge(
+    model: &Model<'_>,
+    cells: &AlignedMatrix,
+    mask: Option<&[bool]>,
+    rows: &[usize],
+    leaves: &[Option<usize>],
+) -> Result<Vec<Judged>, Failure> {
+    let mut judged = Vec::with_capacity(rows.len());
+    run(model, cells, mask, rows, |row, outcome| {
+        if let (Some(numbers), Some(leaf)) = (outcome.numbers, leaves[row]) {
+            let logits = (0..numbers.n_leaves()).map(|leaf| f64::from(numbers.logit(leaf)));
+            judged.push(Judged { logits: logits.collect(), leaf });
+        }
+    })?;
+    Ok(judged)
+}
 
-    /// Runs rows, as of a file that has the genes of `mask`.
-    fn run(
-        &self,
-        model: &Model<'_>,
-        mask: Option<&[bool]>,
-        rows: &[usize],
-        mut take: impl FnMut(usize, Outcome<Numbers<'_>>),
-    ) -> Result<(), Failure> {
-        let session = Session::new(model, 0).map_err(Failure::internal)?;
-        let present = mask.unwrap_or(&self.cells.present);
-        let mut runner = CellRunner::new(session, present).map_err(Failure::internal)?;
-        let mut values = self.cells.values.select_rows(rows);
-        if let Some(mask) = mask {
-            keep_genes(&mut values, mask);
-            if session.profile().kind() == ValueKind::Ranks {
-                let n_present = mask.iter().filter(|&&is_present| is_present).count();
-                rank_rows(&mut values, n_present);
-            }
+/// Runs rows, as of a file that has the genes of `mask`, or those of `cells`.
+fn run(
+    model: &Model<'_>,
+    cells: &AlignedMatrix,
+    mask: Option<&[bool]>,
+    rows: &[usize],
+    mut take: impl FnMut(usize, Outcome<Numbers<'_>>),
+) -> Result<(), Failure> {
+    let session = Session::new(model, 0).map_err(Failure::internal)?;
+    let mut runner =
+        CellRunner::new(session, mask.unwrap_or(&cells.present)).map_err(Failure::internal)?;
+    let mut values = cells.values.select_rows(rows);
+    if let Some(mask) = mask {
+        keep_genes(&mut values, mask);
+        if session.profile().kind() == ValueKind::Ranks {
+            let n_present = mask.iter().filter(|&&is_present| is_present).count();
+            rank_rows(&mut values, n_present);
         }
-        for (at, &row) in rows.iter().enumerate() {
-            let (genes, row_values) = values.row(at);
-            let total = self.cells.totals[row];
-            take(row, runner.run(genes, row_values, total).map_err(Failure::internal)?);
-        }
-        Ok(())
     }
+    for (at, &row) in rows.iter().enumerate() {
+        let (genes, row_values) = values.row(at);
+        let total = cells.totals[row];
+        take(row, runner.run(genes, row_values, total).map_err(Failure::internal)?);
+    }
+    Ok(())
 }
 
 fn is_by_code(reason: RejectReason) -> bool {

@@ -149,7 +149,8 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         false_rejects: args.false_rejects.rates(),
     };
     quantised = promises.renew_bytes(&quantised, options.layouts)?;
-    let promised = |model: &Model<'_>| model.confidence().is_some_and(|c| c.n_cells() > 0);
+    let promised =
+        |model: &Model<'_>| model.confidence().is_some_and(|confidence| confidence.has_sets());
     if !has_labels && promised(&model) && !args.quiet {
         tell("note: without --labels KEY the result promises no sets of labels");
     }

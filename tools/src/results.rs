@@ -4,8 +4,10 @@ use cic_data::{AlignedMatrix, CsrMatrix};
 use cic_model::Model;
 use cic_model::confidence::LEVELS;
 use cic_model::labels::UNASSIGNED;
+use cic_model::novelty::Likeness;
 use cic_model::quant::ONE_Q16;
 use cic_model::rules::RejectReason;
+use cic_model::spec::thorough_score;
 use cic_quant::{CellRunner, TileRunner};
 use cic_runtime::{Numbers, Outcome, Pages, Session};
 
@@ -39,12 +41,16 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    /// Types every cell of a file.
-    pub(crate) fn run(model: &Model<'_>, cells: &AlignedMatrix) -> Result<Self, Failure> {
+    /// Types every cell of a file, and asks whether it can be reproduced if that `is_thorough`.
+    pub(crate) fn run(
+        model: &Model<'_>,
+        cells: &AlignedMatrix,
+        is_thorough: bool,
+    ) -> Result<Self, Failure> {
         let mut all = Self::default();
         let mut memory = None;
         let prepared = Prepared::new(model, &mut memory, &cells.present)?;
-        all.append(model, &mut prepared.runner()?, &cells.values, &cells.totals)?;
+        all.append(model, &mut prepared.runner(is_thorough)?, &cells.values, &cells.totals)?;
         Ok(all)
     }
 
@@ -61,7 +67,9 @@ impl Calls {
         self.calls.reserve(cells.n_rows());
         self.codes.reserve(cells.n_rows() * code_dim);
         self.probabilities.reserve(cells.n_rows() * n_leaves);
-        let take = |outcome: Outcome<Numbers<'_>>| self.push(outcome, model);
+        let take = |outcome: Outcome<Numbers<'_>>| {
+            self.push(outcome, model);
+        };
         match runner {
             Runner::Tiles(runner) => runner.run(cells, totals, take).map_err(Failure::internal),
             Runner::Cells(runner) => runner.run_all(cells, totals, take).map_err(Failure::internal),
@@ -69,7 +77,7 @@ impl Calls {
         }
     }
 
-    /// The same, and whether cells can be reproduced.
+    /// The same, by what the reproduction of a cell says too.
     fn append_thorough(
         &mut self,
         model: &Model<'_>,
@@ -77,22 +85,31 @@ impl Calls {
         cells: &CsrMatrix,
         totals: &[f64],
     ) -> Result<(), Failure> {
+        let novelty = model.novelty().filter(|novelty| novelty.holds_for(reproducer.share_q30()));
+        let least = model.rules().min_confidence_q16 as f32 / ONE_Q16 as f32;
         for (row, &total) in totals.iter().enumerate() {
             let (genes, values) = cells.row(row);
             let cell = reproducer.run(genes, values, total, |outcome| self.push(outcome, model))?;
-            let Some((call, error)) = self.calls.last_mut().zip(cell.error) else { continue };
-            let limit = model.novelty().and_then(|novelty| novelty.error_limit(call.n_counts));
-            let Some(limit) = limit else { continue };
-            let share = (error / f64::from(limit)) as f32;
-            call.novelty = call.novelty.max(share);
-            if share > 1.0 {
-                call.reject = call.reject.or(Some(RejectReason::UnlikeTraining));
+            let Some(novelty) = novelty else { continue };
+            let (Some(call), Some(error), Some(likeness)) =
+                (self.calls.last_mut(), cell.error, cell.taken)
+            else {
+                continue;
+            };
+            let Some(limit) = novelty.error_limit(call.n_counts) else { continue };
+            let score = thorough_score(likeness.score().into(), error / f64::from(limit));
+            call.novelty = score as f32;
+            if decided_after_depth(call.reject) {
+                let reason = novelty.reason(&likeness, score > 1.0);
+                let is_unsure = call.confidence < least;
+                call.reject = reason.or(is_unsure.then_some(RejectReason::LowConfidence));
             }
         }
         Ok(())
     }
 
-    fn push(&mut self, outcome: Outcome<Numbers<'_>>, model: &Model<'_>) {
+    /// Adds a call, and returns what the code is like.
+    fn push(&mut self, outcome: Outcome<Numbers<'_>>, model: &Model<'_>) -> Option<Likeness> {
         let (code_dim, n_leaves) = (model.code_dim(), model.n_leaves());
         let numbers = outcome.numbers;
         let likeness = numbers
@@ -117,11 +134,18 @@ impl Calls {
             n_counts: outcome.depth.n_counts,
             sets: numbers.and_then(|numbers| label_sets(&numbers, model)),
         });
+        likeness
     }
 
     pub(crate) fn n_rejected(&self) -> usize {
         self.calls.iter().filter(|call| call.reject.is_some()).count()
     }
+}
+
+/// Whether what a verdict was about is the code and what it says, not how much was measured.
+fn decided_after_depth(reject: Option<RejectReason>) -> bool {
+    use RejectReason::{DoubletLike, LowConfidence, NoiseLike, UnlikeTraining};
+    matches!(reject, None | Some(NoiseLike | UnlikeTraining | DoubletLike | LowConfidence))
 }
 
 /// A model ready for the cells of a file, shared by all who type them.
@@ -163,13 +187,12 @@ impl<'a> Prepared<'a> {
         Ok(Self { session, present, correction })
     }
 
-    /// One that also asks whether cells can be reproduced.
-    pub(crate) fn thorough(&self) -> Result<Runner<'_>, Failure> {
-        let model = self.session.model();
-        Ok(Runner::Thorough(Box::new(Reproducer::new(model, self.present)?)))
-    }
-
-    pub(crate) fn runner(&self) -> Result<Runner<'_>, Failure> {
+    /// One that also asks whether cells can be reproduced, if it `is_thorough`.
+    pub(crate) fn runner(&self, is_thorough: bool) -> Result<Runner<'_>, Failure> {
+        if is_thorough {
+            let model = self.session.model();
+            return Ok(Runner::Thorough(Box::new(Reproducer::new(model, self.present)?)));
+        }
         if let Session::S8(session) = self.session {
             let missing =
                 (!self.correction.is_empty()).then_some((self.present, &self.correction[..]));
@@ -209,6 +232,13 @@ impl Call {
             Some(sets) => sets.get(level).map_or(&[], |set| set),
             None => self.best.as_slice(),
         }
+    }
+
+    /// Their names, with `|` between them.
+    pub(crate) fn label_names(&self, model: &Model<'_>, level: usize) -> String {
+        let leaves = self.label_set(level).iter();
+        let names = leaves.map(|&leaf| model.labels().leaf_name(leaf as usize));
+        names.collect::<Vec<_>>().join("|")
     }
 
     /// The leaf with the highest probability, also of a rejected cell.

@@ -74,6 +74,7 @@ impl<'a> TypedCells<'a> {
             has_parents: self.hierarchy.is_some(),
             has_clusters: self.votes.is_some(),
             has_novelty: self.model.novelty().is_some(),
+            has_sets: self.model.confidence().is_some_and(|confidence| confidence.has_sets()),
         }
     }
 

@@ -132,7 +132,7 @@ impl Typing<'_> {
             }))
         };
         let worker = || {
-            let mut runner = if self.is_thorough { prepared.thorough() } else { prepared.runner() };
+            let mut runner = prepared.runner(self.is_thorough);
             let (alignment, totals) = (&alignment, totals.as_ref());
             move |(first_row, values): (usize, CsrMatrix)| -> Result<TypedBlock, Failure> {
                 Stages::measure(&stages.work, || {

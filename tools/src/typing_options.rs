@@ -64,17 +64,7 @@ impl TypingOptions {
 
     /// Refuses what a model cannot do.
     pub(crate) fn check_model(&self, path: &Path, model: &Model<'_>) -> Result<(), Failure> {
-        let knows_errors =
-            model.novelty().is_some_and(|novelty| novelty.error_limit(u64::MAX).is_some());
-        if !self.thorough || knows_errors {
-            return Ok(());
-        }
-        Err(Failure::Model(anyhow::anyhow!(
-            "{}: it does not know how well it reproduces cells, which --thorough asks for; a model \
-             that cic train made does, and cic-quantize keeps it with --labels and without \
-             --no-decoder",
-            path.display()
-        )))
+        if self.thorough { check_thorough(path, model) } else { Ok(()) }
     }
 
     /// The options that a result was made with.
@@ -93,6 +83,19 @@ impl TypingOptions {
             ))),
         }
     }
+}
+
+/// Refuses a model that cannot be thorough.
+pub(crate) fn check_thorough(path: &Path, model: &Model<'_>) -> Result<(), Failure> {
+    if model.novelty().is_some_and(|novelty| novelty.error_limit(u64::MAX).is_some()) {
+        return Ok(());
+    }
+    Err(Failure::Model(anyhow::anyhow!(
+        "{}: it does not know how well it reproduces cells, which --thorough asks for; a model \
+         that cic train made of counts does, and cic-quantize keeps it with --labels and without \
+         --no-decoder",
+        path.display()
+    )))
 }
 
 fn parse_probability(text: &str) -> Result<f32, String> {

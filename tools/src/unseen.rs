@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use cic_data::SplitPart;
+use cic_data::{AlignedMatrix, SplitPart};
 use cic_model::profile::Library;
-use cic_model::spec::LayoutPlan;
+use cic_model::spec::{FalseRejects, LayoutPlan};
 use cic_model::{AlignedBytes, Model};
 use cic_trainer::baselines::{self, Reproducer};
+use cic_trainer::detection::{auroc, false_share_at};
 use cic_trainer::parts::part_digest;
 use cic_trainer::pipeline::data_digest;
 use cic_trainer::separation::separation;
@@ -21,10 +22,11 @@ use crate::countdown::Countdown;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::digests::hex;
 use crate::failure::Failure;
-use crate::profiles::{N_GENES, Profiles, genes_of, run_model, scores};
+use crate::profiles::{N_GENES, Profiles, genes_of, run_model, scores, select_cells};
+use crate::results::{Call, Calls};
 use crate::study::check_without;
 use crate::threads::ThreadArgs;
-use crate::train::{RecipeArgs, TrainPlan, train_model};
+use crate::train::{RecipeArgs, TrainPlan, promise, train_model};
 
 /// Options of `cic unseen`.
 #[derive(Args, Clone, Debug)]
@@ -95,6 +97,9 @@ pub(crate) struct Unseen {
     pub(crate) pca: Figures,
     /// The type whose codes are nearest.
     pub(crate) nearest: String,
+    /// Whether the model refuses to name it; `None` where the model does not know what it was trained on.
+    #[serde(default)]
+    pub(crate) rejection: Option<Rejection>,
     /// Every type that was seen, the nearest first.
     #[serde(default)]
     pub(crate) distances: Vec<Distance>,
@@ -105,6 +110,33 @@ pub(crate) struct Unseen {
 pub(crate) struct Distance {
     pub(crate) label: String,
     pub(crate) distance: f64,
+}
+
+/// What the model says of cells of the unseen type and of test cells of types that were seen.
+#[derive(Clone, Copy, Deserialize, Serialize)]
+pub(crate) struct Rejection {
+    /// Chance that `cic_novelty` is larger for a cell of the unseen type.
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) auroc: f64,
+    /// The same with `--thorough`; `null` where the model has no limits for errors.
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) auroc_thorough: f64,
+    /// Share of seen types' cells that a limit rejects that rejects 95 % of the unseen type's.
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) false_at_95: f64,
+    /// The same with `--thorough`.
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) false_at_95_thorough: f64,
+    /// Share that the model's own limits reject, of the unseen type.
+    pub(crate) rejected: f64,
+    /// The same of types that were seen.
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) rejected_seen: f64,
+    /// Share of all these cells whose best guess is right; that of an unseen type never is.
+    pub(crate) accuracy: f64,
+    /// The same of cells that are not rejected.
+    #[serde(deserialize_with = "number_or_null")]
+    pub(crate) accuracy_kept: f64,
 }
 
 /// Of the codes, or of as many principal components.
@@ -215,7 +247,7 @@ fn leave_out(
     let takes_part = |row: usize| labels[row].is_some() || annotations.label(row).is_none();
     let keep: Vec<bool> =
         (0..labels.len()).map(|row| takes_part(row) && !is_left_out(row)).collect();
-    let trained = train_model(TrainPlan {
+    let mut trained = train_model(TrainPlan {
         dataset,
         annotations,
         keep: Some(&keep),
@@ -226,6 +258,7 @@ fn leave_out(
         checkpoint: None,
         quiet: true,
     })?;
+    promise(&mut trained.spec, dataset, annotations, FalseRejects::default())?;
     let bytes = trained.spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
     let bytes = AlignedBytes::new(&bytes);
     let model = Model::open_verified(&bytes).map_err(Failure::internal)?;
@@ -272,6 +305,9 @@ fn leave_out(
         group: names[name],
     };
     let outputs = run_model(&model, &cells, &all)?;
+    let truth: Vec<Option<&str>> =
+        all.rows.iter().map(|&row| labels[row].as_deref().filter(|&label| label != name)).collect();
+    let rejection = Rejection::of(&model, &select_cells(&cells, &all.rows), &truth)?;
     let pca = baselines::pca(&train.values, train.n_genes, model.code_dim(), 1)
         .map_err(Failure::internal)?;
     let by_pca = pca.reproduce(comparison.profiles.as_ref());
@@ -290,6 +326,7 @@ fn leave_out(
         n_train: train.rows.len(),
         model: of_model,
         pca: of_pca,
+        rejection,
         nearest: distances.first().map_or(String::new(), |one| one.label.clone()),
         distances,
     })
@@ -301,6 +338,50 @@ pub(crate) fn test_digest(dataset: &Dataset, annotations: &Annotations) -> Optio
     let test: Vec<usize> =
         (0..split.len()).filter(|&row| split[row] == Some(SplitPart::Test)).collect();
     Some(hex(&part_digest(dataset.names_of(&test))))
+}
+
+impl Rejection {
+    /// Of cells with their types, where these were seen.
+    fn of(
+        model: &Model<'_>,
+        cells: &AlignedMatrix,
+        truth: &[Option<&str>],
+    ) -> Result<Option<Self>, Failure> {
+        let Some(novelty) = model.novelty() else { return Ok(None) };
+        let calls = Calls::run(model, cells, false)?.calls;
+        let thorough = match novelty.error_limit(u64::MAX) {
+            Some(_) => Calls::run(model, cells, true)?.calls,
+            None => Vec::new(),
+        };
+        let all = || calls.iter().zip(truth);
+        let scores = |calls: &[Call], is_unseen: bool| -> Vec<f64> {
+            // Each of these cells has values, and so a score.
+            let some = calls.iter().zip(truth).filter(|(_, truth)| truth.is_none() == is_unseen);
+            some.map(|(call, _)| f64::from(call.novelty)).collect()
+        };
+        let rejected = |is_unseen: bool| {
+            let some = || all().filter(|(_, truth)| truth.is_none() == is_unseen);
+            some().filter(|(call, _)| call.reject.is_some()).count() as f64 / some().count() as f64
+        };
+        let is_right = |(call, truth): &(&Call, &Option<&str>)| {
+            truth.is_some_and(|truth| call.best_guess(model) == truth)
+        };
+        let kept = || all().filter(|(call, _)| call.reject.is_none());
+        Ok(Some(Self {
+            auroc: auroc(&scores(&calls, true), &scores(&calls, false)),
+            auroc_thorough: auroc(&scores(&thorough, true), &scores(&thorough, false)),
+            false_at_95: false_share_at(0.95, &scores(&calls, true), &scores(&calls, false)),
+            false_at_95_thorough: false_share_at(
+                0.95,
+                &scores(&thorough, true),
+                &scores(&thorough, false),
+            ),
+            rejected: rejected(true),
+            rejected_seen: rejected(false),
+            accuracy: all().filter(is_right).count() as f64 / calls.len() as f64,
+            accuracy_kept: kept().filter(is_right).count() as f64 / kept().count() as f64,
+        }))
+    }
 }
 
 /// The test profiles of all types, and those of one that was not seen.
@@ -372,6 +453,7 @@ impl Report {
                 cic_data::sanitise_for_terminal(&one.nearest),
             )?;
         }
+        self.write_rejection(out, width)?;
         writeln!(
             out,
             "\ndistance of its mean code from those of the types that were seen, test cells"
@@ -391,6 +473,8 @@ impl Report {
             "\nEach type was left out of training in turn. R2 and Spearman are of its reproduced \
              profiles; silhouette, and the\nshare of its own among {N_NEIGHBOURS} neighbours (or as many as it has others), of \
              its codes among test cells of all types, beside as many\nprincipal components. \
+             AUROC: how well cic_novelty tells cells of the type from test cells of types that were seen, by the code alone and with\n\
+             --thorough. Rejected: by the model's own limits. Accuracy: of all these cells, and of those that were kept.\n\
              Nearest: the type that was seen whose codes are nearest. Genes: the {N_GENES} of largest training variance."
         )?;
         match has_held {
@@ -400,5 +484,48 @@ impl Report {
             ),
             false => Ok(()),
         }
+    }
+
+    fn write_rejection(&self, out: &mut dyn Write, width: usize) -> io::Result<()> {
+        let known: Vec<(&str, Rejection)> =
+            self.types.iter().filter_map(|one| Some((&one.label[..], one.rejection?))).collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        let columns = |one: &Rejection| {
+            [
+                one.auroc,
+                one.auroc_thorough,
+                one.false_at_95,
+                one.false_at_95_thorough,
+                one.rejected,
+                one.rejected_seen,
+                one.accuracy,
+                one.accuracy_kept,
+            ]
+        };
+        writeln!(out)?;
+        let mut row = |label: &str, all: [String; 8]| {
+            let [auroc, thorough, at_95, thorough_at_95, rejected, of_seen, accuracy, kept] = all;
+            writeln!(
+                out,
+                "{label:width$}  {auroc:>6} {thorough:>8}  {at_95:>6} {thorough_at_95:>8}  \
+                 {rejected:>8} {of_seen:>8}  {accuracy:>8} {kept:>8}"
+            )
+        };
+        let heads = ["AUROC", "", "FPR at", "95 % TPR", "rejected", "of seen", "accuracy", "kept"];
+        row("left out", heads.map(String::from))?;
+        row("", ["code", "thorough", "code", "thorough", "", "", "", ""].map(String::from))?;
+        let number = |value: f64| match value.is_finite() {
+            true => format!("{value:.3}"),
+            false => "-".to_owned(),
+        };
+        for (label, one) in &known {
+            row(&cic_data::sanitise_for_terminal(label), columns(one).map(number))?;
+        }
+        let mean = |at: usize| {
+            known.iter().map(|(_, one)| columns(one)[at]).sum::<f64>() / known.len() as f64
+        };
+        row("mean", [0, 1, 2, 3, 4, 5, 6, 7].map(mean).map(number))
     }
 }

@@ -8,6 +8,7 @@ use cic_model::provenance::RowDigest;
 use cic_model::quant::ONE_Q16;
 use cic_model::spec::ConfidenceSpec;
 
+use crate::engine::rng::{Purpose, Rng};
 use crate::temperature::{fit_temperature, inverse_q16};
 
 /// A calibration cell of known type.
@@ -96,9 +97,46 @@ pub fn label_sets(mut excesses: Vec<f64>) -> Option<[i32; LEVELS.len()]> {
     Some(margins)
 }
 
+/// What sets of labels hold when cells are divided by chance, `n` times: `n_calibration` of them, by what [`excess`] says of
+/// them, set the margins as [`label_sets`] does, and the others are looked at. Shares of these, by level. `None` with too few
+/// cells.
+pub fn resplit_coverage(
+    excesses: &[f64],
+    n_calibration: usize,
+    n: usize,
+    seed: u64,
+) -> Option<[Vec<f64>; LEVELS.len()]> {
+    let mut coverage: [Vec<f64>; LEVELS.len()] = Default::default();
+    let mut mixed = excesses.to_vec();
+    for number in 0..n {
+        Rng::stream(seed, Purpose::Resplit, number as u64, 0).shuffle(&mut mixed);
+        let (calibration, others) = mixed.split_at_checked(n_calibration)?;
+        let margins = label_sets(calibration.to_vec()).filter(|_| !others.is_empty())?;
+        for (to, margin) in coverage.iter_mut().zip(margins) {
+            let margin = f64::from(margin) / f64::from(ONE_Q16);
+            let n_held = others.iter().filter(|&&excess| excess <= margin).count();
+            to.push(n_held as f64 / others.len() as f64);
+        }
+    }
+    Some(coverage)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn divided_anew_sets_hold_what_they_promise() {
+        // The mean over resplits is k / (n + 1) of the k-th of n cells (Vovk et al. 2005): 91 / 101 and 96 / 101.
+        let excesses: Vec<f64> = (0..1_000).map(f64::from).collect();
+        let coverage = resplit_coverage(&excesses, 100, 400, 1).unwrap();
+        for (shares, expected) in coverage.iter().zip([91.0 / 101.0, 96.0 / 101.0]) {
+            let mean = shares.iter().sum::<f64>() / 400.0;
+            assert!((mean - expected).abs() < 0.005, "{mean} for {expected}");
+        }
+        assert_eq!(resplit_coverage(&excesses, 18, 1, 1), None);
+        assert_eq!(resplit_coverage(&excesses, 1_000, 1, 1), None);
+    }
 
     #[test]
     fn sets_hold_the_ranked_cell_and_need_enough_of_them() {

@@ -30,9 +30,11 @@ mod temperature;
 mod train_params;
 
 pub mod calibration;
+pub mod detection;
 pub mod enrichment;
 pub mod fine_tune;
 pub mod gene_sets;
+pub mod impostors;
 pub mod interpretation;
 pub mod interval;
 pub mod linear_path;

@@ -42,6 +42,11 @@ impl<'a> Confidence<'a> {
         self.n_cells
     }
 
+    /// Whether sets of labels are promised at all.
+    pub fn has_sets(&self) -> bool {
+        self.n_cells() > 0
+    }
+
     /// A label is in the set of a cell if the largest logit of the others exceeds its own by no more than this, Q16.
     /// `level` is an index of [`LEVELS`]; `None` where the model promises no sets.
     ///

@@ -50,6 +50,8 @@ pub struct Novelty<'a> {
     pub(crate) types: &'a [i16],
     /// `[n_noise × place_dims]`
     pub(crate) noise: &'a [i16],
+    /// `[n_noise]`
+    pub(crate) noise_limits: &'a [i32],
     /// `[n_pairs × place_dims]`
     pub(crate) pairs: &'a [i16],
     /// `[n_leaves]`
@@ -60,7 +62,6 @@ pub struct Novelty<'a> {
     pub(crate) rest_limits: &'a [u32],
     /// `[DEPTH_STEPS]`
     pub(crate) error_limits: &'a [f32],
-    pub(crate) noise_limit: i32,
     pub(crate) pair_limit: i32,
     pub(crate) least_share_q30: u32,
 }
@@ -68,27 +69,35 @@ pub struct Novelty<'a> {
 /// What is found of a cell. Distances are squares of sixteenths of a standard deviation within types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Likeness {
-    /// The leaf whose training cells it is most like, by `type_distance / type_limit`.
+    /// The leaf whose training cells it is nearest to in what the types differ in.
     pub nearest: u32,
     /// Distance to them in what the types differ in.
     pub type_distance: u32,
-    /// From which distance on a cell is unlike them.
+    /// From which distance on a cell is unlike them, were the other distance 0.
     pub type_limit: u32,
     /// Distance from the mean of all cells in what the types do not differ in.
     pub rest_distance: u32,
-    /// From which distance on a cell of its type and depth is unlike all.
+    /// From which distance on a cell of its type and depth is unlike all, were the first distance 0.
     pub rest_limit: u32,
-    /// By how much it is nearer to noise than to any type.
+    /// By how much more it is nearer to some noise than to any type than the limit of that noise allows.
     pub noise_margin: i32,
     /// By how much it is nearer to a mixture of two types than to any type.
     pub pair_margin: i32,
 }
 
 impl Likeness {
-    /// The larger of both distances as a share of its limit: above one, the cell is unlike the training cells.
+    /// Both distances as shares of their limits, added: above one, the cell is unlike the training cells.
     pub fn score(&self) -> f32 {
         let share = |distance: u32, limit: u32| distance as f32 / limit.max(1) as f32;
-        share(self.type_distance, self.type_limit).max(share(self.rest_distance, self.rest_limit))
+        share(self.type_distance, self.type_limit) + share(self.rest_distance, self.rest_limit)
+    }
+
+    /// Whether that is above one, in integers.
+    fn is_unlike(&self) -> bool {
+        let Some(left) = self.type_limit.checked_sub(self.type_distance) else { return true };
+        // t / T + r / R > 1 without a division; neither product exceeds 64 bits.
+        u64::from(self.rest_distance) * u64::from(self.type_limit)
+            > u64::from(left) * u64::from(self.rest_limit)
     }
 }
 
@@ -111,17 +120,17 @@ impl<'a> Novelty<'a> {
         if place_dims > MAX_PLACE_DIMS || !has_types {
             return Err(reader.bad("number of coordinates"));
         }
-        let (noise_limit, pair_limit) = (reader.u32()? as i32, reader.u32()? as i32);
+        let pair_limit = reader.u32()? as i32;
         let least_share_q30 = reader.u32()?;
         // The readers below check that so many are there.
         let times = |n: usize, dims: usize| n.saturating_mul(dims);
         let novelty = Self {
             code_dim,
             type_dims,
-            noise_limit,
             pair_limit,
             least_share_q30,
             offsets: reader.array(place_dims)?,
+            noise_limits: reader.array(n_noise)?,
             type_limits: reader.array(n_leaves)?,
             rest_scales: reader.array(n_leaves)?,
             rest_limits: reader.array(DEPTH_STEPS)?,
@@ -152,6 +161,8 @@ impl<'a> Novelty<'a> {
             Some("shift")
         } else if self.offsets.iter().any(|offset| offset.unsigned_abs() > MAX_OFFSET as u32) {
             Some("offset")
+        } else if self.noise_limits.iter().any(|&limit| limit < 0) {
+            Some("limit of noise")
         } else if ![self.types, self.noise, self.pairs].iter().all(|all| all.iter().all(is_place)) {
             Some("place")
         } else if self.error_limits.iter().any(|limit| !(limit.is_finite() && *limit >= 0.0)) {
@@ -217,16 +228,12 @@ impl<'a> Novelty<'a> {
         let (in_types, in_rest) = place.split_at_checked(self.type_dims).unwrap_or((place, &[]));
         let rest_distance = in_rest.iter().map(|&place| square(place, 0)).sum();
 
+        // Not by their limits: types that are spread wide would take everything.
         let (mut nearest, mut type_distance, mut type_limit, mut rest_scale) = (0, u32::MAX, 1, 0);
-        let mut least = u32::MAX;
         let types = nearby(self.types, in_types, self.type_dims);
         let rules = self.type_limits.iter().zip(self.rest_scales);
         for (leaf, (distance, (&limit, &scale))) in (0..).zip(types.zip(rules)) {
-            least = least.min(distance);
-            // Without a division: distance / limit < type_distance / type_limit.
-            if u64::from(distance) * u64::from(type_limit)
-                < u64::from(type_distance) * u64::from(limit)
-            {
+            if distance < type_distance {
                 (nearest, type_distance, type_limit, rest_scale) = (leaf, distance, limit, scale);
             }
         }
@@ -234,35 +241,38 @@ impl<'a> Novelty<'a> {
         let rest_limit = (u64::from(step) * u64::from(rest_scale)) >> 16;
 
         // Both sums of squares fit 31 bits, see `PLACE_MAX`.
-        let to_type = least.min(i32::MAX as u32).saturating_add(rest_distance) as i32;
-        let margin = |places: &[i16]| {
-            let nearest = nearby(places, place, self.place_dims()).min();
-            nearest.map_or(i32::MIN, |distance| to_type.saturating_sub(distance as i32))
-        };
+        let to_type = type_distance.min(i32::MAX as u32).saturating_add(rest_distance) as i32;
+        let nearer = |distance: u32| to_type.saturating_sub(distance as i32);
+        let noise = nearby(self.noise, place, self.place_dims()).zip(self.noise_limits);
+        let noise_margin = noise.map(|(distance, &limit)| nearer(distance).saturating_sub(limit));
+        let pair = nearby(self.pairs, place, self.place_dims()).min();
         Likeness {
             nearest,
             type_distance,
             type_limit,
             rest_distance,
             rest_limit: u32::try_from(rest_limit).unwrap_or(u32::MAX),
-            noise_margin: margin(self.noise),
-            pair_margin: margin(self.pairs),
+            noise_margin: noise_margin.max().unwrap_or(i32::MIN),
+            pair_margin: pair.map_or(i32::MIN, nearer),
         }
     }
 
-    /// From which mean squared error of its reproduction on, in network input units, a cell of that depth is unlike those of
-    /// training; `None` where the model does not know. For hosts: it takes the decoder.
+    /// The mean squared error of reproduction, in network input units, that errors of cells of that depth are a share of, for
+    /// `spec::thorough_score`; `None` where the model does not know. For hosts: it takes the decoder.
     pub fn error_limit(&self, n_counts: u64) -> Option<f32> {
         self.error_limits.get(depth_step(n_counts)).copied().filter(|&limit| limit > 0.0)
     }
 
     /// Why a cell of that likeness is not named.
     pub fn reject(&self, likeness: &Likeness) -> Option<RejectReason> {
-        if likeness.noise_margin > self.noise_limit {
+        self.reason(likeness, likeness.is_unlike())
+    }
+
+    /// The same for who knows better whether it is unlike the training cells.
+    pub fn reason(&self, likeness: &Likeness, is_unlike: bool) -> Option<RejectReason> {
+        if likeness.noise_margin > 0 {
             Some(RejectReason::NoiseLike)
-        } else if likeness.type_distance > likeness.type_limit
-            || likeness.rest_distance > likeness.rest_limit
-        {
+        } else if is_unlike {
             Some(RejectReason::UnlikeTraining)
         } else if likeness.pair_margin > self.pair_limit {
             Some(RejectReason::DoubletLike)
@@ -341,7 +351,7 @@ mod tests {
             rest_scales: &[1 << 16],
             rest_limits: &[7; DEPTH_STEPS],
             error_limits: &[0.0; DEPTH_STEPS],
-            noise_limit: 0,
+            noise_limits: &[0],
             pair_limit: 0,
             least_share_q30: 0,
         };

@@ -34,12 +34,38 @@ pub struct NoveltySpec {
     pub rest_limits: Vec<u32>,
     /// `[DEPTH_STEPS]`, mean squared errors in network input units; zeros where nothing is known.
     pub error_limits: Vec<f32>,
-    /// A cell nearer to noise by more than this is taken for it.
-    pub noise_limit: i32,
+    /// `[n_noise]`: a cell nearer to that noise by more than this is taken for it; not below zero.
+    pub noise_limits: Vec<i32>,
     /// A cell nearer to a mixture by more than this is taken for it.
     pub pair_limit: i32,
     /// The limits hold where the present genes had at least this share of the library in training, Q30.
     pub least_share_q30: u32,
+}
+
+/// Where the code of a cell lies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placed {
+    /// `[place_dims]`, as [`Novelty::place`] gives it.
+    pub place: Vec<i16>,
+    /// Depth of the cell, 0 where it has none.
+    pub n_counts: u64,
+}
+
+/// How well a cell is reproduced.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reproduced {
+    /// Depth of the cell, 0 where it has none.
+    pub n_counts: u64,
+    /// Mean squared error, in network input units.
+    pub error: f64,
+    /// [`Likeness::score`] of its code.
+    pub score: f64,
+}
+
+/// The mean of what the code says, [`Likeness::score`], and the error of reproduction as a share of its limit
+/// ([`Novelty::error_limit`]): above one, a cell is unlike those of training.
+pub fn thorough_score(score: f64, error_share: f64) -> f64 {
+    (score + error_share) / 2.0
 }
 
 /// Which share of cells like those of training may be rejected.
@@ -119,70 +145,86 @@ impl NoveltySpec {
     /// Moves the limits so that of cells like those of training about the given shares are rejected. The tails are taken from
     /// all `seen` cells of training; since the weights know some of these too well, distances of `held` cells that no weight
     /// was fitted to say by how much all are larger.
-    pub fn set_limits(&mut self, seen: &[Likeness], held: &[Likeness], rates: FalseRejects) {
+    pub fn set_limits(&mut self, seen: &[Placed], held: &[Placed], rates: FalseRejects) {
         if seen.is_empty() {
             return;
         }
+        let held = if held.is_empty() { seen } else { held };
+        // What is nearer to noise is noise, unless cells are. All noise together rejects no more than is stated.
+        let n_noise = self.noise_limits.len();
+        let rows = self.noise.chunks(self.shifts.len().max(1));
+        let limits: Vec<i32> = rows
+            .map(|noise| {
+                let alone = self.with_noise(noise);
+                let margins = |cells| measure(&alone, cells);
+                let rate = rates.noise / n_noise as f64;
+                limit(&margins(seen), &margins(held), &|cell| cell.noise_margin, rate)
+            })
+            .collect();
+        for (own, limit) in self.noise_limits.iter_mut().zip(limits) {
+            *own = limit.max(*own);
+        }
+        let (seen, held) = (&measure(&self.view(), seen), &measure(&self.view(), held));
+        self.pair_limit = limit(seen, held, &|cell| cell.pair_margin, rates.doublet);
         let ratio =
             |distance: u32, limit: u32| f64::from(distance.max(1)) / f64::from(limit.max(1));
         let in_types = |cell: &Likeness| ratio(cell.type_distance, cell.type_limit);
         let in_rest = |cell: &Likeness| ratio(cell.rest_distance, cell.rest_limit);
-        let held = if held.is_empty() { seen } else { held };
         let tail =
             |value: &dyn Fn(&Likeness) -> f64| quantile(seen.iter().map(value), 1.0 - rates.unlike);
         let (type_scale, rest_scale) = (tail(&in_types), tail(&in_rest));
-        // Both together reject more than either: the larger of the two has the tail that counts.
-        let larger =
-            |cell: &Likeness| (in_types(cell) / type_scale).max(in_rest(cell) / rest_scale);
-        let middle = |cells: &[Likeness]| quantile(cells.iter().map(larger), 0.5);
-        let both = tail(&larger) * (middle(held) / middle(seen)).max(1.0);
+        // Both are of the same weight, and their sum has the tail that counts.
+        let sum = |cell: &Likeness| in_types(cell) / type_scale + in_rest(cell) / rest_scale;
+        let middle = |cells: &[Likeness]| quantile(cells.iter().map(sum), 0.5);
+        let both = tail(&sum) * (middle(held) / middle(seen)).max(1.0);
         // Saturates; limits of nothing are none.
         let times = |limit: &mut u32, factor: f64| {
             *limit = libm::ceil(f64::from(*limit) * factor).max(1.0) as u32;
         };
         self.type_limits.iter_mut().for_each(|limit| times(limit, type_scale * both));
         self.rest_limits.iter_mut().for_each(|limit| times(limit, rest_scale * both));
-
-        let limit = |margin: &dyn Fn(&Likeness) -> i32, rate: f64| {
-            let of = |cells: &[Likeness], share| {
-                quantile(cells.iter().map(|cell| f64::from(margin(cell))), share)
-            };
-            let shift = (of(held, 0.5) - of(seen, 0.5)).max(0.0);
-            libm::ceil(of(seen, 1.0 - rate) + shift).max(0.0) as i32
-        };
-        // What is nearer to noise is noise, unless cells are.
-        self.noise_limit = self.noise_limit.max(limit(&|cell| cell.noise_margin, rates.noise));
-        self.pair_limit = limit(&|cell| cell.pair_margin, rates.doublet);
     }
 
-    /// Sets the limits of errors of reproduction from depths and errors of training cells and of held ones, as
-    /// [`Self::set_limits`] does those of distances, and not below what is seen of held ones. Errors follow a power of the
-    /// depth.
-    pub fn set_error_limits(&mut self, seen: &[(u64, f64)], held: &[(u64, f64)], rate: f64) {
+    /// Sets the limits of errors of reproduction so that of cells like those of training about `rate` have a
+    /// [`thorough_score`] above one; `seen` and `held` as in [`Self::set_limits`], by whose limits they are scored. Errors follow
+    /// a power of the depth.
+    pub fn set_error_limits(&mut self, seen: &[Reproduced], held: &[Reproduced], rate: f64) {
         self.error_limits = vec![0.0; DEPTH_STEPS];
-        let log = |&(depth, error): &(u64, f64)| {
-            (libm::log(depth.max(1) as f64), libm::log(error.max(1e-12)))
+        let log = |cell: &Reproduced| {
+            (libm::log(cell.n_counts.max(1) as f64), libm::log(cell.error.max(1e-12)))
         };
         let points: Vec<(f64, f64)> = seen.iter().map(log).collect();
         if points.is_empty() {
             return;
         }
+        let held = if held.is_empty() { seen } else { held };
         let (intercept, slope) = line(&points);
-        let above = |points: &mut dyn Iterator<Item = (f64, f64)>, share| {
-            quantile(points.map(|(x, y)| y - intercept - slope * x), share)
+        let above = |cell: &Reproduced| {
+            let (depth, error) = log(cell);
+            libm::exp(error - intercept - slope * depth)
         };
-        let middle = above(&mut points.iter().copied(), 0.5);
-        let mut tail = above(&mut points.iter().copied(), 1.0 - rate);
-        if !held.is_empty() {
-            let shift = above(&mut held.iter().map(log), 0.5) - middle;
-            tail = (tail + shift.max(0.0)).max(above(&mut held.iter().map(log), 1.0 - rate));
+        let by = |value: &dyn Fn(&Reproduced) -> f64| {
+            let middle = |cells: &[Reproduced]| quantile(cells.iter().map(value), 0.5);
+            (middle(held) / middle(seen)).max(1.0)
+        };
+        let (code, own) = (by(&|cell| cell.score), by(&above));
+        let exceeds = |factor: f64| {
+            let score =
+                |cell: &Reproduced| thorough_score(code * cell.score, own * above(cell) / factor);
+            quantile(seen.iter().map(score), 1.0 - rate) > 1.0
+        };
+        // Scores fall with the factor: its logarithm is halved in.
+        let (mut low, mut high) = (-10.0, 10.0);
+        for _ in 0..40 {
+            let middle = (low + high) / 2.0;
+            if exceeds(libm::exp(middle)) { low = middle } else { high = middle }
         }
         let depths = || points.iter().map(|point| point.0);
-        let (low, high) = (quantile(depths(), 0.01), quantile(depths(), 0.99));
+        let (least, most) = (quantile(depths(), 0.01), quantile(depths(), 0.99));
         for (step, limit) in self.error_limits.iter_mut().enumerate() {
             // Depths beyond those of the cells are not extrapolated to.
-            let depth = libm::log(step_depth(step)).clamp(low, high);
-            *limit = libm::exp(intercept + slope * depth + tail) as f32;
+            let depth = libm::log(step_depth(step)).clamp(least, most);
+            *limit = libm::exp(intercept + slope * depth + high) as f32;
         }
     }
 
@@ -201,10 +243,15 @@ impl NoveltySpec {
             rest_scales: &self.rest_scales,
             rest_limits: &self.rest_limits,
             error_limits: &self.error_limits,
-            noise_limit: self.noise_limit,
+            noise_limits: &self.noise_limits,
             pair_limit: self.pair_limit,
             least_share_q30: self.least_share_q30,
         }
+    }
+
+    /// The same with one kind of noise, without a limit.
+    pub fn with_noise<'a>(&'a self, noise: &'a [i16]) -> Novelty<'a> {
+        Novelty { noise, noise_limits: &[0], ..self.view() }
     }
 
     pub(crate) fn of(view: &Novelty<'_>) -> Self {
@@ -221,7 +268,7 @@ impl NoveltySpec {
             rest_scales: view.rest_scales.to_vec(),
             rest_limits: view.rest_limits.to_vec(),
             error_limits: view.error_limits.to_vec(),
-            noise_limit: view.noise_limit,
+            noise_limits: view.noise_limits.to_vec(),
             pair_limit: view.pair_limit,
             least_share_q30: view.least_share_q30,
         }
@@ -250,6 +297,24 @@ pub fn line(points: &[(f64, f64)]) -> (f64, f64) {
     let both = mean(&|p| (p.0 - mean_x) * (p.1 - mean_y));
     let slope = if spread > 1e-9 { both / spread } else { 0.0 };
     (mean_y - slope * mean_x, slope)
+}
+
+fn measure(novelty: &Novelty<'_>, cells: &[Placed]) -> Vec<Likeness> {
+    cells.iter().map(|cell| novelty.likeness(&cell.place, cell.n_counts)).collect()
+}
+
+/// The margin that about `rate` of cells like those of training exceed, and not below zero.
+fn limit(
+    seen: &[Likeness],
+    held: &[Likeness],
+    margin: &dyn Fn(&Likeness) -> i32,
+    rate: f64,
+) -> i32 {
+    let of = |cells: &[Likeness], share| {
+        quantile(cells.iter().map(|cell| f64::from(margin(cell))), share)
+    };
+    let shift = (of(held, 0.5) - of(seen, 0.5)).max(0.0);
+    libm::ceil(of(seen, 1.0 - rate) + shift).max(0.0) as i32
 }
 
 /// A value that a share of all does not exceed.
@@ -282,7 +347,7 @@ mod tests {
             rest_scales: vec![1 << 16; 2],
             rest_limits: vec![256; DEPTH_STEPS],
             error_limits: vec![0.0; DEPTH_STEPS],
-            noise_limit: 0,
+            noise_limits: vec![0],
             pair_limit: 0,
             least_share_q30: 0,
         };
@@ -303,13 +368,15 @@ mod tests {
         let mut spec = spec();
         // First coordinate 3 + i / 1000, the second 0: distances grow with i.
         let cells: Vec<[i16; 2]> = (0..1_000).map(|i| [3_000 + i, 250]).collect();
-        let measure = |spec: &NoveltySpec| -> Vec<Likeness> {
-            cells.iter().map(|cell| spec.view().measure(cell.iter().copied(), 100)).collect()
+        let placed = |cell: &[i16; 2]| Placed {
+            place: spec.view().place(cell.iter().copied())[..2].to_vec(),
+            n_counts: 100,
         };
-        let seen = measure(&spec);
+        let seen: Vec<Placed> = cells.iter().map(placed).collect();
         let rates = FalseRejects { unlike: 0.1, doublet: 0.0, noise: 0.0 };
         spec.set_limits(&seen, &[], rates);
-        let rejected = measure(&spec).iter().filter(|l| spec.view().reject(l).is_some()).count();
+        let rejected = measure(&spec.view(), &seen);
+        let rejected = rejected.iter().filter(|l| spec.view().reject(l).is_some()).count();
         // Sixteenths: 62 or 63 cells have the same place.
         assert!((40..=100).contains(&rejected), "{rejected}");
     }

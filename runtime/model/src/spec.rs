@@ -15,7 +15,9 @@ use crate::quant::{ONE_Q30, Ratio};
 use crate::rules::Rules;
 use crate::vocabulary::{Activation, Dtype, IdKind, ValueKind};
 
-pub use crate::novelty_spec::{FalseRejects, NoveltySpec, line, sixteenths, step_depth};
+pub use crate::novelty_spec::{
+    FalseRejects, NoveltySpec, Placed, Reproduced, line, sixteenths, step_depth, thorough_score,
+};
 
 /// Everything that a `.cic` file holds.
 #[derive(Clone, Debug, PartialEq)]

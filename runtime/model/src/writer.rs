@@ -359,9 +359,11 @@ fn novelty(spec: &NoveltySpec) -> Vec<u8> {
     put_len(&mut out, place_dims);
     put_len(&mut out, spec.noise.len() / place_dims.max(1));
     put_len(&mut out, spec.pairs.len() / place_dims.max(1));
-    put_u32s(&mut out, [spec.noise_limit, spec.pair_limit].map(|limit| limit as u32));
+    put_u32(&mut out, spec.pair_limit as u32);
     put_u32(&mut out, spec.least_share_q30);
-    put_u32s(&mut out, spec.offsets.iter().map(|&offset| offset as u32));
+    for words in [&spec.offsets, &spec.noise_limits] {
+        put_u32s(&mut out, words.iter().map(|&word| word as u32));
+    }
     for words in [&spec.type_limits, &spec.rest_scales, &spec.rest_limits] {
         put_u32s(&mut out, words.iter().copied());
     }

@@ -159,7 +159,7 @@ fn novelty(spec: &mut ModelSpec, random: &mut Random) {
         rest_scales: vec![1 << 16; n_leaves],
         rest_limits: vec![u32::MAX; DEPTH_STEPS],
         error_limits: vec![0.0; DEPTH_STEPS],
-        noise_limit: i32::MAX,
+        noise_limits: vec![i32::MAX; n_noise],
         pair_limit: i32::MAX,
         least_share_q30: 0,
     });

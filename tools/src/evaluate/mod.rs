@@ -1,5 +1,7 @@
 //! `cic eval`: how good the calls and the reconstructions of a model are.
 
+mod impostors;
+mod resplits;
 mod sureness;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +24,10 @@ use crate::profiles::select_cells;
 use crate::results::{Calls, network_input};
 use crate::seen::n_seen;
 use crate::totals::TotalArgs;
+use crate::typing_options::check_thorough;
 
+pub use impostors::Impostors;
+pub use resplits::Resplits;
 use sureness::Judged;
 pub use sureness::Sureness;
 
@@ -44,6 +49,21 @@ pub struct EvalArgs {
     subset: Option<Subset>,
     #[command(flatten)]
     totals: TotalArgs,
+    /// Also type so many profiles of each kind that are
+    /// no cells, drawn from the evaluated ones: empty,
+    /// shuffled genes, uniform noise, ambient, doublets
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..),
+        conflicts_with = "total_counts",
+        verbatim_doc_comment
+    )]
+    impostors: Option<u32>,
+    /// Also reject cells whose profile the model
+    /// cannot reproduce, as cic type --thorough
+    #[arg(long, verbatim_doc_comment)]
+    thorough: bool,
     /// Exit with 3 if any cell of the subset is rejected
     #[arg(long)]
     strict: bool,
@@ -94,6 +114,10 @@ pub struct Evaluation {
     pub reconstruction: Option<ReconstructionReport>,
     /// Whether it is as sure as it should be; `null` without labels.
     pub sureness: Option<Sureness>,
+    /// What sets of labels hold over resplits; `null` where that cannot be told.
+    pub resplits: Option<Resplits>,
+    /// What became of profiles that are no cells; empty where none were asked for.
+    pub impostors: Vec<Impostors>,
     /// Labels that occur or are called.
     pub classes: Vec<ClassReport>,
 }
@@ -132,6 +156,9 @@ pub struct ClassReport {
 pub fn run(args: &EvalArgs) -> Result<(), Failure> {
     let bytes = model_file::read(&args.model)?;
     let model = model_file::open(&args.model, &bytes)?;
+    if args.thorough {
+        check_thorough(&args.model, &model)?;
+    }
     let dataset = args.data.read()?;
     let annotations = Annotations::read(&dataset.matrix, &args.labels, &args.split, None)?;
     let mut cells = dataset.align(&model)?;
@@ -146,7 +173,14 @@ pub fn run(args: &EvalArgs) -> Result<(), Failure> {
         )));
     }
     let names: Vec<&str> = rows.iter().map(|&row| dataset.matrix.obs_names[row].as_str()).collect();
-    let evaluation = evaluate(&model, &cells, &rows, &names, &labels, subset)?;
+    let assessment = assess(&model, &cells, &rows, &names, &labels, subset, args.thorough)?;
+    let mut evaluation = assessment.evaluation;
+    let label = |row| annotations.label(row);
+    evaluation.resplits = Resplits::of(&model, &cells, &dataset.matrix.obs_names, &rows, label)?;
+    if let Some(n) = args.impostors {
+        evaluation.impostors =
+            impostors::judge(&model, &dataset, &rows, label, n.into(), args.thorough)?;
+    }
     if args.strict && evaluation.n_rejected > 0 {
         return Err(Failure::input(format!(
             "{}: {} of {} {subset} cells are rejected; without --strict they count as wrong",
@@ -190,7 +224,7 @@ pub(crate) fn evaluate(
     labels: &[Option<String>],
     subset: &'static str,
 ) -> Result<Evaluation, Failure> {
-    Ok(assess(model, cells, rows, names, labels, subset)?.evaluation)
+    Ok(assess(model, cells, rows, names, labels, subset, false)?.evaluation)
 }
 
 /// The same, with what it was counted from.
@@ -201,9 +235,10 @@ pub(crate) fn assess(
     names: &[&str],
     labels: &[Option<String>],
     subset: &'static str,
+    is_thorough: bool,
 ) -> Result<Assessment, Failure> {
     let chosen = select_cells(cells, rows);
-    let calls = Calls::run(model, &chosen)?;
+    let calls = Calls::run(model, &chosen, is_thorough)?;
     let leaves = (0..model.n_leaves()).map(|leaf| model.labels().leaf_name(leaf).to_string());
     let classes: Vec<String> = leaves
         .chain(labels.iter().flatten().cloned())
@@ -263,6 +298,8 @@ pub(crate) fn assess(
             mse: scores.mse,
         }),
         sureness: has_labels.then(|| Sureness::of(model, &judged, &calibration)),
+        resplits: None,
+        impostors: Vec::new(),
         classes: classes
             .iter()
             .cloned()
@@ -380,7 +417,16 @@ impl Evaluation {
             )?;
         }
         if let Some(sureness) = &self.sureness {
-            sureness.write(out)?;
+            sureness.write_sets(out)?;
+        }
+        if let Some(resplits) = &self.resplits {
+            resplits.write(out)?;
+        }
+        if let Some(sureness) = &self.sureness {
+            sureness.write_bins(out)?;
+        }
+        if !self.impostors.is_empty() {
+            impostors::write(&self.impostors, out)?;
         }
         if self.classes.is_empty() {
             return Ok(());

@@ -68,7 +68,7 @@ impl Sureness {
         judged: &[Judged<'_>],
         calibration: &CalibrationError,
     ) -> Self {
-        let has_sets = model.confidence().is_some_and(|confidence| confidence.n_cells() > 0);
+        let has_sets = model.confidence().is_some_and(|confidence| confidence.has_sets());
         let n_bins = calibration.bins().len() as f64;
         let reliability = calibration.bins().iter().enumerate().filter(|(_, bin)| bin.count > 0);
         let with_numbers: Vec<&Judged<'_>> =
@@ -100,7 +100,7 @@ impl Sureness {
         self.ece_if_calibrated
     }
 
-    pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub(crate) fn write_sets(&self, out: &mut dyn Write) -> io::Result<()> {
         for sets in &self.label_sets {
             writeln!(
                 out,
@@ -111,12 +111,16 @@ impl Sureness {
                 sets.empty
             )?;
         }
-        self.write_bins(out, "confidence", &self.reliability, 2)?;
-        self.write_bins(out, "counts", &self.by_depth, 0)?;
-        self.write_bins(out, "genes", &self.by_genes, 0)
+        Ok(())
     }
 
-    fn write_bins(
+    pub(crate) fn write_bins(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.write_some(out, "confidence", &self.reliability, 2)?;
+        self.write_some(out, "counts", &self.by_depth, 0)?;
+        self.write_some(out, "genes", &self.by_genes, 0)
+    }
+
+    fn write_some(
         &self,
         out: &mut dyn Write,
         name: &str,

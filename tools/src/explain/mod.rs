@@ -162,7 +162,7 @@ pub fn run(args: &ExplainArgs) -> Result<(), Failure> {
         Annotations::read(&dataset.matrix, &args.labels, &SplitArgs::default(), None)?;
     let mut cells = dataset.align(&model)?;
     args.totals.apply(&model, &dataset.matrix, &mut cells)?;
-    let calls = Calls::run(&model, &cells)?;
+    let calls = Calls::run(&model, &cells, false)?;
     let mut input = vec![0.0; model.n_genes()];
     let rows: Vec<usize> = (0..dataset.matrix.n_obs())
         .filter(|&row| network_input(&model, &cells, row, &mut input))

@@ -44,7 +44,7 @@ impl Kind {
         match self {
             Self::Gaussian => &[0.25, 0.5, 1.0, 2.0],
             Self::Thinning => &[0.5, 0.25, 0.1, 0.05],
-            Self::Genes | Self::LowGenes => &[0.1, 0.25, 0.5, 0.75, 0.9],
+            Self::Genes | Self::LowGenes => &[0.1, 0.25, 0.5, 0.75, 0.9, 0.95],
         }
     }
 

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use cic_data::{Column, ObsTable, csv_text};
 use cic_model::Model;
+use cic_model::confidence::LEVELS;
 
 use crate::hierarchy::NodeCall;
 use crate::results::Call;
@@ -43,9 +44,14 @@ enum Presence {
     WithClusters,
     /// Of models that know what cells unlike their training cells are.
     WithNovelty,
+    /// Of models that promise sets of labels.
+    WithSets,
 }
 
-use Presence::{Always, WithClusters, WithNovelty, WithParents};
+use Presence::{Always, WithClusters, WithNovelty, WithParents, WithSets};
+
+/// The columns of sets are named for these.
+const _: () = assert!(matches!(LEVELS, [90, 95]));
 
 /// All columns beside the names of the cells, in the order in which they are written.
 pub(crate) const COLUMNS: &[ColumnSpec] = &[
@@ -110,6 +116,18 @@ pub(crate) const COLUMNS: &[ColumnSpec] = &[
         get: Get::Real(|cell| cell.call.novelty),
     },
     ColumnSpec {
+        name: "cic_set_90",
+        about: "labels, the true one among them for 90 %",
+        presence: WithSets,
+        get: Get::Text(|cell| cell.call.label_names(cell.model, 0).into()),
+    },
+    ColumnSpec {
+        name: "cic_set_95",
+        about: "the same for 95 %; | between labels",
+        presence: WithSets,
+        get: Get::Text(|cell| cell.call.label_names(cell.model, 1).into()),
+    },
+    ColumnSpec {
         name: "cic_node",
         about: "deepest label that is probable enough",
         presence: WithParents,
@@ -155,6 +173,7 @@ pub(crate) struct Extent {
     pub(crate) has_parents: bool,
     pub(crate) has_clusters: bool,
     pub(crate) has_novelty: bool,
+    pub(crate) has_sets: bool,
 }
 
 impl Extent {
@@ -165,6 +184,7 @@ impl Extent {
             WithParents => self.has_parents,
             WithClusters => self.has_clusters,
             WithNovelty => self.has_novelty,
+            WithSets => self.has_sets,
         })
     }
 }
@@ -238,9 +258,9 @@ pub(crate) fn help() -> String {
         // Writing to a text does not fail.
         let _ = writeln!(text, "  {:width$}  {}", column.name, column.about);
     }
-    text + "cic_novelty is of models that know it, the three of cic_node are of models\n\
-            whose labels have parents (cic train --label-tree); the last two are there\n\
-            with --over-clustering. A .h5ad has the codes in obsm['X_cic'], the\n\
+    text + "cic_novelty and the sets are of models that know them, the three of cic_node of\n\
+            models whose labels have parents (cic train --label-tree); the last two are\n\
+            there with --over-clustering. A .h5ad has the codes in obsm['X_cic'], the\n\
             probabilities in obsm['cic_prob'], and where all of it comes from in\n\
             uns['cic']; tables have that in a file beside them, OUT.csv.json. cic verify\n\
             OUT types again and compares."

@@ -139,7 +139,7 @@ impl Findings {
         }
         let names: Vec<&str> =
             rows.iter().map(|&row| dataset.matrix.obs_names[row].as_str()).collect();
-        let assess = |model| assess(model, cells, &rows, &names, &truth, "test");
+        let assess = |model| assess(model, cells, &rows, &names, &truth, "test", false);
         let assessment = assess(model)?;
         let quantization = match sources.quantized {
             Some(quantized) => Some(Quantization {

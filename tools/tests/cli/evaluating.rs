@@ -40,6 +40,48 @@ fn a_model_with_a_decoder_is_evaluated_on_its_reconstructions() {
 }
 
 #[test]
+fn what_is_no_cell_is_rejected_and_sets_hold_when_cells_are_divided_anew() {
+    let folder = with_cells(900);
+    let split: String = (cells(900).obs_names.iter().enumerate())
+        .map(|(row, name)| format!("{name}\t{}\n", if row % 3 == 0 { "test" } else { "train" }))
+        .collect();
+    folder.write("split.tsv", format!("id\tsplit\n{split}"));
+    let common = "cells.h5ad --labels cell_type --split split.tsv";
+    folder.cic(&format!("train {common} --genes 200 --hidden 16 --epochs 40 -o n.cic -q")).ok();
+    let eval = format!("eval {common} -m n.cic");
+    let report = folder.cic(&format!("{eval} --impostors 300 --json")).json();
+    let of = |name: &str| {
+        let all = report["impostors"].as_array().unwrap();
+        all.iter().find(|one| one["kind"] == name).unwrap().clone()
+    };
+    for kind in ["empty", "shuffled", "uniform"] {
+        assert_eq!(of(kind)["n"], 300);
+        let rejected = of(kind)["rejected"].as_f64().unwrap();
+        assert!(rejected > 0.95, "{kind}: {rejected}");
+        let by_reason = of(kind)["reasons"].as_object().unwrap().clone();
+        let n: u64 = by_reason.values().filter_map(Value::as_u64).sum();
+        assert_eq!(n as f64 / 300.0, rejected);
+    }
+    let n = report["n"].as_f64().unwrap();
+    let false_rejects = report["n_rejected"].as_f64().unwrap() / n;
+    assert!(false_rejects < 0.1, "{false_rejects}");
+    for kind in ["ambient", "doublet"] {
+        assert!(of(kind)["rejected"].as_f64().unwrap() > 2.0 * false_rejects, "{}", of(kind));
+    }
+    for level in report["resplits"]["levels"].as_array().unwrap() {
+        let (level, coverage) = (&level["level"], level["coverage"].as_f64().unwrap());
+        assert!((coverage - level.as_f64().unwrap()).abs() < 0.06, "{coverage} for {level}");
+    }
+    let all = folder.cic(&format!("{eval} --subset all --json")).json();
+    assert_eq!(all["resplits"], Value::Null, "rows that were calibrated with are no others");
+
+    let written = folder.cic(&format!("{eval} --impostors 20")).ok().stdout;
+    assert!(written.contains("no cells") && written.contains("shuffled"), "{written}");
+    folder.refuses(&format!("{eval} --impostors 0"), 2, &["--impostors"]);
+    folder.refuses("eval cells.h5ad -m model.cic --thorough", 4, &["reproduces cells"]);
+}
+
+#[test]
 fn a_split_chooses_the_rows_and_the_test_rows_unless_told_otherwise() {
     let folder = with_cells(90);
     let names = cells(90).obs_names;

@@ -30,6 +30,11 @@ fn every_type_is_left_out_and_stays_apart() {
         assert!(distances.len() > 1);
         let far = |at: usize| distances[at]["distance"].as_f64().unwrap();
         assert!((1..distances.len()).all(|at| 0.0 < far(at - 1) && far(at - 1) <= far(at)));
+        let rejection = &one["rejection"];
+        let share = |key: &str| rejection[key].as_f64().unwrap();
+        assert!(share("auroc") > 0.6, "{one}");
+        assert!(share("rejected") > share("rejected_seen"), "{one}");
+        assert!(share("accuracy_kept") >= share("accuracy"), "{one}");
         for method in ["model", "pca"] {
             let purity = one[method]["purity"].as_f64().unwrap();
             assert!((0.3..=1.0).contains(&purity), "{one}");

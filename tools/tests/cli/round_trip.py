@@ -23,9 +23,10 @@ MAKE = {
 
 # Kind of each column, as pandas calls it: category, float32, int64, bool.
 TEXTS = ["predicted_labels", "cic_reject_reason", "cic_best_guess", "cell_type_ontology_term_id"]
+SETS = ["cic_set_90", "cic_set_95"]
 TREE_TEXTS = ["cic_node", "cic_node_ontology_term_id", "over_clustering", "majority_voting"]
 KINDS = {
-    **dict.fromkeys(TEXTS + TREE_TEXTS, "category"),
+    **dict.fromkeys(TEXTS + SETS + TREE_TEXTS, "category"),
     **dict.fromkeys(["conf_score", "cic_margin", "cic_novelty", "cic_node_conf"], "float32"),
     **dict.fromkeys(["n_genes_used", "n_counts_used"], "int64"),
     "cic_rejected": "bool",

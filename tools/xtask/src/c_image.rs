@@ -20,6 +20,7 @@ pub fn build(board: &Board, program: &str, model: &Path, image: &Path) -> Result
         cpu: Some(&board.cpu),
         // Loops that are Rust, not assembly, want more than size.
         level: if board.kernels.is_some() { "s" } else { "3" },
+        shares_core: false,
         features: board.kernels.as_deref().into_iter().collect(),
         flags: &[],
     };

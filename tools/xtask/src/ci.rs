@@ -24,14 +24,12 @@ const STEPS: &[(&str, Work)] = &[
     ("firmware format", Cargo(&["fmt", "--manifest-path", FIRMWARE_MANIFEST, "--", "--check"])),
     ("fuzzing format", Cargo(&["fmt", "--manifest-path", FUZZ_MANIFEST, "--", "--check"])),
     ("import rules", Xtask(&["deps"])),
-    ("clippy", Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+    ("clippy", Cargo(CLIPPY)),
     ("no_std", Xtask(&["no-std"])),
     ("C header", Xtask(&["header", "--check"])),
     ("C library without panics", Xtask(&["proofs"])),
     ("anndata and scanpy", Xtask(&["python"])),
-    ("tests", Cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"])),
-    ("Parquet", Cargo(PARQUET)),
-    ("Parquet tables", Cargo(PARQUET_TABLES)),
+    ("tests", Cargo(TESTS)),
     ("fuzzing", Xtask(&["fuzz"])),
     ("kernel conformance", Xtask(&["conformance"])),
     ("programs on other processors", Xtask(&["pipeline"])),
@@ -43,12 +41,26 @@ const STEPS: &[(&str, Work)] = &[
     ("demo on the simulation", Xtask(&["demo", "--simulation"])),
 ];
 
-/// What the feature adds, compiled without warnings and tested.
-const PARQUET: &[&str] =
-    &["test", "--package", "cic-tools", "--features", "parquet", "--test", "cli", "outputs::"];
+const CLIPPY: &[&str] = &[
+    "clippy",
+    "--workspace",
+    "--all-targets",
+    "--features",
+    workspace::FEATURES,
+    "--",
+    "-D",
+    "warnings",
+];
 
-const PARQUET_TABLES: &[&str] =
-    &["test", "--package", "cic-data", "--features", "parquet", "--test", "parquet"];
+const TESTS: &[&str] = &[
+    "test",
+    "--workspace",
+    "--features",
+    workspace::FEATURES,
+    "--no-fail-fast",
+    "--",
+    "--show-output",
+];
 
 const FIRMWARE_MANIFEST: &str = "firmware-examples/Cargo.toml";
 const FUZZ_MANIFEST: &str = "tests/fuzz/Cargo.toml";

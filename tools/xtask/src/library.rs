@@ -15,6 +15,8 @@ pub struct Library<'a> {
     pub cpu: Option<&'a str>,
     /// Level of optimisation.
     pub level: &'a str,
+    /// Whether that is of our own crates, and others are built for size, once for all levels.
+    pub shares_core: bool,
     /// Features, the default ones without `floats` among them.
     pub features: Vec<&'a str>,
     /// More arguments for the compiler of the library itself.
@@ -35,7 +37,7 @@ impl Library<'_> {
         };
         let mut cargo = target.cargo(&workspace::root(), "rustc");
         for (key, value) in [
-            ("OPT_LEVEL", self.level),
+            ("OPT_LEVEL", if self.shares_core { "s" } else { self.level }),
             ("LTO", "fat"),
             ("CODEGEN_UNITS", "1"),
             ("PANIC", "abort"),
@@ -43,9 +45,20 @@ impl Library<'_> {
         ] {
             cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
         }
+        if self.shares_core {
+            for own in ["cic-model", "cic-runtime", "cic-capi"] {
+                cargo.arg("--config");
+                cargo.arg(format!("profile.release.package.{own}.opt-level={}", toml(self.level)));
+            }
+        }
         cargo.args(["--package", "cic-capi", "--lib", "--crate-type", "staticlib"]);
         cargo.args(["--no-default-features", "--features", &self.features.join(",")]);
         command::run(cargo.arg("--").args(self.flags))?;
         Ok(directory.join(self.triple).join("release/libcic_capi.a"))
     }
+}
+
+/// Levels that are numbers are written as numbers.
+fn toml(level: &str) -> String {
+    if level.parse::<u8>().is_ok() { level.to_owned() } else { format!("{level:?}") }
 }

@@ -120,7 +120,8 @@ impl Machine {
     /// The static library.
     fn library(&self, level: &str, flags: &[&str]) -> Result<PathBuf> {
         let features = vec!["floats", self.kernels];
-        Library { triple: self.triple, cpu: None, level, features, flags }.build()
+        let shares_core = true;
+        Library { triple: self.triple, cpu: None, level, shares_core, features, flags }.build()
     }
 
     /// A program of these functions and what they need.

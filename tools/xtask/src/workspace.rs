@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::command;
 
+/// What is tested beside the default: formats behind features.
+pub const FEATURES: &str = "cic-tools/parquet";
+
 /// The repository's root.
 pub fn root() -> PathBuf {
     // Cargo says at run time where xtask's manifest is. What it said at compile time may be about
@@ -50,7 +53,9 @@ pub fn target_dir() -> Result<PathBuf> {
 pub fn program(name: &str) -> Result<PathBuf> {
     static BUILT: AtomicBool = AtomicBool::new(false);
     if !BUILT.load(Relaxed) {
-        command::run(cargo().args(["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
+        let build =
+            ["build", "--quiet", "--workspace", "--bins", "--examples", "--features", FEATURES];
+        command::run(cargo().args(build))?;
         BUILT.store(true, Relaxed);
     }
     Ok(target_dir()?.join("debug").join(name))

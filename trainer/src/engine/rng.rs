@@ -25,6 +25,8 @@ pub(crate) enum Purpose {
     ThinInputs,
     NoCell,
     JudgeCalls,
+    Impostor,
+    Resplit,
 }
 
 /// xoshiro256++.

@@ -5,10 +5,10 @@ mod geometry;
 mod no_cells;
 
 use cic_data::CsrMatrix;
-use cic_model::novelty::{DEPTH_STEPS, FLOAT_CODE_UNITS, Likeness, MAX_PLACE_DIMS, float_code};
+use cic_model::novelty::{DEPTH_STEPS, FLOAT_CODE_UNITS, MAX_PLACE_DIMS, float_code};
 use cic_model::profile::Scaling;
 use cic_model::quant::ONE_Q30;
-use cic_model::spec::{FalseRejects, NoveltySpec, sixteenths};
+use cic_model::spec::{FalseRejects, NoveltySpec, Placed, sixteenths};
 use rayon::prelude::*;
 
 use crate::codes::{Coded, Coder};
@@ -87,37 +87,40 @@ pub(crate) fn fit_novelty(
             .map(|step| squared_sixteenths(spread.at_step(step)))
             .collect(),
         error_limits: vec![0.0; DEPTH_STEPS],
-        noise_limit: 0,
+        noise_limits: Vec::new(),
         pair_limit: 0,
         least_share_q30: ONE_Q30,
     };
     spec.set_rows(&geometry.rows, &geometry.offsets, &units);
-    spec.noise_limit = noise_limit(&spec, &noise);
+    spec.noise_limits = noise_limits(&spec, &noise);
 
-    let measure = |rows: &[usize]| -> Vec<Likeness> {
+    let place = |rows: &[usize]| -> Vec<Placed> {
         let of = |&row: &usize| {
             let code = cells.coded[row].code.iter().map(|&value| float_code(value as f32));
+            let place = spec.view().place(code)[..spec.shifts.len()].to_vec();
             // Counts of a cell are far below 2⁵³.
-            spec.view().measure(code, depth(row) as u64)
+            Placed { place, n_counts: depth(row) as u64 }
         };
         rows.iter().filter(|row| !cells.raw.row(**row).1.is_empty()).map(of).collect()
     };
     let held: Vec<usize> = held.iter().copied().filter(is_labelled).collect();
-    let (seen, held) = (measure(&labelled), measure(&held));
+    let (seen, held) = (place(&labelled), place(&held));
     spec.set_limits(&seen, &held, FalseRejects::default());
     Ok(Some(spec))
 }
 
-/// The margin by which 99 % of the noise that was drawn is nearer to noise than to a type; 0 where less is.
-fn noise_limit(spec: &NoveltySpec, noise: &[Vec<Vec<f64>>]) -> i32 {
-    let view = spec.view();
-    let mut margins: Vec<i32> = noise
-        .iter()
-        .flatten()
-        .map(|place| view.likeness(&sixteenths(place), 0).noise_margin)
-        .collect();
-    margins.sort_unstable();
-    margins.get(margins.len() / 100).copied().unwrap_or(0).max(0)
+/// For each kind of noise, the margin by which all but a thousandth of what was drawn is nearer to its own place than to a
+/// type; 0 where less is.
+fn noise_limits(spec: &NoveltySpec, noise: &[Vec<Vec<f64>>]) -> Vec<i32> {
+    let rows = spec.noise.chunks(spec.shifts.len().max(1));
+    let limit = |(own, drawn): (&[i16], &Vec<Vec<f64>>)| {
+        let alone = spec.with_noise(own);
+        let margin = |place: &Vec<f64>| alone.likeness(&sixteenths(place), 0).noise_margin;
+        let mut margins: Vec<i32> = drawn.iter().map(margin).collect();
+        margins.sort_unstable();
+        margins.get(margins.len() / 1_000).copied().unwrap_or(0).max(0)
+    };
+    rows.zip(noise).map(limit).collect()
 }
 
 fn squared_sixteenths(distance: f64) -> u32 {

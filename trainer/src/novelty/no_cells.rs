@@ -1,7 +1,9 @@
 //! Profiles that are no cells: noise, and mixtures of two.
 
-use crate::engine::rng::{Purpose, Rng};
 use cic_model::quant::ONE_Q30;
+
+use crate::engine::rng::{Purpose, Rng};
+use crate::impostors::{Profile, added, multinomial, running_sums, shuffled};
 
 use super::{Cells, sum};
 
@@ -14,13 +16,10 @@ pub(super) struct Panel<'a> {
     measured: f64,
 }
 
-/// A profile: genes of the panel, ascending, and their raw values.
-type Profile = Vec<(u32, f32)>;
-
 /// What was drawn.
 pub(super) struct NoCells {
-    /// By kind: values of a cell at random genes; as many counts as a cell has, drawn from the mixture of all cells, and at
-    /// random genes.
+    /// By kind: values of a cell at random genes; as many counts as a cell has, drawn from the mixture of all cells, at random
+    /// genes, and from the mixture of cells of known types where others are there.
     pub(super) noise: Vec<Vec<Profile>>,
     /// By pair of types: a cell of each, added.
     pub(super) pairs: Vec<Vec<Profile>>,
@@ -48,14 +47,18 @@ impl NoCells {
         if !panel.cells.are_counts {
             return Self { noise, pairs: Vec::new() };
         }
-        let mut all = vec![0.0; n_genes];
-        for &row in &filled {
-            panel
-                .values(row)
-                .iter()
-                .for_each(|&(gene, value)| all[gene as usize] += f64::from(value));
+        let mixture = |rows: &[usize]| {
+            let mut all = vec![0.0; n_genes];
+            let values = rows.iter().flat_map(|&row| panel.values(row));
+            values.for_each(|(gene, value)| all[gene as usize] += f64::from(value));
+            all
+        };
+        let mut weights = vec![(1, mixture(&filled)), (2, vec![1.0; n_genes])];
+        // What is no cell of a known type may be missing elsewhere.
+        if rows.len() < panel.rows.len() {
+            weights.push((3, mixture(rows)));
         }
-        for (kind, weights) in [(1, all), (2, vec![1.0; n_genes])] {
+        for (kind, weights) in weights {
             let ends = running_sums(&weights);
             noise.push(draw(kind, &|rng, row| {
                 multinomial(rng, &ends, sum(panel.cells.raw.row(row).1))
@@ -68,7 +71,7 @@ impl NoCells {
         let members: Vec<Vec<usize>> = (0..panel.cells.n_classes).map(members).collect();
         let pairs = likely_pairs(&members).into_iter().map(|(a, b)| {
             let of = |number: u64| {
-                let place = 3 + (a * members.len() + b) as u64;
+                let place = 4 + (a * members.len() + b) as u64;
                 let mut rng = Rng::stream(panel.seed, Purpose::NoCell, place, number);
                 let mut one = |of: &[usize]| of[rng.below(of.len())];
                 let (first, second) = (one(&members[a]), one(&members[b]));
@@ -113,49 +116,6 @@ fn likely_pairs(members: &[Vec<usize>]) -> Vec<(usize, usize)> {
     pairs
 }
 
-/// The same values at other genes.
-fn shuffled(rng: &mut Rng, profile: &Profile, n_genes: usize) -> Profile {
-    let mut genes: Vec<u32> = (0..n_genes as u32).collect();
-    // As many as are needed of a random order.
-    for place in 0..profile.len() {
-        genes.swap(place, place + rng.below(n_genes - place));
-    }
-    let mut moved: Profile =
-        genes.iter().zip(profile).map(|(&gene, &(_, value))| (gene, value)).collect();
-    moved.sort_unstable_by_key(|&(gene, _)| gene);
-    moved
-}
-
-/// So many counts, each at a gene by chance.
-fn multinomial(rng: &mut Rng, ends: &[f64], n_counts: f64) -> Profile {
-    let all = ends.last().copied().unwrap_or(0.0);
-    let mut counts = vec![0.0_f32; ends.len()];
-    // A draw of 24 bits is too coarse for genes that are rare.
-    let fine = |rng: &mut Rng| (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-    for _ in 0..n_counts.min(MOST_COUNTS) as u32 {
-        let at = fine(rng) * all;
-        let gene = ends.partition_point(|&end| end <= at).min(ends.len() - 1);
-        counts[gene] += 1.0;
-    }
-    (0..).zip(counts).filter(|&(_, count)| count > 0.0).collect()
-}
-
-fn running_sums(weights: &[f64]) -> Vec<f64> {
-    let sums = weights.iter().scan(0.0, |sum, weight| {
-        *sum += weight;
-        Some(*sum)
-    });
-    sums.collect()
-}
-
-fn added(a: &Profile, b: &Profile) -> Profile {
-    let mut all: std::collections::BTreeMap<u32, f32> = a.iter().copied().collect();
-    for &(gene, value) in b {
-        *all.entry(gene).or_default() += value;
-    }
-    all.into_iter().collect()
-}
-
 /// Profiles of each kind of noise.
 const N_NOISE: u64 = 1_000;
 
@@ -164,6 +124,3 @@ const N_PAIR: u64 = 60;
 
 /// Pairs of types whose mixtures are known.
 const MOST_PAIRS: usize = 48;
-
-/// Counts of a profile that are drawn: deeper ones differ no more.
-const MOST_COUNTS: f64 = 50_000.0;
