@@ -56,6 +56,10 @@ pub struct LabelArgs {
     /// cells; its first column is their id
     #[arg(long, value_name = "TSV", verbatim_doc_comment)]
     pub labels_file: Option<PathBuf>,
+    /// Labels that are no cell types, separated by commas:
+    /// their cells count as cells without a label
+    #[arg(long, value_name = "LABELS", value_delimiter = ',', verbatim_doc_comment)]
+    pub unlabelled: Vec<String>,
 }
 
 impl LabelArgs {
@@ -211,6 +215,8 @@ pub(crate) fn model_kind(model: &Model<'_>) -> Result<ValueKind, Failure> {
 pub(crate) struct Annotations {
     /// One text per row, where there is one.
     pub(crate) labels: Option<Column>,
+    /// Texts that are no labels.
+    pub(crate) unlabelled: Vec<String>,
     /// Donor, batch or study of every row; empty when none were asked for.
     pub(crate) groups: Vec<Option<String>>,
     /// One part per row, where the split mentions it; `None` without a split.
@@ -229,7 +235,15 @@ impl Annotations {
             Some(table) => Ok(table.joined(name, &matrix.obs_names)?),
             None => obs_column(&matrix.source.path, &matrix.obs, name).cloned(),
         };
+        let unlabelled = labels.unlabelled.clone();
         let labels = labels.labels.as_deref().map(column).transpose()?;
+        let has = |name: &String| {
+            let texts = (0..matrix.n_obs()).filter_map(|row| labels.as_ref()?.text(row));
+            texts.into_iter().any(|text| text == name.as_str())
+        };
+        if let Some(unknown) = unlabelled.iter().find(|name| !has(name)) {
+            return Err(Failure::usage(format!("--unlabelled {unknown}: no cell has this label")));
+        }
         let groups = groups.map(column).transpose()?.map_or(Vec::new(), |groups| {
             (0..matrix.n_obs()).map(|row| groups.text(row).map(Cow::into_owned)).collect()
         });
@@ -243,13 +257,15 @@ impl Annotations {
                 Some(split_parts(&column, &format!("column {key}"), names)?)
             }
         };
-        Ok(Self { labels, groups, split })
+        Ok(Self { labels, unlabelled, groups, split })
     }
 
     /// Label of a row.
     pub(crate) fn label(&self, row: usize) -> Option<String> {
         let text = self.labels.as_ref()?.text(row)?;
-        (!NO_LABEL.contains(&&*text)).then(|| text.into_owned())
+        let is_none =
+            NO_LABEL.contains(&&*text) || self.unlabelled.iter().any(|none| *none == *text);
+        (!is_none).then(|| text.into_owned())
     }
 }
 

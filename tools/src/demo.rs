@@ -179,5 +179,6 @@ fn simulate(seed: u64) -> (Dataset, Annotations) {
         evidence: String::new(),
         log1p_sum: None,
     };
-    (dataset, Annotations { labels: Some(labels), groups: Vec::new(), split: None })
+    let labels = Some(labels);
+    (dataset, Annotations { labels, unlabelled: Vec::new(), groups: Vec::new(), split: None })
 }

@@ -107,7 +107,11 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     }
     let data = DataArgs { data: args.calibrate.clone(), values: args.values.clone() };
     let dataset = data.read()?;
-    let labels = LabelArgs { labels: args.labels.clone(), labels_file: args.labels_file.clone() };
+    let labels = LabelArgs {
+        labels: args.labels.clone(),
+        labels_file: args.labels_file.clone(),
+        ..LabelArgs::default()
+    };
     let annotations = Annotations::read(&dataset.matrix, &labels, &args.split, None)?;
     let cells = dataset.align(&model)?;
     if cells.present.iter().any(|&is_present| !is_present) {

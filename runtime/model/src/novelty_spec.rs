@@ -366,8 +366,8 @@ mod tests {
     #[test]
     fn limits_reject_the_stated_share() {
         let mut spec = spec();
-        // First coordinate 3 + i / 1000, the second 0: distances grow with i.
-        let cells: Vec<[i16; 2]> = (0..1_000).map(|i| [3_000 + i, 250]).collect();
+        // First coordinate 3 to 4, the second −1 to 1, each as often.
+        let cells: Vec<[i16; 2]> = (0..1_000).map(|i| [3_000 + i, i * 7 % 500]).collect();
         let placed = |cell: &[i16; 2]| Placed {
             place: spec.view().place(cell.iter().copied())[..2].to_vec(),
             n_counts: 100,

@@ -66,6 +66,7 @@ fn run(task: Task) -> Result<()> {
         Task::Guides => guides::run(),
         Task::KernelCount(args) => kernel_count::run(&args),
         Task::Paper(args) => paper::run(&args),
+        Task::Trust(args) => paper::trust::run(&args),
         Task::Reference => reference::run(),
         Task::Data => data::run(),
         Task::Python => python::run(),
@@ -120,6 +121,8 @@ enum Task {
     KernelCount(kernel_count::Args),
     /// Run every experiment of the paper on the data sets, and write docs/paper.md with what they print.
     Paper(paper::Args),
+    /// Run what shows rejection, confidence and missing genes on the data sets, and write docs/trust.md with what it prints
+    Trust(paper::Args),
     /// Train the model of models/ anew, and write its card.
     Reference,
     /// Install anndata and scanpy under the target directory, for the test that reads outputs with them.

@@ -3,6 +3,7 @@
 mod contest;
 mod page;
 pub mod sets;
+pub mod trust;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,17 +25,8 @@ pub struct Args {
 
 /// Runs what has no result yet, and writes the page.
 pub fn run(args: &Args) -> Result<()> {
-    let mut cargo = workspace::cargo();
-    command::run(cargo.args(["build", "--release", "-p", "cic-tools"]))?;
-    let target = workspace::target_dir()?;
-    let work = target.join("paper");
-    if args.fresh && work.is_dir() {
-        fs::remove_dir_all(&work).context("removing earlier results")?;
-    }
-    fs::create_dir_all(&work).context("making room for results")?;
-    let figures = workspace::root().join("docs/paper");
-    fs::create_dir_all(&figures).context("making room for figures")?;
-    let paper = Paper { programs: target.join("release"), root: sets::root()?, work, figures };
+    let paper = Paper::open(args, "paper")?;
+    fs::create_dir_all(&paper.figures).context("making room for figures")?;
     let mut page = Page::default();
     page.text(include_str!("introduction.md"));
     contest::section(&paper, &mut page)?;
@@ -44,14 +36,13 @@ pub fn run(args: &Args) -> Result<()> {
     noise(&paper, &mut page)?;
     architectures(&paper, &mut page)?;
     interpretation(&paper, &mut page)?;
-    let path = workspace::root().join("docs/paper.md");
-    fs::write(&path, page.finish()).with_context(|| format!("writing {}", path.display()))?;
-    println!("{} written", path.display());
-    Ok(())
+    paper.write(page)
 }
 
 /// Programs, data, and where results go.
 struct Paper {
+    /// Of the page.
+    name: &'static str,
     programs: PathBuf,
     root: PathBuf,
     work: PathBuf,
@@ -59,6 +50,28 @@ struct Paper {
 }
 
 impl Paper {
+    /// Builds the programs, and makes room for the results of the page of that name.
+    fn open(args: &Args, name: &'static str) -> Result<Self> {
+        let mut cargo = workspace::cargo();
+        command::run(cargo.args(["build", "--release", "-p", "cic-tools"]))?;
+        let target = workspace::target_dir()?;
+        let work = target.join(name);
+        if args.fresh && work.is_dir() {
+            fs::remove_dir_all(&work).context("removing earlier results")?;
+        }
+        fs::create_dir_all(&work).context("making room for results")?;
+        let figures = workspace::root().join("docs").join(name);
+        Ok(Self { name, programs: target.join("release"), root: sets::root()?, work, figures })
+    }
+
+    /// Writes the page.
+    fn write(&self, page: Page) -> Result<()> {
+        let path = workspace::root().join("docs").join(self.name).with_extension("md");
+        fs::write(&path, page.finish()).with_context(|| format!("writing {}", path.display()))?;
+        println!("{} written", path.display());
+        Ok(())
+    }
+
     /// What a program prints; kept under this name, so that an interrupted run goes on.
     fn output(&self, name: &str, program: &str, arguments: &[String]) -> Result<String> {
         let kept = self.work.join(name);
@@ -103,7 +116,7 @@ impl Paper {
         Ok(path)
     }
 
-    fn quantized(&self, set: &Set, model: &Path, to: &str) -> Result<PathBuf> {
+    fn quantized(&self, set: &Set, model: &Path, to: &str, further: &[&str]) -> Result<PathBuf> {
         let path = model.with_extension(format!("{to}.cic"));
         if !path.is_file() {
             let mut quantize = Command::new(self.programs.join("cic-quantize"));
@@ -111,7 +124,9 @@ impl Paper {
             if let Some(kind) = set.arguments(&self.root).iter().position(|word| word == "--kind") {
                 quantize.args(&set.arguments(&self.root)[kind..kind + 2]);
             }
-            command::run(quantize.args(["--to", to]).arg("--output").arg(&path).arg("--quiet"))?;
+            command::run(
+                quantize.args(further).args(["--to", to]).arg("--output").arg(&path).arg("--quiet"),
+            )?;
         }
         Ok(path)
     }
@@ -195,8 +210,8 @@ fn noise(paper: &Paper, page: &mut Page) -> Result<()> {
     page.text(include_str!("noise.md"));
     let set = Set::named("pbmc3k")?;
     let plain = paper.model(set, "pbmc3k.cic", &[])?;
-    let half = paper.quantized(set, &plain, "f16")?;
-    let small = paper.quantized(set, &plain, "int8")?;
+    let half = paper.quantized(set, &plain, "f16", &[])?;
+    let small = paper.quantized(set, &plain, "int8", &[])?;
     let dropped = paper.model(set, "pbmc3k-dropped.cic", &["--set", "gene_dropout=0.9"])?;
     let thinned = paper.model(set, "pbmc3k-thinned.cic", &["--set", "thinning=0.9"])?;
     let models = [plain, half, small, dropped, thinned].map(|path| text(&path));
