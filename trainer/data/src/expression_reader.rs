@@ -15,7 +15,7 @@ use crate::output_folder::matrix_in;
 #[cfg(feature = "parquet")]
 use crate::parquet_table;
 use crate::sniff::{FileKind, sniff};
-use crate::{cellranger, delimited, geo_series, h5ad, mex};
+use crate::{anndata, cellranger, delimited, geo_series, mex};
 
 /// An open expression file: what it says about cells and genes is in memory (about 100 bytes a
 /// cell, and the columns of `obs`), the values are read block by block.
@@ -87,8 +87,8 @@ impl ExpressionReader {
         let opened = match kind {
             FileKind::Hdf5 => {
                 let source = H5Source::open(path)?;
-                if h5ad::is_h5ad(&source)? {
-                    h5ad::open(&source, &options.layer, size)?
+                if anndata::is_anndata(&source)? {
+                    anndata::open(&source, &options.layer, size)?
                 } else if options.layer != MatrixChoice::X {
                     return Err(no_other_matrices(path));
                 } else {

@@ -16,6 +16,8 @@
 
 mod alias_table;
 mod align;
+mod anndata;
+mod anndata_frame;
 mod cell_blocks;
 mod cellranger;
 mod contradiction;
@@ -34,8 +36,6 @@ mod h5_element;
 mod h5_heap;
 mod h5_source;
 mod h5_vector;
-mod h5ad;
-mod h5ad_frame;
 mod h5ad_objects;
 mod h5ad_results;
 mod h5ad_writer;

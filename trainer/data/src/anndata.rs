@@ -1,5 +1,6 @@
 //! AnnData files: which matrix, whose cells, whose genes.
 
+use crate::anndata_frame::Frame;
 use crate::cell_blocks::{BlockFault, BlockSize, CellBlocks, WholeBlocks};
 use crate::csr_blocks::CsrBlocks;
 use crate::dense_blocks::DenseBlocks;
@@ -7,11 +8,10 @@ use crate::error::DataError;
 use crate::expression::{ExpressionHead, Gene, MatrixChoice, Source, check_addressable, check_len};
 use crate::expression_reader::{GENE_EXPRESSION, Opened};
 use crate::h5_source::{H5Source, Node};
-use crate::h5ad_frame::Frame;
 use crate::obs::{Column, ObsTable};
 
 /// Whether the file has the two tables of every AnnData file.
-pub(crate) fn is_h5ad(source: &H5Source) -> Result<bool, DataError> {
+pub(crate) fn is_anndata(source: &H5Source) -> Result<bool, DataError> {
     Ok(source.node("obs")?.is_some() && source.node("var")?.is_some())
 }
 
