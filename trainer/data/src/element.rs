@@ -65,6 +65,12 @@ pub(crate) enum Element {
 }
 
 impl Element {
+    /// Bytes of a number.
+    #[cfg(feature = "zarr")]
+    pub(crate) fn size(self) -> usize {
+        dispatch!(self, T => size_of::<T>())
+    }
+
     /// Whether every number of the type is one.
     pub(crate) fn is_integer(self) -> bool {
         !matches!(self, Self::F32 | Self::F64)

@@ -19,6 +19,10 @@ mod align;
 mod anndata;
 mod anndata_frame;
 mod anndata_store;
+#[cfg(feature = "zarr")]
+mod blosc;
+#[cfg(feature = "zarr")]
+mod blosclz;
 mod cell_blocks;
 mod cellranger;
 mod contradiction;
@@ -64,6 +68,20 @@ mod sniff;
 mod species;
 mod text_out;
 mod text_source;
+#[cfg(feature = "zarr")]
+mod zarr_anndata;
+#[cfg(feature = "zarr")]
+mod zarr_array;
+#[cfg(feature = "zarr")]
+mod zarr_codec;
+#[cfg(feature = "zarr")]
+mod zarr_metadata;
+#[cfg(feature = "zarr")]
+mod zarr_rows;
+#[cfg(feature = "zarr")]
+mod zarr_store;
+#[cfg(feature = "zarr")]
+mod zarr_vector;
 
 pub use alias_table::{AliasTable, PanelAliases, read_alias_table};
 pub use align::{AlignedMatrix, AlignedRows, PanelAlignment, align, gene_name};
