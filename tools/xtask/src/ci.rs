@@ -31,7 +31,7 @@ const STEPS: &[(&str, Work)] = &[
     ("anndata and scanpy", Xtask(&["python"])),
     ("tests", Cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"])),
     ("Parquet", Cargo(PARQUET)),
-    ("Parquet tables", Cargo(PARQUET_TABLES)),
+    ("Parquet tables and Zarr stores", Cargo(PARQUET_AND_ZARR)),
     ("fuzzing", Xtask(&["fuzz"])),
     ("kernel conformance", Xtask(&["conformance"])),
     ("programs on other processors", Xtask(&["pipeline"])),
@@ -47,8 +47,19 @@ const STEPS: &[(&str, Work)] = &[
 const PARQUET: &[&str] =
     &["test", "--package", "cic-tools", "--features", "parquet", "--test", "cli", "outputs::"];
 
-const PARQUET_TABLES: &[&str] =
-    &["test", "--package", "cic-data", "--features", "parquet", "--test", "parquet"];
+/// The library's own tests too: codecs and metadata have theirs there.
+const PARQUET_AND_ZARR: &[&str] = &[
+    "test",
+    "--package",
+    "cic-data",
+    "--features",
+    "parquet,zarr",
+    "--lib",
+    "--test",
+    "parquet",
+    "--test",
+    "zarr",
+];
 
 const FIRMWARE_MANIFEST: &str = "firmware-examples/Cargo.toml";
 const FUZZ_MANIFEST: &str = "tests/fuzz/Cargo.toml";

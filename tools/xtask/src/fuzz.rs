@@ -19,7 +19,7 @@ struct Target {
     has_feature: bool,
 }
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 8] = [
     Target { name: "h5ad", max_len: 24 << 10, has_feature: false },
     Target { name: "cellranger", max_len: 24 << 10, has_feature: false },
     Target { name: "mex", max_len: 4 << 10, has_feature: false },
@@ -27,6 +27,7 @@ const TARGETS: [Target; 7] = [
     Target { name: "geo_series", max_len: 4 << 10, has_feature: false },
     Target { name: "model", max_len: 16 << 10, has_feature: false },
     Target { name: "parquet", max_len: 4 << 10, has_feature: true },
+    Target { name: "zarr", max_len: 4 << 10, has_feature: true },
 ];
 
 #[derive(clap::Args)]

@@ -121,12 +121,29 @@ fn unshuffle(block: &[u8], element_len: usize, out: &mut Vec<u8>) {
     let n = block.len() / element_len;
     let start = out.len();
     out.resize(start + n * element_len, 0);
-    for byte in 0..element_len {
-        let plane = &block[byte * n..(byte + 1) * n];
-        let places = out[start + byte..].iter_mut().step_by(element_len);
-        places.zip(plane).for_each(|(place, &value)| *place = value);
+    let elements = &mut out[start..];
+    // The usual sizes known when this is compiled: several times as fast.
+    match element_len {
+        2 => unshuffle_elements::<2>(block, elements),
+        4 => unshuffle_elements::<4>(block, elements),
+        8 => unshuffle_elements::<8>(block, elements),
+        _ => {
+            for (at, element) in elements.chunks_exact_mut(element_len).enumerate() {
+                let planes = block[at..].iter().step_by(n);
+                element.iter_mut().zip(planes).for_each(|(place, &byte)| *place = byte);
+            }
+        }
     }
     out.extend_from_slice(&block[n * element_len..]);
+}
+
+fn unshuffle_elements<const LEN: usize>(block: &[u8], elements: &mut [u8]) {
+    let elements = elements.as_chunks_mut::<LEN>().0;
+    let n = elements.len();
+    let planes: [&[u8]; LEN] = core::array::from_fn(|byte| &block[byte * n..][..n]);
+    for (at, element) in elements.iter_mut().enumerate() {
+        *element = core::array::from_fn(|byte| planes[byte][at]);
+    }
 }
 
 /// The same of bits. Blocks whose elements are no multiple of eight are not shuffled.

@@ -61,25 +61,25 @@ impl DenseRows for ZarrRows {
             let rows = start.max(top)..end.min(top.saturating_add(chunk_rows));
             for chunk_column in 0..n_cols.div_ceil(chunk_cols) {
                 let left = chunk_column * chunk_cols;
-                let columns = left..n_cols.min(left.saturating_add(chunk_cols));
+                let len = chunk_cols.min(n_cols - left);
                 let bytes = self.array.chunk(&[chunk_row, chunk_column])?;
                 dispatch!(element, N => {
                     let numbers = bytes.as_chunks().0;
                     for row in rows.clone() {
-                        let from = (row - top) * row_step;
-                        let found = numbers[from..].iter().step_by(column_step);
-                        let to = first + (row - start) * n_cols;
-                        let values = &mut out[to + columns.start..to + columns.end];
-                        for ((column, value), &bytes) in columns.clone().zip(values).zip(found) {
-                            match f32::convert(&N::from_le_bytes(bytes), element) {
-                                Ok(number) => *value = number,
-                                Err(number) => {
-                                    let found = (row, column, number);
-                                    let is_first =
-                                        too_large.is_none_or(|known| (known.0, known.1) > (row, column));
-                                    too_large = if is_first { Some(found) } else { too_large };
-                                }
-                            }
+                        let found = &numbers[(row - top) * row_step..];
+                        let to = first + (row - start) * n_cols + left;
+                        let to = &mut out[to..to + len];
+                        let convert = |bytes: &_| f32::convert(&N::from_le_bytes(*bytes), element);
+                        let fault = match column_step {
+                            1 => convert_each(&found[..len], to, convert),
+                            _ => convert_each(found.iter().step_by(column_step), to, convert),
+                        };
+                        let fault = fault.map(|(column, value)| (row, left + column, value));
+                        let is_first = |fault: &(usize, usize, f64)| {
+                            too_large.is_none_or(|known| (known.0, known.1) > (fault.0, fault.1))
+                        };
+                        if let Some(fault) = fault.filter(is_first) {
+                            too_large = Some(fault);
                         }
                     }
                 });
@@ -92,4 +92,20 @@ impl DenseRows for ZarrRows {
             }
         }
     }
+}
+
+/// Converts as many numbers as there is room for. Place and value of the first that does not become one.
+fn convert_each<'a, B: 'a>(
+    numbers: impl IntoIterator<Item = &'a B>,
+    to: &mut [f32],
+    convert: impl Fn(&B) -> Result<f32, f64>,
+) -> Option<(usize, f64)> {
+    let mut fault = None;
+    for (at, (number, place)) in numbers.into_iter().zip(to).enumerate() {
+        match convert(number) {
+            Ok(value) => *place = value,
+            Err(value) => fault = fault.or(Some((at, value))),
+        }
+    }
+    fault
 }
