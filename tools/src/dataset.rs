@@ -19,7 +19,8 @@ use crate::same_scale::{GeneSums, check_log1p_sum};
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
     /// Expression data: .h5ad, Cell Ranger .h5, 10x folder or
-    /// matrix.mtx[.gz], GEO series matrix, TSV, CSV [.gz]
+    /// matrix.mtx[.gz], GEO series matrix, TSV, CSV [.gz];
+    /// with the features of their names Parquet, Zarr
     #[arg(verbatim_doc_comment)]
     pub data: PathBuf,
     /// Which of its values, and what they are.

@@ -26,7 +26,8 @@ use crate::typing_options::TypingOptions;
 #[command(after_long_help = columns::help())]
 pub struct TypeArgs {
     /// Expression data: .h5ad, Cell Ranger .h5, 10x folder or
-    /// matrix.mtx[.gz], GEO series matrix, TSV, CSV [.gz]
+    /// matrix.mtx[.gz], GEO series matrix, TSV, CSV [.gz];
+    /// with the features of their names Parquet, Zarr
     #[arg(required_unless_present = "indata", verbatim_doc_comment)]
     data: Option<PathBuf>,
     /// The same, as CellTypist calls it

@@ -60,6 +60,12 @@ pub fn fixtures(extension: &str) -> Vec<(String, Vec<u8>)> {
     found
 }
 
+/// A fixture of `cic-data`.
+pub fn fixture(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../trainer/data/tests/fixtures");
+    fs::read(folder.join(name)).expect("the fixture is there")
+}
+
 /// Reads a file cell by cell and whole. Both must refuse it or give the same matrix, and what they give must
 /// be what the readers promise. Files that are refused cell by cell are not all read once more.
 pub fn read_both_ways(path: &Path, options: &ReadOptions, n_bytes: usize) {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::console::command_line;
-use crate::digests::{file_sha256, hex};
+use crate::digests::{file_sha256, folder_sha256, hex};
 use crate::failure::Failure;
 use crate::model_file;
 use crate::typed::TypedCells;
@@ -200,7 +200,7 @@ pub(crate) struct InputDigest(Option<JoinHandle<Result<Vec<String>, Failure>>>);
 impl InputDigest {
     /// Begins on a thread of its own. Of pipes there is no digest: they can be read once only.
     pub(crate) fn start(files: &[PathBuf]) -> Self {
-        if files.is_empty() || !files.iter().all(|file| file.is_file()) {
+        if files.is_empty() || !files.iter().all(|file| file.is_file() || file.is_dir()) {
             return Self(None);
         }
         let files = files.to_vec();
@@ -208,7 +208,8 @@ impl InputDigest {
             let mut lines = Vec::new();
             for file in &files {
                 let name = file.file_name().unwrap_or_default().to_string_lossy();
-                lines.push(format!("{}  {name}", file_sha256(file)?));
+                let digest = if file.is_dir() { folder_sha256(file) } else { file_sha256(file) };
+                lines.push(format!("{}  {name}", digest?));
             }
             lines.sort_by(|a, b| a.split("  ").nth(1).cmp(&b.split("  ").nth(1)));
             Ok(lines)

@@ -1,18 +1,18 @@
-//! Compressed sparse matrices in HDF5 whose rows are cells: AnnData's CSR, and Cell Ranger's
+//! Compressed sparse matrices whose rows are cells: AnnData's CSR, and Cell Ranger's
 //! matrices, which store the genes of one cell after the other as well.
 
+use crate::anndata_store::AnnDataStore;
 use crate::cell_blocks::{BlockFault, BlockSize, CellBlocks};
 use crate::error::DataError;
-use crate::h5_source::H5Source;
-use crate::h5_vector::{H5Vector, VectorFault};
 use crate::matrix::{CsrMatrix, MatrixFault, check_pointers};
+use crate::number_vector::{NumberVector, VectorFault};
 
 /// Blocks of such a matrix. The row pointers are in memory, 8 bytes a cell.
 pub(crate) struct CsrBlocks {
     n_cols: usize,
     indptr: Vec<usize>,
-    indices: H5Vector<u32>,
-    values: H5Vector<f32>,
+    indices: Box<dyn NumberVector<u32>>,
+    values: Box<dyn NumberVector<f32>>,
     next_row: usize,
     size: BlockSize,
 }
@@ -20,16 +20,16 @@ pub(crate) struct CsrBlocks {
 impl CsrBlocks {
     /// The matrix in `group`, whose pointers have been read and are as many as the names ask for.
     pub(crate) fn open(
-        source: &H5Source,
+        store: &dyn AnnDataStore,
         group: &str,
         indptr: Vec<usize>,
         n_cols: usize,
         size: BlockSize,
     ) -> Result<Self, DataError> {
-        let indices = H5Vector::indices(source, &format!("{group}/indices"))?;
-        let values = H5Vector::values(source, &format!("{group}/data"))?;
+        let indices = store.indices(&format!("{group}/indices"))?;
+        let values = store.values(&format!("{group}/data"))?;
         check_pointers(&indptr, indices.len(), values.len()).map_err(|fault| {
-            fault.name(source.path(), &|row| row.to_string(), &|at| at.to_string())
+            fault.name(store.path(), &|row| row.to_string(), &|at| at.to_string())
         })?;
         Ok(Self { n_cols, indptr, indices, values, next_row: 0, size })
     }

@@ -1,22 +1,26 @@
-//! Dense matrices in HDF5, a row per cell.
-
-use std::path::PathBuf;
-
-use rust_hdf5::H5Dataset;
+//! Dense matrices, a row per cell.
 
 use crate::cell_blocks::{BlockFault, BlockSize, CellBlocks};
-use crate::error::DataError;
-use crate::h5_element::{Element, dispatch};
-use crate::h5_source::{H5Source, fault};
-use crate::h5_vector::Converted;
-use crate::matrix::{CsrMatrix, MatrixFault, RowBuilder};
+use crate::matrix::{CsrMatrix, RowBuilder};
+
+/// The rows of such a matrix in a file.
+pub(crate) trait DenseRows {
+    /// Rows and columns.
+    fn shape(&self) -> [usize; 2];
+
+    /// Rows that are stored, and so decoded, together.
+    fn chunk_rows(&self) -> usize;
+
+    /// Bytes of a stored number.
+    fn element_size(&self) -> usize;
+
+    /// Appends `count` rows from `start` on, row-major; they must lie inside the matrix.
+    fn load(&mut self, start: usize, count: usize, out: &mut Vec<f32>) -> Result<(), BlockFault>;
+}
 
 /// Blocks of such a matrix.
 pub(crate) struct DenseBlocks {
-    dataset: H5Dataset,
-    element: Element,
-    path: PathBuf,
-    object: String,
+    source: Box<dyn DenseRows>,
     n_rows: usize,
     n_cols: usize,
     /// Rows decoded at once.
@@ -30,62 +34,26 @@ pub(crate) struct DenseBlocks {
 }
 
 impl DenseBlocks {
-    /// The matrix at `object`, whose shape fits the names.
-    pub(crate) fn open(
-        source: &H5Source,
-        object: &str,
-        size: BlockSize,
-    ) -> Result<Self, DataError> {
-        let dataset = source.dataset(object)?;
-        source.check_storage(object, &dataset)?;
-        source.check_index(object, &dataset)?;
-        let element = source.element(object, &dataset)?;
-        let [n_rows, n_cols] = dataset.shape()[..] else {
-            return Err(source.wrong_rank(object, 2, dataset.ndims()));
-        };
-        let chunk_rows = dataset.chunk_dims().and_then(|dims| dims.first().copied()).unwrap_or(1);
+    /// A matrix whose shape fits the names.
+    pub(crate) fn new(source: Box<dyn DenseRows>, size: BlockSize) -> Self {
+        let [n_rows, n_cols] = source.shape();
         let affordable = |bytes: usize| {
-            let row_len = n_cols.max(1).saturating_mul(dataset.element_size().max(4));
+            let row_len = n_cols.max(1).saturating_mul(source.element_size().max(4));
             (bytes / row_len).clamp(1, n_rows.max(1))
         };
         // Whole chunks are decoded at once, so that none is decompressed twice, unless chunks are
         // so tall that whole ones would take too much memory.
-        let whole = affordable(USUAL_BYTES).next_multiple_of(chunk_rows.clamp(1, n_rows.max(1)));
+        let chunk_rows = source.chunk_rows().clamp(1, n_rows.max(1));
+        let whole = affordable(USUAL_BYTES).next_multiple_of(chunk_rows);
         let step = whole.min(affordable(MOST_BYTES));
-        Ok(Self {
-            dataset,
-            element,
-            path: source.path().to_path_buf(),
-            object: object.into(),
-            n_rows,
-            n_cols,
-            step,
-            start: 0,
-            rows: Vec::new(),
-            next_row: 0,
-            size,
-        })
+        Self { source, n_rows, n_cols, step, start: 0, rows: Vec::new(), next_row: 0, size }
     }
 
     fn load(&mut self) -> Result<(), BlockFault> {
         self.start = self.next_row;
         self.rows.clear();
-        let (start, n_cols) = (self.start, self.n_cols);
-        let count = self.step.min(self.n_rows - start);
-        dispatch!(self.element, N => {
-            let block = self
-                .dataset
-                .read_slice::<N>(&[start, 0], &[count, n_cols])
-                .map_err(fault(&self.path, &self.object))?;
-            self.rows.reserve(block.len());
-            for (at, number) in block.iter().enumerate() {
-                self.rows.push(f32::convert(number, self.element).map_err(|value| {
-                    let (row, column) = (start + at / n_cols, at % n_cols);
-                    MatrixFault::CountTooLarge { row, column, value }
-                })?);
-            }
-        });
-        Ok(())
+        let count = self.step.min(self.n_rows - self.start);
+        self.source.load(self.start, count, &mut self.rows)
     }
 }
 

@@ -165,6 +165,21 @@ pub enum DataError {
         /// What the Parquet reader said.
         reason: String,
     },
+    /// A Zarr store is damaged or uses something that the reader lacks.
+    #[cfg(feature = "zarr")]
+    #[error(
+        "{path}: cannot read {object:?}: {reason}; copy the store again, or write it again with \
+         anndata",
+        path = path.display()
+    )]
+    Zarr {
+        /// The store.
+        path: PathBuf,
+        /// The object inside the store, `/` for its root.
+        object: String,
+        /// What is wrong, and where: metadata, or a chunk by its name.
+        reason: String,
+    },
     /// A header claims more than the file can hold.
     #[error(
         "{path}: {object:?} claims {claimed} bytes, but the file can hold at most {limit}; copy the \

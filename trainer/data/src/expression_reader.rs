@@ -15,13 +15,15 @@ use crate::output_folder::matrix_in;
 #[cfg(feature = "parquet")]
 use crate::parquet_table;
 use crate::sniff::{FileKind, sniff};
-use crate::{cellranger, delimited, geo_series, h5ad, mex};
+#[cfg(feature = "zarr")]
+use crate::zarr_anndata;
+use crate::{anndata, cellranger, delimited, geo_series, mex};
 
 /// An open expression file: what it says about cells and genes is in memory (about 100 bytes a
 /// cell, and the columns of `obs`), the values are read block by block.
 ///
 /// Files that store one cell after the other need memory for one block and for the chunks of the
-/// file that it touches: AnnData's CSR and dense matrices, Cell Ranger's `.h5`, and `matrix.mtx`
+/// file that it touches: AnnData's CSR and dense matrices (in `.h5ad` or Zarr), Cell Ranger's `.h5`, and `matrix.mtx`
 /// sorted by cell. Files that store one gene after the other (AnnData's CSC, text tables) are read
 /// whole when they are opened, and handed out in blocks all the same.
 pub struct ExpressionReader {
@@ -80,15 +82,15 @@ impl ExpressionReader {
         let asked = path;
         let path = inside.as_deref().unwrap_or(path);
         let kind = sniff(path)?;
-        if kind != FileKind::Hdf5 && options.layer != MatrixChoice::X {
+        if !kind.has_matrices() && options.layer != MatrixChoice::X {
             return Err(no_other_matrices(path));
         }
         let kind_is_mtx = matches!(kind, FileKind::MexFolder | FileKind::MatrixMarket);
         let opened = match kind {
             FileKind::Hdf5 => {
                 let source = H5Source::open(path)?;
-                if h5ad::is_h5ad(&source)? {
-                    h5ad::open(&source, &options.layer, size)?
+                if anndata::is_anndata(&source)? {
+                    anndata::open(&source, &options.layer, size)?
                 } else if options.layer != MatrixChoice::X {
                     return Err(no_other_matrices(path));
                 } else {
@@ -101,6 +103,8 @@ impl ExpressionReader {
             FileKind::Text => delimited::open(path, options.orientation, size)?,
             #[cfg(feature = "parquet")]
             FileKind::Parquet => parquet_table::open(path, options.orientation, size)?,
+            #[cfg(feature = "zarr")]
+            FileKind::Zarr => zarr_anndata::open(path, &options.layer, size)?,
         };
         let Opened { mut head, feature_types, blocks } = opened;
         if let Some(name) = inside.as_deref().and_then(|path| path.strip_prefix(asked).ok()) {

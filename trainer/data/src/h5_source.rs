@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 
 use rust_hdf5::{DatatypeMessage, H5Dataset, H5File, LinkClass, StorageLayout};
 
+use crate::anndata_store::Node;
+use crate::element::{Element, Number, dispatch};
 use crate::error::DataError;
-use crate::h5_element::{Element, Number, dispatch, fixed_string, type_name};
+use crate::h5_element::{fixed_string, type_name};
 use crate::h5_heap::{Heap, REFERENCE_LEN};
 use crate::sniff::{HDF5_SIGNATURE, hdf5_start};
 
@@ -26,13 +28,6 @@ pub(crate) struct H5Source {
     len: u64,
     /// Whether addresses and lengths have 8 bytes and count from the first byte of the file.
     plain_addresses: bool,
-}
-
-/// What stands at a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Node {
-    Group,
-    Dataset,
 }
 
 impl H5Source {
@@ -117,11 +112,6 @@ impl H5Source {
                 dataset.attr(name).ok().and_then(|attribute| attribute.read_string().ok())
             }
         })
-    }
-
-    /// The shape of a data set.
-    pub(crate) fn shape(&self, object: &str) -> Result<Vec<usize>, DataError> {
-        Ok(self.dataset(object)?.shape())
     }
 
     /// The element type of a data set.
@@ -408,7 +398,8 @@ impl H5Source {
         }
     }
 
-    fn broken(&self, object: &str, reason: String) -> DataError {
+    /// The error for an object that is damaged.
+    pub(crate) fn broken(&self, object: &str, reason: String) -> DataError {
         DataError::Hdf5 { path: self.path.clone(), object: object.into(), reason }
     }
 

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 
 use rust_hdf5::H5Dataset;
 
+use crate::element::{Element, dispatch};
 use crate::error::DataError;
-use crate::h5_element::{Element, Number, dispatch};
-use crate::h5_source::{H5Source, MAX_EXACT_COUNT, fault};
+use crate::h5_source::{H5Source, fault};
+use crate::number_vector::{Converted, NumberVector, VectorFault};
 
 /// A data set whose numbers become `T`.
 pub(crate) struct H5Vector<T> {
@@ -25,29 +26,6 @@ pub(crate) struct H5Vector<T> {
     /// Where `piece` begins.
     start: usize,
     piece: Vec<T>,
-}
-
-/// What a stored number becomes.
-pub(crate) trait Converted: Copy {
-    /// The number, or what is too large for the type.
-    fn convert(number: &impl Number, element: Element) -> Result<Self, f64>;
-}
-
-/// Why a range was not read.
-#[derive(Debug)]
-pub(crate) enum VectorFault {
-    File(DataError),
-    /// A count that single precision cannot hold.
-    TooLarge {
-        at: usize,
-        value: f64,
-    },
-}
-
-impl From<DataError> for VectorFault {
-    fn from(error: DataError) -> Self {
-        Self::File(error)
-    }
 }
 
 impl H5Vector<f32> {
@@ -84,37 +62,6 @@ impl<T: Converted> H5Vector<T> {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Appends the numbers of a range, which must lie inside the data set.
-    pub(crate) fn read(
-        &mut self,
-        range: Range<usize>,
-        out: &mut Vec<T>,
-    ) -> Result<(), VectorFault> {
-        let mut next = range.start;
-        while next < range.end {
-            if !(self.start..self.start + self.piece.len()).contains(&next) {
-                self.load(next / self.step * self.step)?;
-            }
-            let end = range.end.min(self.start + self.piece.len());
-            let Some(found) = self.piece.get(next - self.start..end - self.start) else { break };
-            if found.is_empty() {
-                break;
-            }
-            out.extend_from_slice(found);
-            next = end;
-        }
-        if next == range.end || range.is_empty() {
-            return Ok(());
-        }
-        let reason = format!("it ends at {next}, {} was asked for", range.end);
-        let (path, object) = (self.path.clone(), self.object.clone());
-        Err(DataError::Hdf5 { path, object, reason }.into())
-    }
-
     fn load(&mut self, start: usize) -> Result<(), VectorFault> {
         let count = self.step.min(self.len.saturating_sub(start));
         self.piece.clear();
@@ -135,21 +82,31 @@ impl<T: Converted> H5Vector<T> {
     }
 }
 
-impl Converted for f32 {
-    #[inline]
-    fn convert(number: &impl Number, element: Element) -> Result<Self, f64> {
-        let number = number.as_f64();
-        if element.is_integer() && number > MAX_EXACT_COUNT {
-            return Err(number);
-        }
-        Ok(number as f32)
+impl<T: Converted> NumberVector<T> for H5Vector<T> {
+    fn len(&self) -> usize {
+        self.len
     }
-}
 
-impl Converted for u32 {
-    #[inline]
-    fn convert(number: &impl Number, _: Element) -> Result<Self, f64> {
-        Ok(number.as_u64().and_then(|index| Self::try_from(index).ok()).unwrap_or(Self::MAX))
+    fn read(&mut self, range: Range<usize>, out: &mut Vec<T>) -> Result<(), VectorFault> {
+        let mut next = range.start;
+        while next < range.end {
+            if !(self.start..self.start + self.piece.len()).contains(&next) {
+                self.load(next / self.step * self.step)?;
+            }
+            let end = range.end.min(self.start + self.piece.len());
+            let Some(found) = self.piece.get(next - self.start..end - self.start) else { break };
+            if found.is_empty() {
+                break;
+            }
+            out.extend_from_slice(found);
+            next = end;
+        }
+        if next == range.end || range.is_empty() {
+            return Ok(());
+        }
+        let reason = format!("it ends at {next}, {} was asked for", range.end);
+        let (path, object) = (self.path.clone(), self.object.clone());
+        Err(DataError::Hdf5 { path, object, reason }.into())
     }
 }
 

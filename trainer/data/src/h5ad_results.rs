@@ -5,9 +5,11 @@ use std::path::Path;
 
 use rust_hdf5::DatatypeMessage;
 
+use crate::anndata_store::Node;
+use crate::element::Element;
 use crate::error::DataError;
-use crate::h5_element::{Element, fixed_string};
-use crate::h5_source::{H5Source, Node};
+use crate::h5_element::fixed_string;
+use crate::h5_source::H5Source;
 use crate::h5ad_writer::UnsValue;
 
 /// The value `uns[name]`; `None` where the file has none. Members of dictionaries that are neither

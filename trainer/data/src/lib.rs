@@ -16,6 +16,13 @@
 
 mod alias_table;
 mod align;
+mod anndata;
+mod anndata_frame;
+mod anndata_store;
+#[cfg(feature = "zarr")]
+mod blosc;
+#[cfg(feature = "zarr")]
+mod blosclz;
 mod cell_blocks;
 mod cellranger;
 mod contradiction;
@@ -24,18 +31,20 @@ mod csr_blocks;
 mod delimited;
 mod dense_blocks;
 mod duplicates;
+mod element;
 mod error;
 mod expression;
 mod expression_reader;
 mod gene_naming;
 mod gene_sets;
 mod geo_series;
+mod h5_anndata;
+mod h5_compound;
 mod h5_element;
 mod h5_heap;
+mod h5_rows;
 mod h5_source;
 mod h5_vector;
-mod h5ad;
-mod h5ad_frame;
 mod h5ad_objects;
 mod h5ad_results;
 mod h5ad_writer;
@@ -45,6 +54,7 @@ mod matrix_market;
 mod mex;
 mod mtx_blocks;
 mod nearest;
+mod number_vector;
 mod obs;
 mod other_logarithm;
 mod output_folder;
@@ -58,6 +68,20 @@ mod sniff;
 mod species;
 mod text_out;
 mod text_source;
+#[cfg(feature = "zarr")]
+mod zarr_anndata;
+#[cfg(feature = "zarr")]
+mod zarr_array;
+#[cfg(feature = "zarr")]
+mod zarr_codec;
+#[cfg(feature = "zarr")]
+mod zarr_metadata;
+#[cfg(feature = "zarr")]
+mod zarr_rows;
+#[cfg(feature = "zarr")]
+mod zarr_store;
+#[cfg(feature = "zarr")]
+mod zarr_vector;
 
 pub use alias_table::{AliasTable, PanelAliases, read_alias_table};
 pub use align::{AlignedMatrix, AlignedRows, PanelAlignment, align, gene_name};

@@ -26,6 +26,21 @@ pub(crate) enum FileKind {
     /// A Parquet file.
     #[cfg(feature = "parquet")]
     Parquet,
+    /// The folder of a Zarr store.
+    #[cfg(feature = "zarr")]
+    Zarr,
+}
+
+impl FileKind {
+    /// Whether a file of the kind may hold other matrices beside the main one.
+    pub(crate) fn has_matrices(self) -> bool {
+        match self {
+            Self::Hdf5 => true,
+            #[cfg(feature = "zarr")]
+            Self::Zarr => true,
+            _ => false,
+        }
+    }
 }
 
 /// Recognises the file.
@@ -105,18 +120,21 @@ pub(crate) fn hdf5_start(file: &mut File, len: u64) -> std::io::Result<Option<u6
 }
 
 fn sniff_folder(path: &Path) -> Result<FileKind, DataError> {
-    for marker in [".zgroup", ".zattrs", "zarr.json"] {
-        if path.join(marker).exists() {
-            return Err(DataError::UnsupportedFormat {
-                path: path.to_path_buf(),
-                format: "a Zarr store".into(),
-                advice: "write it as .h5ad (anndata: read_zarr, then write_h5ad)",
-            });
-        }
+    if ZARR_MARKERS.iter().any(|marker| path.join(marker).exists()) {
+        #[cfg(feature = "zarr")]
+        return Ok(FileKind::Zarr);
+        #[cfg(not(feature = "zarr"))]
+        return Err(DataError::UnsupportedFormat {
+            path: path.to_path_buf(),
+            format: "a Zarr store".into(),
+            advice: "build with the feature `zarr` to read it (cargo build --features zarr), or \
+                     write it as .h5ad (anndata: read_zarr, then write_h5ad)",
+        });
     }
     Ok(FileKind::MexFolder)
 }
 
+const ZARR_MARKERS: [&str; 5] = [".zgroup", ".zattrs", ".zarray", ".zmetadata", "zarr.json"];
 const HEAD_LEN: u64 = 4096;
 const TAR_MAGIC_AT: usize = 257;
 const MAX_USER_BLOCK: u64 = 1 << 16;
@@ -125,7 +143,11 @@ pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const EXPECTED_FORMATS: &str = "expected .h5ad, Cell Ranger .h5, a 10x folder, a GEO series matrix, or a tab- or comma-separated table";
 const FOREIGN: [(&[u8], &str, &str); 7] = [
     (&MAGIC, "a model", "give it where the model is asked for, and expression data here"),
-    (b"PK\x03\x04", "a zip archive (perhaps .xlsx or .npz)", "unpack it, or export it as TSV"),
+    (
+        b"PK\x03\x04",
+        "a zip archive (perhaps .xlsx, .npz or a Zarr store)",
+        "unpack it, or export it as TSV",
+    ),
     (
         b"PAR1",
         "a Parquet file",

@@ -132,28 +132,106 @@ def filters(counts):
 
 
 def zarr_stores(counts):
+    """Stores of both formats with each compressor, layout and order: read, or refused by name."""
     try:
         import zarr  # noqa: F401
     except ImportError:
         return
-    versions = [2]
-    if hasattr(getattr(anndata, "settings", None), "zarr_write_format"):
-        versions = [2, 3]
-    for zarr_format in versions:
-        if len(versions) > 1:
+    is_new = int(version("zarr").split(".")[0]) >= 3
+    for zarr_format in [2, 3] if is_new and hasattr(anndata.settings, "zarr_write_format") else [2]:
+        if is_new:
             anndata.settings.zarr_write_format = zarr_format
-        full = cells(sp.csr_matrix(np.log1p(counts)))
+        full = cells(sp.csr_matrix(np.log1p(counts)), index_name="barcode")
         full.raw = cells(sp.csr_matrix(counts))
         full.layers["counts"] = counts
         full.layers["csc"] = sp.csc_matrix(counts)
+        full.layers["int16"] = sp.csr_matrix(counts.astype(np.int16))
+        full.layers["float64"] = counts.astype(np.float64)
         name = f"v{zarr_format}.zarr"
         full.write_zarr(FOLDER / name, chunks=(7, 6))
-        back = anndata.read_zarr(FOLDER / name)
-        expect(name, back.obs_names, back.var_names, back.X)
-        expect_obs(name, back.obs)
+        read_back_zarr(name)
+        full.write_zarr(FOLDER / f"whole-{name}")
+        read_back_zarr(f"whole-{name}")
+        for packed, options in compressors(is_new, zarr_format).items():
+            name = f"{packed}-v{zarr_format}.zarr"
+            write_zarr_packed(name, cells(sp.csr_matrix(counts)), is_new, zarr_format, options)
+            read_back_zarr(name)
+        # Arrays as anndata does not write them and other writers do.
+        name = f"others-v{zarr_format}.zarr"
+        write_zarr_packed(name, cells(counts), is_new, zarr_format, {})
+        store = zarr.open_group(str(FOLDER / name), mode="a")
+        layers = {"big": (">f4", "C", "."), "columns": ("<i4", "F", "."), "nested": ("<u2", "C", "/"),
+                  "bigcolumns": (">f8", "F", "/")}
+        for layer, (dtype, order, separator) in layers.items():
+            put_zarr(store, f"layers/{layer}", counts.astype(dtype), (9, 4), order, separator, is_new, zarr_format)
+        texts = np.array([f"fixed {i} \u00e9" for i in range(N_OBS)])
+        put_zarr(store, "obs/fixed", texts, (11,), "C", ".", is_new, zarr_format)
+        put_zarr(store, "obs/zeros", np.zeros(N_OBS, "<i4"), (11,), "C", ".", is_new, zarr_format, empty=True)
+        order = [*store["obs"].attrs["column-order"], "fixed", "zeros"]
+        store["obs"].attrs["column-order"] = order
+        if hasattr(zarr, "consolidate_metadata"):
+            zarr.consolidate_metadata(str(FOLDER / name))
+        read_back_zarr(name)
+
+
+def compressors(is_new, zarr_format):
+    """Options of arrays by name."""
+    import numcodecs
+    inner = [(name, shuffle) for name in ["lz4", "lz4hc", "zstd", "zlib", "blosclz"] for shuffle in [0, 1, 2]]
+    if zarr_format == 2:
+        more = {f"blosc-{name}-{shuffle}": numcodecs.Blosc(cname=name, shuffle=shuffle) for name, shuffle in inner}
+        more |= {"none": None, "gzip": numcodecs.GZip(), "zlib": numcodecs.Zlib(), "zstd": numcodecs.Zstd(),
+                 "lz4": numcodecs.LZ4(), "bz2": numcodecs.BZ2(), "snappy": None}
+        if "snappy" in numcodecs.blosc.list_compressors():
+            more["snappy"] = numcodecs.Blosc(cname="snappy")
+        else:
+            del more["snappy"]
+        return {name: {"compressor": codec} for name, codec in more.items()}
+    from zarr import codecs
+    shuffles = ["noshuffle", "shuffle", "bitshuffle"]
+    more = {f"blosc-{name}-{shuffle}": [codecs.BloscCodec(cname=name, shuffle=shuffles[shuffle])]
+            for name, shuffle in inner}
+    more |= {"none": None, "gzip": [codecs.GzipCodec()], "zstd": [codecs.ZstdCodec()],
+             "crc32c": [codecs.Crc32cCodec()]}
+    return {name: {"compressors": codec} for name, codec in more.items()}
+
+
+def write_zarr_packed(name, adata, is_new, zarr_format, options):
+    import zarr
+    write_elem = getattr(getattr(anndata, "io", None), "write_elem", None) or anndata.experimental.write_elem
+    kept = {"zarr_format": zarr_format} if is_new else {}
+    store = zarr.open_group(str(FOLDER / name), mode="w", **kept)
+    write_elem(store, "/", adata, dataset_kwargs=options)
+
+
+def put_zarr(store, path, values, chunks, order, separator, is_new, zarr_format, empty=False):
+    options = {"chunks": chunks, "dtype": values.dtype, "shape": values.shape}
+    if is_new:
+        import zarr
+        options |= {"chunk_key_encoding": {"name": "v2" if zarr_format == 2 else "default", "separator": separator}}
+        if zarr_format == 2:
+            options |= {"order": order}
+        elif order == "F":
+            options |= {"filters": [zarr.codecs.TransposeCodec(order=(1, 0))]}
+        if zarr_format == 3 and values.dtype.byteorder == ">":
+            options |= {"serializer": zarr.codecs.BytesCodec(endian="big"), "dtype": values.dtype.newbyteorder("<")}
+        array = store.create_array(path, config={"write_empty_chunks": not empty}, **options)
+    else:
+        array = store.create_dataset(path, order=order, dimension_separator=separator, write_empty_chunks=not empty,
+                                     **options)
+    array[...] = values
+    array.attrs.update({"encoding-type": "string-array" if values.dtype.kind == "U" else "array",
+                        "encoding-version": "0.2.0"})
+
+
+def read_back_zarr(name):
+    back = anndata.read_zarr(FOLDER / name)
+    expect(name, back.obs_names, back.var_names, back.X)
+    expect_obs(name, back.obs)
+    if back.raw is not None:
         expect(f"{name}@raw", back.obs_names, back.raw.var_names, back.raw.X)
-        for layer, x in back.layers.items():
-            expect(f"{name}@{layer}", back.obs_names, back.var_names, x)
+    for layer, x in back.layers.items():
+        expect(f"{name}@{layer}", back.obs_names, back.var_names, x)
 
 
 def parquet_tables(counts):

@@ -1,56 +1,56 @@
-//! AnnData files: which matrix, whose cells, whose genes.
+//! AnnData, in a file or a store: which matrix, whose cells, whose genes.
 
+use crate::anndata_frame::Frame;
+use crate::anndata_store::{AnnDataStore, Node};
 use crate::cell_blocks::{BlockFault, BlockSize, CellBlocks, WholeBlocks};
 use crate::csr_blocks::CsrBlocks;
 use crate::dense_blocks::DenseBlocks;
 use crate::error::DataError;
 use crate::expression::{ExpressionHead, Gene, MatrixChoice, Source, check_addressable, check_len};
 use crate::expression_reader::{GENE_EXPRESSION, Opened};
-use crate::h5_source::{H5Source, Node};
-use crate::h5ad_frame::Frame;
 use crate::obs::{Column, ObsTable};
 
 /// Whether the file has the two tables of every AnnData file.
-pub(crate) fn is_h5ad(source: &H5Source) -> Result<bool, DataError> {
-    Ok(source.node("obs")?.is_some() && source.node("var")?.is_some())
+pub(crate) fn is_anndata(store: &dyn AnnDataStore) -> Result<bool, DataError> {
+    Ok(store.node("obs")?.is_some() && store.node("var")?.is_some())
 }
 
 /// Opens one matrix of the file with its cells and genes.
 pub(crate) fn open(
-    source: &H5Source,
+    store: &dyn AnnDataStore,
     choice: &MatrixChoice,
     size: BlockSize,
 ) -> Result<Opened, DataError> {
-    let (matrix, var) = locate(source, choice)?;
-    let frame = Frame::open(source, "obs")?;
+    let (matrix, var) = locate(store, choice)?;
+    let frame = Frame::open(store, "obs")?;
     let obs_names = frame.index()?;
-    let genes = read_genes(source, &var)?;
-    check_addressable(source.path(), "cells", obs_names.len())?;
-    check_addressable(source.path(), "genes", genes.len())?;
+    let genes = read_genes(store, &var)?;
+    check_addressable(store.path(), "cells", obs_names.len())?;
+    check_addressable(store.path(), "genes", genes.len())?;
     let mut obs = ObsTable::default();
     for name in frame.column_names()? {
         match frame.column(&name) {
             Ok(column) if column.len() == obs_names.len() => obs.insert(name, column),
             Ok(column) => {
-                check_len(source.path(), &format!("obs[{name:?}]"), obs_names.len(), column.len())?;
+                check_len(store.path(), &format!("obs[{name:?}]"), obs_names.len(), column.len())?;
             }
             Err(error) => obs.insert_unreadable(name, error.to_string()),
         }
     }
-    let format = if frame.is_legacy() { "AnnData .h5ad (old layout)" } else { "AnnData .h5ad" };
-    let path = source.path().into();
-    let not_read = not_read(source, &matrix, &var)?;
-    let format = format.into();
+    let layout = if frame.is_legacy() { " (old layout)" } else { "" };
+    let format = format!("{}{layout}", store.format());
+    let path = store.path().into();
+    let not_read = not_read(store, &matrix, &var)?;
     let about = Source { path, format, matrix: matrix.clone(), not_read, ..Source::default() };
     let head = ExpressionHead { obs_names, genes, obs, source: about };
-    let blocks = open_matrix(source, &matrix, &head, size)?;
-    Ok(Opened { head, feature_types: feature_types(source, &var)?, blocks })
+    let blocks = open_matrix(store, &matrix, &head, size)?;
+    Ok(Opened { head, feature_types: feature_types(store, &var)?, blocks })
 }
 
 /// What each feature is, where the file came from 10x's with antibodies or guides in it; nothing
 /// where the column means something else.
-fn feature_types(source: &H5Source, var: &str) -> Result<Vec<String>, DataError> {
-    let frame = Frame::open(source, var)?;
+fn feature_types(store: &dyn AnnDataStore, var: &str) -> Result<Vec<String>, DataError> {
+    let frame = Frame::open(store, var)?;
     if !frame.column_names()?.iter().any(|name| name == FEATURE_TYPES) {
         return Ok(Vec::new());
     }
@@ -62,29 +62,29 @@ fn feature_types(source: &H5Source, var: &str) -> Result<Vec<String>, DataError>
 }
 
 /// The paths of the matrix and of its gene table.
-fn locate(source: &H5Source, choice: &MatrixChoice) -> Result<(String, String), DataError> {
+fn locate(store: &dyn AnnDataStore, choice: &MatrixChoice) -> Result<(String, String), DataError> {
     let candidates: Vec<(String, &str)> = match choice {
         MatrixChoice::X => vec![("X".into(), "var")],
         MatrixChoice::Raw => vec![("raw/X".into(), "raw/var"), ("raw.X".into(), "raw.var")],
         MatrixChoice::Layer(name) => vec![(format!("layers/{name}"), "var")],
     };
     for (matrix, var) in &candidates {
-        if source.node(matrix)?.is_some() {
+        if store.node(matrix)?.is_some() {
             return Ok((matrix.clone(), (*var).into()));
         }
     }
-    let layers = match source.has_group("layers")? {
-        true => source.members("layers")?,
+    let layers = match store.has_group("layers")? {
+        true => store.members("layers")?,
         false => Vec::new(),
     };
     let mut available: Vec<String> = ["X", "raw/X", "raw.X"]
         .into_iter()
-        .filter(|matrix| matches!(source.node(matrix), Ok(Some(_))))
+        .filter(|matrix| matches!(store.node(matrix), Ok(Some(_))))
         .map(String::from)
         .collect();
     available.extend(layers.iter().map(|name| format!("layers/{name}")));
     Err(DataError::MissingPart {
-        path: source.path().to_path_buf(),
+        path: store.path().to_path_buf(),
         part: format!("matrix {:?}", candidates[0].0),
         advice: match available.is_empty() {
             true => "it holds no matrix at all".into(),
@@ -93,8 +93,8 @@ fn locate(source: &H5Source, choice: &MatrixChoice) -> Result<(String, String), 
     })
 }
 
-fn read_genes(source: &H5Source, var: &str) -> Result<Vec<Gene>, DataError> {
-    let frame = Frame::open(source, var)?;
+fn read_genes(store: &dyn AnnDataStore, var: &str) -> Result<Vec<Gene>, DataError> {
+    let frame = Frame::open(store, var)?;
     let ids = frame.index()?;
     let names = frame.column_names()?;
     // A gene column that cannot be read is passed over like one that is absent.
@@ -117,20 +117,20 @@ fn read_genes(source: &H5Source, var: &str) -> Result<Vec<Gene>, DataError> {
 
 /// What else the file holds. Members of `obsm` and columns of `var` are told apart from those that a
 /// written file has; of other groups the name says enough.
-fn not_read(source: &H5Source, matrix: &str, var: &str) -> Result<Vec<String>, DataError> {
+fn not_read(store: &dyn AnnDataStore, matrix: &str, var: &str) -> Result<Vec<String>, DataError> {
     // Something that cannot be looked into is not read either.
-    let members = |name: &str| match source.has_group(name) {
-        Ok(true) => source.members(name).unwrap_or_default(),
+    let members = |name: &str| match store.has_group(name) {
+        Ok(true) => store.members(name).unwrap_or_default(),
         _ => vec![String::new()],
     };
     // `raw/X`, and the `raw.X` and `raw.var` of older files.
     let top = |path: &str| path.split(['/', '.']).next().map(String::from);
     let mut found = Vec::new();
-    for name in source.members("")? {
+    for name in store.members("")? {
         match name.as_str() {
             "obs" => {}
             "var" if var == "var" => {
-                let mut columns = Frame::open(source, var)?.column_names()?;
+                let mut columns = Frame::open(store, var)?.column_names()?;
                 columns.retain(|name| {
                     ![SYMBOL_COLUMNS, ENSEMBL_COLUMNS].concat().contains(&name.as_str())
                 });
@@ -141,7 +141,7 @@ fn not_read(source: &H5Source, matrix: &str, var: &str) -> Result<Vec<String>, D
                     found.push(name);
                 }
             }
-            "obsm" if source.has_group("obsm").is_ok_and(|is_group| is_group) => {
+            "obsm" if store.has_group("obsm").is_ok_and(|is_group| is_group) => {
                 found.extend(members("obsm").iter().map(|array| format!("obsm/{array}")));
             }
             _ if top(&name) == top(matrix) || members(&name).is_empty() => {}
@@ -153,51 +153,51 @@ fn not_read(source: &H5Source, matrix: &str, var: &str) -> Result<Vec<String>, D
 
 /// Opens a matrix in any of its encodings. Only one that is stored by gene is read here.
 fn open_matrix(
-    source: &H5Source,
+    store: &dyn AnnDataStore,
     object: &str,
     head: &ExpressionHead,
     size: BlockSize,
 ) -> Result<Box<dyn CellBlocks>, DataError> {
-    let encoding = match source.attribute(object, "encoding-type")? {
-        None => source.attribute(object, "h5sparse_format")?,
+    let encoding = match store.attribute(object, "encoding-type")? {
+        None => store.attribute(object, "h5sparse_format")?,
         found => found,
     };
     let unknown = |encoding: Option<String>| DataError::UnknownEncoding {
-        path: source.path().to_path_buf(),
+        path: store.path().to_path_buf(),
         object: object.into(),
         encoding: encoding.unwrap_or_else(|| "none".into()),
         expected: "a csr_matrix, a csc_matrix or a dense array",
     };
     let (n_obs, n_vars) = (head.obs_names.len(), head.genes.len());
-    if source.node(object)? == Some(Node::Dataset) {
+    if store.node(object)? == Some(Node::Dataset) {
         if encoding.as_deref().is_some_and(|encoding| encoding != "array") {
             return Err(unknown(encoding));
         }
-        let shape = source.shape(object)?;
+        let shape = store.shape(object)?;
         let expected = [n_obs, n_vars];
         if shape != expected {
             return Err(DataError::Shape {
-                path: source.path().to_path_buf(),
+                path: store.path().to_path_buf(),
                 what: format!("shape of {object:?}"),
                 expected: format!("{expected:?}, as obs and var have names"),
                 found: format!("{shape:?}"),
             });
         }
-        return Ok(Box::new(DenseBlocks::open(source, object, size)?));
+        return Ok(Box::new(DenseBlocks::new(store.dense(object)?, size)));
     }
     let by_gene = match encoding.as_deref() {
         Some("csr_matrix" | "csr") => false,
         Some("csc_matrix" | "csc") => true,
         _ => return Err(unknown(encoding)),
     };
-    let indptr = source.pointers(&format!("{object}/indptr"))?;
+    let indptr = store.pointers(&format!("{object}/indptr"))?;
     let what = format!("length of {object:?}/indptr");
     let n_rows = if by_gene { n_vars } else { n_obs };
-    check_len(source.path(), &what, n_rows + 1, indptr.len())?;
+    check_len(store.path(), &what, n_rows + 1, indptr.len())?;
     if !by_gene {
-        return Ok(Box::new(CsrBlocks::open(source, object, indptr, n_vars, size)?));
+        return Ok(Box::new(CsrBlocks::open(store, object, indptr, n_vars, size)?));
     }
-    let matrix = CsrBlocks::open(source, object, indptr, n_obs, size)?.read_whole();
+    let matrix = CsrBlocks::open(store, object, indptr, n_obs, size)?.read_whole();
     let matrix = matrix.map_err(|fault| match fault {
         BlockFault::File(error) => error,
         BlockFault::Matrix(fault) => fault.transposed().named(head.names()),
