@@ -1,7 +1,7 @@
 //! Sessions for f32 and f16 models. Sums are single precision.
 
 use cic_model::layer::{Epilogue, Layer};
-use cic_model::novelty::float_code;
+use cic_model::novelty::float_codes;
 use cic_model::profile::{Profile, is_scaled};
 use cic_model::quant::ONE_Q16;
 use cic_model::rules::RejectReason;
@@ -161,8 +161,7 @@ impl<'m> FloatSession<'m> {
         self.encode(&sample, factor, presence, &mut parts)?;
         if let Some(novelty) = novelty_for(self.model, presence) {
             reject = reject.or_else(|| {
-                let code = parts.code.iter().map(|&value| float_code(value));
-                novelty.reject(&novelty.measure(code, depth.n_counts))
+                novelty.reject(&novelty.measure(&float_codes(parts.code), depth.n_counts))
             });
         }
         let numbers = self.classify(parts, inv_temperature_q16(self.model, presence));

@@ -1,6 +1,6 @@
 //! What a session gives back.
 
-use cic_model::novelty::{Likeness, MAX_PLACE_DIMS, Novelty, float_code};
+use cic_model::novelty::{Likeness, MAX_PLACE_DIMS, Novelty, float_codes};
 use cic_model::quant::LOGIT_FRACTION_BITS;
 use cic_model::rules::RejectReason;
 
@@ -137,10 +137,8 @@ impl Numbers<'_> {
     /// Where the code lies; zeros past [`Novelty::place_dims`].
     pub fn place(&self, novelty: &Novelty<'_>) -> [i16; MAX_PLACE_DIMS] {
         match self {
-            Self::S8(numbers) => novelty.place(numbers.code.iter().copied()),
-            Self::Float(numbers) => {
-                novelty.place(numbers.code.iter().map(|&value| float_code(value)))
-            }
+            Self::S8(numbers) => novelty.place(numbers.code),
+            Self::Float(numbers) => novelty.place(&float_codes(numbers.code)),
         }
     }
 

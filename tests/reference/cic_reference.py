@@ -338,7 +338,7 @@ class Model:
         reader = Reader(self.sections[NOVELTY, 0])
         n = {}
         n["type_dims"], dims, n_noise, n_pairs = reader.take("I", 4)
-        require(1 <= n["type_dims"] <= dims <= 128 and self.n_leaves > 0, "novelty: dimensions")
+        require(1 <= n["type_dims"] <= dims <= 128 >= self.code_dim and self.n_leaves > 0, "novelty: dimensions")
         n["pair_limit"], n["least_share"] = reader.take("i", 1), reader.take("I", 1)
         n["offsets"] = reader.take("i", dims)
         n["noise_limits"] = reader.take("i", n_noise)

@@ -288,9 +288,9 @@ fn agree_on_likeness(model: &Model<'_>, found: &Value, numbers: &S8Numbers<'_>, 
         assert!(found.is_null());
         return;
     };
-    let place = novelty.place(numbers.code.iter().copied());
+    let place = novelty.place(numbers.code);
     assert_eq!(found["place"], json!(place[..novelty.place_dims()]));
-    let likeness = novelty.measure(numbers.code.iter().copied(), n_counts);
+    let likeness = novelty.measure(numbers.code, n_counts);
     for (name, value) in [
         ("nearest", i64::from(likeness.nearest)),
         ("type_distance", i64::from(likeness.type_distance)),

@@ -57,8 +57,8 @@ pub struct LabelArgs {
     /// cells; its first column is their id
     #[arg(long, value_name = "TSV", verbatim_doc_comment)]
     pub labels_file: Option<PathBuf>,
-    /// Labels that are no cell types, separated by commas:
-    /// their cells count as cells without a label
+    /// Labels A,B that are no cell types: their cells
+    /// count as cells without a label
     #[arg(long, value_name = "LABELS", value_delimiter = ',', verbatim_doc_comment)]
     pub unlabelled: Vec<String>,
 }

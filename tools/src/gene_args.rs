@@ -100,7 +100,7 @@ impl GeneArgs {
         };
         if !quiet {
             tell(format_args!(
-                "note: {} genes stand in the file over again: {what} (--duplicates)",
+                "note: genes that stand in the file over again: {}; {what} (--duplicates)",
                 repeated.len()
             ));
         }

@@ -30,8 +30,8 @@ pub(crate) struct TypingOptions {
         verbatim_doc_comment
     )]
     pub(crate) min_node_confidence: f32,
-    /// Also reject cells whose profile the model
-    /// cannot reproduce; takes longer
+    /// Reject by how well the model reproduces a cell
+    /// too, not by its code alone; counts only, slower
     #[arg(long, verbatim_doc_comment)]
     pub(crate) thorough: bool,
 }

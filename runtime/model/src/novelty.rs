@@ -17,7 +17,7 @@ use crate::container::{Container, SectionKind};
 use crate::error::ModelError;
 use crate::rules::RejectReason;
 
-/// Most coordinates, of types and rest together.
+/// Most coordinates, of types and rest together, and most dimensions of a code.
 pub const MAX_PLACE_DIMS: usize = 128;
 
 /// Fraction bits of a coordinate.
@@ -117,7 +117,7 @@ impl<'a> Novelty<'a> {
         let n_noise = reader.u32()? as usize;
         let n_pairs = reader.u32()? as usize;
         let has_types = (1..=place_dims).contains(&type_dims) && n_leaves > 0;
-        if place_dims > MAX_PLACE_DIMS || !has_types {
+        if place_dims.max(code_dim) > MAX_PLACE_DIMS || !has_types {
             return Err(reader.bad("number of coordinates"));
         }
         let pair_limit = reader.u32()? as i32;
@@ -203,13 +203,13 @@ impl<'a> Novelty<'a> {
     }
 
     /// Where a code, `[code_dim]`, lies. Those past [`Self::place_dims`] are zero.
-    pub fn place(&self, code: impl Iterator<Item = i16> + Clone) -> [i16; MAX_PLACE_DIMS] {
+    pub fn place(&self, code: &[i16]) -> [i16; MAX_PLACE_DIMS] {
         let mut place = [0; MAX_PLACE_DIMS];
         let rules = self.shifts.iter().zip(self.offsets);
         for ((row, (&shift, &offset)), to) in self.rows().zip(rules).zip(&mut place) {
             // Sums fit by the check of the weights, with room for the half that rounds.
-            let products = row.iter().zip(code.clone());
-            let sum: i32 = products.map(|(&w, c)| i32::from(w) * i32::from(c)).sum();
+            let products = row.iter().zip(code);
+            let sum: i32 = products.map(|(&w, &c)| i32::from(w) * i32::from(c)).sum();
             let half = (1_i32 << shift) >> 1;
             let moved = (sum.wrapping_add(half) >> shift).wrapping_add(offset);
             *to = moved.clamp(-PLACE_MAX, PLACE_MAX) as i16;
@@ -218,7 +218,7 @@ impl<'a> Novelty<'a> {
     }
 
     /// What a code, `[code_dim]`, is like. `n_counts` is the depth of the cell, 0 where it has none.
-    pub fn measure(&self, code: impl Iterator<Item = i16> + Clone, n_counts: u64) -> Likeness {
+    pub fn measure(&self, code: &[i16], n_counts: u64) -> Likeness {
         let place = self.place(code);
         self.likeness(place.get(..self.place_dims()).unwrap_or(&[]), n_counts)
     }
@@ -293,9 +293,9 @@ fn nearby(places: &[i16], place: &[i16], dims: usize) -> impl Iterator<Item = u3
     })
 }
 
-/// Differences of coordinates are below 2¹², their squares below 2²⁴.
+/// Differences of coordinates are below 2¹², their squares below 2²⁴. Vectors of 16 bits hold twice as many of them.
 fn square(a: i16, b: i16) -> u32 {
-    let difference = i32::from(a) - i32::from(b);
+    let difference = i32::from(a.wrapping_sub(b));
     (difference * difference) as u32
 }
 
@@ -308,8 +308,16 @@ pub fn depth_step(n_counts: u64) -> usize {
     (2 * octave + half) as usize
 }
 
-/// The code of an f16 or f32 model in units of [`FLOAT_CODE_UNITS`].
-pub fn float_code(value: f32) -> i16 {
+/// The code of an f16 or f32 model, `[code_dim]`, in units of [`FLOAT_CODE_UNITS`]; zeros past its end. Models with more
+/// dimensions know no places.
+pub fn float_codes(code: &[f32]) -> [i16; MAX_PLACE_DIMS] {
+    let mut codes = [0; MAX_PLACE_DIMS];
+    codes.iter_mut().zip(code).for_each(|(to, &value)| *to = float_code(value));
+    codes
+}
+
+/// One dimension of it.
+fn float_code(value: f32) -> i16 {
     // Half away from zero; `as` saturates.
     let scaled = value * FLOAT_CODE_UNITS;
     (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i16
@@ -356,7 +364,7 @@ mod tests {
             least_share_q30: 0,
         };
         assert_eq!(novelty.fault(), None);
-        let likeness = novelty.measure([i16::MIN].into_iter(), u64::MAX);
+        let likeness = novelty.measure(&[i16::MIN], u64::MAX);
         assert_eq!(likeness.type_distance, 128 * 4_094 * 4_094);
         assert_eq!(likeness.noise_margin, 0);
         assert_eq!(likeness.pair_margin, i32::MIN);

@@ -358,9 +358,9 @@ mod tests {
     #[test]
     fn places_are_what_reals_give() {
         let spec = spec();
-        assert_eq!(spec.view().place([3_000, 500].into_iter())[..3], [48, 16, 0]);
+        assert_eq!(spec.view().place(&[3_000, 500])[..3], [48, 16, 0]);
         let other = spec.rescaled(&[0.001, 0.002], &[0.0005, 0.001]);
-        assert_eq!(other.view().place([6_000, 1_000].into_iter())[..3], [48, 16, 0]);
+        assert_eq!(other.view().place(&[6_000, 1_000])[..3], [48, 16, 0]);
     }
 
     #[test]
@@ -369,7 +369,7 @@ mod tests {
         // First coordinate 3 to 4, the second −1 to 1, each as often.
         let cells: Vec<[i16; 2]> = (0..1_000).map(|i| [3_000 + i, i * 7 % 500]).collect();
         let placed = |cell: &[i16; 2]| Placed {
-            place: spec.view().place(cell.iter().copied())[..2].to_vec(),
+            place: spec.view().place(cell)[..2].to_vec(),
             n_counts: 100,
         };
         let seen: Vec<Placed> = cells.iter().map(placed).collect();

@@ -42,7 +42,7 @@ pub(super) fn get(words: &Words) -> (Depth, Option<RejectReason>, bool) {
 pub(super) fn reject_unlike(words: &mut Words, novelty: &Novelty<'_>, code: &[i16]) {
     let (depth, reject, has_numbers) = get(words);
     if reject.is_none() && has_numbers {
-        let reason = novelty.reject(&novelty.measure(code.iter().copied(), depth.n_counts));
+        let reason = novelty.reject(&novelty.measure(code, depth.n_counts));
         let [.., flags, _, _] = words;
         *flags |= reason.map_or(0, RejectReason::code);
     }

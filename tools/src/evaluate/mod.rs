@@ -60,8 +60,8 @@ pub struct EvalArgs {
         verbatim_doc_comment
     )]
     impostors: Option<u32>,
-    /// Also reject cells whose profile the model
-    /// cannot reproduce, as cic type --thorough
+    /// Judge by how well the model reproduces a cell
+    /// too, as cic type --thorough
     #[arg(long, verbatim_doc_comment)]
     thorough: bool,
     /// Exit with 3 if any cell of the subset is rejected

@@ -320,7 +320,8 @@ fn genes_that_stand_twice_are_added_up_left_out_or_refused_as_the_model_was_told
     let of_split = format!("train split.h5ad {train} --duplicates");
     let run = folder.cic(&format!("{of_split} sum -o split.cic")).ok();
     assert!(
-        run.stderr.contains("50 genes stand in the file over again: their values are added up")
+        run.stderr
+            .contains("genes that stand in the file over again: 50; their values are added up")
     );
     let typed = folder.cic("type cells.h5ad -m split.cic -o - -q").ok().stdout;
     assert_eq!(typed, expected.stdout, "a model of the sums is that of the whole genes");

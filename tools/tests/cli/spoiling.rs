@@ -30,8 +30,8 @@ fn models_and_linear_methods_stand_side_by_side_at_every_level() {
     folder.quantize("n.cic --calibrate cells.h5ad --to int8 -o q.cic");
     let noise = "noise cells.h5ad -m n.cic -m q.cic --labels cell_type --repeats 2 -q";
     let report = folder.cic(&format!("{noise} --json --out kept")).json();
-    // Clean, then 4, 4, 5 and 5 amounts.
-    assert_eq!(report["levels"].as_array().unwrap().len(), 1 + 4 + 4 + 5 + 5);
+    // Clean, then 4, 4, 6 and 6 amounts.
+    assert_eq!(report["levels"].as_array().unwrap().len(), 1 + 4 + 4 + 6 + 6);
     let clean = level(&report, "clean", 0.0);
     for model in ["n, f32", "q, int8"] {
         assert!(figure(clean, model, "accuracy") > 0.7, "{clean}");

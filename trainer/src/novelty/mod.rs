@@ -5,7 +5,7 @@ mod geometry;
 mod no_cells;
 
 use cic_data::CsrMatrix;
-use cic_model::novelty::{DEPTH_STEPS, FLOAT_CODE_UNITS, MAX_PLACE_DIMS, float_code};
+use cic_model::novelty::{DEPTH_STEPS, FLOAT_CODE_UNITS, MAX_PLACE_DIMS, float_codes};
 use cic_model::profile::Scaling;
 use cic_model::quant::ONE_Q30;
 use cic_model::spec::{FalseRejects, NoveltySpec, Placed, sixteenths};
@@ -96,8 +96,8 @@ pub(crate) fn fit_novelty(
 
     let place = |rows: &[usize]| -> Vec<Placed> {
         let of = |&row: &usize| {
-            let code = cells.coded[row].code.iter().map(|&value| float_code(value as f32));
-            let place = spec.view().place(code)[..spec.shifts.len()].to_vec();
+            let code: Vec<f32> = cells.coded[row].code.iter().map(|&value| value as f32).collect();
+            let place = spec.view().place(&float_codes(&code))[..spec.shifts.len()].to_vec();
             // Counts of a cell are far below 2⁵³.
             Placed { place, n_counts: depth(row) as u64 }
         };
