@@ -57,9 +57,9 @@ pub struct LabelArgs {
     /// cells; its first column is their id
     #[arg(long, value_name = "TSV", verbatim_doc_comment)]
     pub labels_file: Option<PathBuf>,
-    /// Labels A,B that are no cell types: their cells
+    /// Labels that are no cell types: their cells
     /// count as cells without a label
-    #[arg(long, value_name = "LABELS", value_delimiter = ',', verbatim_doc_comment)]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', verbatim_doc_comment)]
     pub unlabelled: Vec<String>,
 }
 

@@ -60,7 +60,7 @@ fn models_and_linear_methods_stand_side_by_side_at_every_level() {
     let few = level(&report, "low_genes", 0.9);
     assert!(figure(few, "logistic, refitted", "accuracy") > 0.3, "{few}");
     let tsv = folder.text("kept/noise.tsv");
-    assert_eq!(tsv.lines().count(), 1 + 19 * 6);
+    assert_eq!(tsv.lines().count(), 1 + 21 * 6);
     let n_columns = tsv.lines().map(|line| line.split('\t').count());
     assert!(n_columns.into_iter().all(|n| n == 22), "{tsv}");
 

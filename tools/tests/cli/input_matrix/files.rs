@@ -39,7 +39,7 @@ pub fn group() -> Group {
             })
             .refuse("cells.tar.gz is a tar archive, which is not read; unpack it (tar -xf) and give what is in it"),
             row("a spreadsheet (`.xlsx`)", |f| file(f, "cells.xlsx", b"PK\x03\x04...."))
-                .refuse("cells.xlsx is a zip archive (perhaps .xlsx or .npz), which is not read; unpack it, or export it as TSV"),
+                .refuse("cells.xlsx is a zip archive (perhaps .xlsx, .npz or a Zarr store), which is not read; unpack it, or export it as TSV"),
             row("an R object (`.rds`)", |f| file(f, "cells.rds", &gzip(b"X\n\0\0"))).refuse("cells.rds is an R data file (.rds), which is not read; export it from R as TSV or .h5ad"),
             row("the model instead of the data", |_| "model.cic".into()).refuse("model.cic is a model, which is not read; give it where the model is asked for, and expression data here"),
             #[cfg(unix)]
