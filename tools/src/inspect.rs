@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use cic_data::sanitise_for_terminal;
 use cic_model::container::SectionEntry;
 use cic_model::profile::Profile;
+use cic_model::quant::ONE_Q30;
 use cic_model::{Dtype, Model, StageKind};
 use cic_runtime::Session;
 use clap::Args;
@@ -106,6 +107,10 @@ fn describe(model: &Model<'_>, n_bytes: usize, scratch: usize) -> Value {
             "min_coverage": f64::from(rules.min_coverage_q16) / 65_536.0,
             "min_confidence": f64::from(rules.min_confidence_q16) / 65_536.0,
             "temperature": 65_536.0 / f64::from(rules.inv_temperature_q16),
+            // Share of the library that a file needs; null where no cell is rejected for its code.
+            "min_library_for_novelty": model.novelty().map(|novelty| {
+                f64::from(novelty.least_share_q30()) / f64::from(ONE_Q30)
+            }),
         },
         "n_golden_cells": model.golden().len(),
         "provenance": provenance,
@@ -196,6 +201,13 @@ fn write_summary(
     )?;
     let temperature = 65_536.0 / f64::from(rules.inv_temperature_q16);
     writeln!(out, "temperature  {temperature:.3}")?;
+    if let Some(novelty) = model.novelty() {
+        writeln!(
+            out,
+            "novelty      rejects noise, doublets and what is unlike training in files with {:.1} % of the library",
+            100.0 * f64::from(novelty.least_share_q30()) / f64::from(ONE_Q30)
+        )?;
+    }
     writeln!(out, "golden       {} cells", model.golden().len())?;
     for (key, value) in model.provenance().iter() {
         // Digests are for machines, which read JSON.

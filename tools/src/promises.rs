@@ -29,6 +29,11 @@ pub struct FalseRejectArgs {
 }
 
 impl FalseRejectArgs {
+    /// Whether a share is stated for which limits have to be set.
+    pub(crate) fn asks_for_limits(self) -> bool {
+        self.rejects.is_some_and(|share| share > 0.0)
+    }
+
     pub(crate) fn rates(self) -> FalseRejects {
         FalseRejects::of(self.rejects.unwrap_or(FalseRejects::DEFAULT_SHARE))
     }

@@ -96,6 +96,11 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     if args.fine_tune {
         fine_tune::check(args.to)?;
     }
+    if args.false_rejects.asks_for_limits() && args.labels.is_none() {
+        return Err(Failure::usage(
+            "--rejects sets limits with labelled cells: name their column with --labels KEY",
+        ));
+    }
     let outputs: Vec<&Path> =
         args.report.iter().chain([&args.output]).map(PathBuf::as_path).collect();
     output::check(&outputs, &[&args.model, &args.calibrate])?;

@@ -43,11 +43,6 @@ impl<'a> Reproducer<'a> {
         })
     }
 
-    /// Share of the library that the file's genes had in training, Q30.
-    pub(crate) fn share_q30(&self) -> u32 {
-        self.share_q30
-    }
-
     /// Runs a cell and reproduces it. `total` is the sum over all measured genes.
     pub(crate) fn run<T>(
         &mut self,

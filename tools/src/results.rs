@@ -4,7 +4,7 @@ use cic_data::{AlignedMatrix, CsrMatrix};
 use cic_model::Model;
 use cic_model::confidence::LEVELS;
 use cic_model::labels::UNASSIGNED;
-use cic_model::novelty::Likeness;
+use cic_model::novelty::{Likeness, Novelty};
 use cic_model::quant::ONE_Q16;
 use cic_model::rules::RejectReason;
 use cic_model::spec::thorough_score;
@@ -67,13 +67,16 @@ impl Calls {
         self.calls.reserve(cells.n_rows());
         self.codes.reserve(cells.n_rows() * code_dim);
         self.probabilities.reserve(cells.n_rows() * n_leaves);
+        let Runner { work, novelty } = runner;
         let take = |outcome: Outcome<Numbers<'_>>| {
-            self.push(outcome, model);
+            self.push(outcome, model, *novelty);
         };
-        match runner {
-            Runner::Tiles(runner) => runner.run(cells, totals, take).map_err(Failure::internal),
-            Runner::Cells(runner) => runner.run_all(cells, totals, take).map_err(Failure::internal),
-            Runner::Thorough(reproducer) => self.append_thorough(model, reproducer, cells, totals),
+        match work {
+            Work::Tiles(runner) => runner.run(cells, totals, take).map_err(Failure::internal),
+            Work::Cells(runner) => runner.run_all(cells, totals, take).map_err(Failure::internal),
+            Work::Thorough(reproducer) => {
+                self.append_thorough(model, reproducer, *novelty, cells, totals)
+            }
         }
     }
 
@@ -82,14 +85,15 @@ impl Calls {
         &mut self,
         model: &Model<'_>,
         reproducer: &mut Reproducer<'_>,
+        novelty: Option<&Novelty<'_>>,
         cells: &CsrMatrix,
         totals: &[f64],
     ) -> Result<(), Failure> {
-        let novelty = model.novelty().filter(|novelty| novelty.holds_for(reproducer.share_q30()));
         let least = model.rules().min_confidence_q16 as f32 / ONE_Q16 as f32;
         for (row, &total) in totals.iter().enumerate() {
             let (genes, values) = cells.row(row);
-            let cell = reproducer.run(genes, values, total, |outcome| self.push(outcome, model))?;
+            let take = |outcome: Outcome<Numbers<'_>>| self.push(outcome, model, novelty);
+            let cell = reproducer.run(genes, values, total, take)?;
             let Some(novelty) = novelty else { continue };
             let (Some(call), Some(error), Some(likeness)) =
                 (self.calls.last_mut(), cell.error, cell.taken)
@@ -109,11 +113,16 @@ impl Calls {
     }
 
     /// Adds a call, and returns what the code is like.
-    fn push(&mut self, outcome: Outcome<Numbers<'_>>, model: &Model<'_>) -> Option<Likeness> {
+    fn push(
+        &mut self,
+        outcome: Outcome<Numbers<'_>>,
+        model: &Model<'_>,
+        novelty: Option<&Novelty<'_>>,
+    ) -> Option<Likeness> {
         let (code_dim, n_leaves) = (model.code_dim(), model.n_leaves());
         let numbers = outcome.numbers;
         let likeness = numbers
-            .zip(model.novelty())
+            .zip(novelty)
             .map(|(numbers, novelty)| numbers.likeness(novelty, outcome.depth.n_counts));
         let code = |dim| numbers.map_or(0.0, |numbers| numbers.code(dim));
         let probability = |leaf| numbers.map_or(0.0, |numbers| numbers.probability(leaf));
@@ -154,10 +163,17 @@ pub(crate) struct Prepared<'a> {
     present: &'a [bool],
     /// Empty where no gene is missing.
     correction: Vec<u32>,
+    /// `None` also where too many genes are missing for its limits.
+    novelty: Option<&'a Novelty<'a>>,
 }
 
 /// Types cells, with memory of its own.
-pub(crate) enum Runner<'a> {
+pub(crate) struct Runner<'a> {
+    work: Work<'a>,
+    novelty: Option<&'a Novelty<'a>>,
+}
+
+enum Work<'a> {
     Tiles(TileRunner<'a>),
     Cells(CellRunner<'a>),
     Thorough(Box<Reproducer<'a>>),
@@ -184,24 +200,31 @@ impl<'a> Prepared<'a> {
             correction.resize(session.correction_len(), 0);
             session.presence(present, &mut correction).map_err(Failure::internal)?;
         }
-        Ok(Self { session, present, correction })
+        let shares = model.genes().library_share_q30().iter().zip(present);
+        let share_q30 = shares.filter(|(_, is_present)| **is_present).map(|(share, _)| share).sum();
+        let novelty = model.novelty().filter(|novelty| novelty.holds_for(share_q30));
+        Ok(Self { session, present, correction, novelty })
     }
 
     /// One that also asks whether cells can be reproduced, if it `is_thorough`.
     pub(crate) fn runner(&self, is_thorough: bool) -> Result<Runner<'_>, Failure> {
+        Ok(Runner { work: self.work(is_thorough)?, novelty: self.novelty })
+    }
+
+    fn work(&self, is_thorough: bool) -> Result<Work<'_>, Failure> {
         if is_thorough {
             let model = self.session.model();
-            return Ok(Runner::Thorough(Box::new(Reproducer::new(model, self.present)?)));
+            return Ok(Work::Thorough(Box::new(Reproducer::new(model, self.present)?)));
         }
         if let Session::S8(session) = self.session {
             let missing =
                 (!self.correction.is_empty()).then_some((self.present, &self.correction[..]));
             if let Some(runner) = TileRunner::new(session, missing) {
-                return Ok(Runner::Tiles(runner));
+                return Ok(Work::Tiles(runner));
             }
         }
         let runner = CellRunner::new(self.session, self.present).map_err(Failure::internal)?;
-        Ok(Runner::Cells(runner))
+        Ok(Work::Cells(runner))
     }
 }
 

@@ -375,6 +375,11 @@ fn tell_left_out(data: &Path, opened: &Opened<'_>) {
     for (name, reason) in head.obs.unreadable() {
         tell(format_args!("note: column {name:?} of obs is left out: {reason}"));
     }
+    let is_there = |name: &&str| head.obs.column(name).is_ok();
+    let ours: Vec<&str> = columns::always().filter(is_there).collect();
+    if !ours.is_empty() {
+        tell(format_args!("note: replaced in obs of the output: {}", ours.join(", ")));
+    }
     // Those of an earlier typing are replaced.
     let left = head.source.not_read.iter().map(String::as_str);
     let left: Vec<&str> = left.filter(|name| !OWN_ARRAYS.contains(name)).collect();

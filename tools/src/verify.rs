@@ -96,11 +96,11 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         check_input(&data.data, &opened, record)?;
         check_clusters(&options, &opened, record)?;
         let cells = TypedCells::new(&model, &options, &opened)?;
-        let codes = written.codes.is_some().then(Vec::new);
-        Ok(Again { cells, options: &options, codes })
+        let arrays = written.codes.is_some().then(Arrays::default);
+        Ok(Again { cells, options: &options, arrays })
     };
-    let (cells, codes) = typing.run(sink, &Stages::default())?;
-    let comparison = Comparison::new(&written, &cells, codes.as_deref());
+    let (cells, arrays) = typing.run(sink, &Stages::default())?;
+    let comparison = Comparison::new(&written, &cells, arrays.as_ref());
     match args.json {
         true => print_json(&comparison.report(&args.output, record))?,
         false => print(|out| comparison.write(&args.output, record, out))?,
@@ -170,16 +170,24 @@ fn check_clusters(
 struct Again<'a> {
     cells: TypedCells<'a>,
     options: &'a TypingOptions,
-    codes: Option<Vec<f32>>,
+    arrays: Option<Arrays>,
+}
+
+/// Row-major, of all cells.
+#[derive(Default)]
+struct Arrays {
+    codes: Vec<f32>,
+    probabilities: Vec<f32>,
 }
 
 impl<'a> CallSink for Again<'a> {
-    type Done = (TypedCells<'a>, Option<Vec<f32>>);
+    type Done = (TypedCells<'a>, Option<Arrays>);
     const TAKES_VALUES: bool = false;
 
     fn take(&mut self, calls: Calls, _: Option<CsrMatrix>) -> Result<(), Failure> {
-        if let Some(codes) = &mut self.codes {
-            codes.extend(&calls.codes);
+        if let Some(arrays) = &mut self.arrays {
+            arrays.codes.extend(&calls.codes);
+            arrays.probabilities.extend(&calls.probabilities);
         }
         self.cells.take(calls);
         Ok(())
@@ -187,7 +195,7 @@ impl<'a> CallSink for Again<'a> {
 
     fn finish(mut self, _: ValueKind) -> Result<Self::Done, Failure> {
         self.cells.count_votes(self.options);
-        Ok((self.cells, self.codes))
+        Ok((self.cells, self.arrays))
     }
 }
 
@@ -198,7 +206,7 @@ struct Comparison {
     columns: Vec<Compared>,
 }
 
-/// One column, or the codes.
+/// One column, or an array.
 struct Compared {
     name: &'static str,
     n_different: usize,
@@ -213,7 +221,7 @@ struct Difference {
 }
 
 impl Comparison {
-    fn new(written: &Written, cells: &TypedCells<'_>, codes: Option<&[f32]>) -> Self {
+    fn new(written: &Written, cells: &TypedCells<'_>, arrays: Option<&Arrays>) -> Self {
         let expected_names = &cells.head.obs_names;
         let mut faults = written.faults.clone();
         let (found, expected) = (written.names.len(), expected_names.len());
@@ -245,8 +253,19 @@ impl Comparison {
         if written.is_other_file {
             faults.push("its bytes are not those that were written: SHA-256".to_owned());
         }
-        if let (Some(found), Some(expected)) = (&written.codes, codes) {
-            columns.push(Compared::of_codes(found, expected, cells));
+        if let Some(Arrays { codes, probabilities }) = arrays {
+            let pairs = [("codes", &written.codes, codes, cells.model.code_dim())];
+            let of_leaves = cells.model.n_leaves();
+            let pairs = pairs.into_iter().chain([(
+                "probabilities",
+                &written.probabilities,
+                probabilities,
+                of_leaves,
+            )]);
+            for (name, found, expected, width) in pairs {
+                let Some(found) = found else { continue };
+                columns.push(Compared::of_rows(name, width, found, expected, cells));
+            }
         }
         Self { n_cells: written.names.len(), faults, columns }
     }
@@ -367,10 +386,16 @@ impl Compared {
         compared
     }
 
-    /// Cells whose codes differ.
-    fn of_codes(found: &[f32], expected: &[f32], cells: &TypedCells<'_>) -> Self {
-        let mut compared = Self::new("codes");
-        let width = cells.model.code_dim().max(1);
+    /// Cells whose rows of an array differ.
+    fn of_rows(
+        name: &'static str,
+        width: usize,
+        found: &[f32],
+        expected: &[f32],
+        cells: &TypedCells<'_>,
+    ) -> Self {
+        let mut compared = Self::new(name);
+        let width = width.max(1);
         let pairs = found.chunks(width).zip(expected.chunks(width)).zip(&cells.head.obs_names);
         for ((found, expected), name) in pairs {
             let is_same = |(a, b): (&f32, &f32)| match cells.model.dtype() {

@@ -187,6 +187,11 @@ impl<'a> Novelty<'a> {
         share_q30 >= self.least_share_q30
     }
 
+    /// That share.
+    pub fn least_share_q30(&self) -> u32 {
+        self.least_share_q30
+    }
+
     /// Coordinates in which types differ.
     pub fn type_dims(&self) -> usize {
         self.type_dims

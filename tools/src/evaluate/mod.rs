@@ -396,6 +396,9 @@ impl Evaluation {
         if let Some(seen) = self.n_seen_in_training.filter(|&seen| seen > 0) {
             writeln!(out, "                {seen} of them were trained on: this is no test")?;
         }
+        if self.n_seen_in_training.is_none() {
+            writeln!(out, "                whether they were trained on, the model does not tell")?;
+        }
         writeln!(out, "gene coverage   {:.4}", self.gene_coverage)?;
         writeln!(
             out,

@@ -45,8 +45,8 @@ struct Bin {
     confidence: f64,
     /// Share of right calls.
     accuracy: f64,
-    /// Share of cells whose label is in the set, by level; of no meaning where none are promised.
-    coverage: [f64; LEVELS.len()],
+    /// Share of cells whose label is in the set, by level; of no meaning where none are promised. `null` in bins of confidence.
+    coverage: Option<[f64; LEVELS.len()]>,
 }
 
 /// Sets of labels at one level.
@@ -143,7 +143,7 @@ impl Sureness {
                 "{range:<16}  {:>6}  {:>10.4}  {:>8.4}",
                 bin.n, bin.confidence, bin.accuracy
             )?;
-            for coverage in bin.coverage.iter().filter(|_| has_sets) {
+            for coverage in bin.coverage.iter().flatten().filter(|_| has_sets) {
                 write!(out, "  {coverage:>8.4}")?;
             }
             writeln!(out)?;
@@ -161,7 +161,7 @@ impl Bin {
             n: bin.count,
             confidence: bin.confidence_sum / n,
             accuracy: bin.right as f64 / n,
-            coverage: [0.0; LEVELS.len()],
+            coverage: None,
         }
     }
 }
@@ -210,7 +210,7 @@ fn quarters(judged: &[&Judged<'_>], value: &dyn Fn(&Call) -> f64) -> Vec<Bin> {
             n: part.len() as u64,
             confidence: part.iter().map(|one| f64::from(one.call.confidence)).sum::<f64>() / n,
             accuracy: part.iter().filter(|one| one.is_right).count() as f64 / n,
-            coverage: core::array::from_fn(|level| coverage(part, level)),
+            coverage: Some(core::array::from_fn(|level| coverage(part, level))),
         });
     }
     bins

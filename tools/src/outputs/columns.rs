@@ -111,7 +111,7 @@ pub(crate) const COLUMNS: &[ColumnSpec] = &[
     },
     ColumnSpec {
         name: "cic_novelty",
-        about: "how unlike training: above 1 rejected",
+        about: "how unlike training: rejected above 1",
         presence: WithNovelty,
         get: Get::Real(|cell| cell.call.novelty),
     },
@@ -158,6 +158,11 @@ pub(crate) const COLUMNS: &[ColumnSpec] = &[
         get: Get::Text(|cell| cell.vote.map_or("", |vote| vote.label).into()),
     },
 ];
+
+/// Names of the columns that every table has.
+pub(crate) fn always() -> impl Iterator<Item = &'static str> {
+    COLUMNS.iter().filter(|column| column.presence == Always).map(|column| column.name)
+}
 
 /// What the columns of one cell are made of.
 pub(crate) struct Cell<'a> {
@@ -258,7 +263,8 @@ pub(crate) fn help() -> String {
         // Writing to a text does not fail.
         let _ = writeln!(text, "  {:width$}  {}", column.name, column.about);
     }
-    text + "cic_novelty and the sets are of models that know them, the three of cic_node of\n\
+    text + "cic_novelty, empty where too many genes are missing to judge by it, and the\n\
+            sets are of models that know them, the three of cic_node of\n\
             models whose labels have parents (cic train --label-tree); the last two are\n\
             there with --over-clustering. A .h5ad has the codes in obsm['X_cic'], the\n\
             probabilities in obsm['cic_prob'], and where all of it comes from in\n\

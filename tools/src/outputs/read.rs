@@ -24,6 +24,8 @@ pub(crate) struct Written {
     pub(crate) columns: ObsTable,
     /// Row-major, where the file has them.
     pub(crate) codes: Option<Vec<f32>>,
+    /// Likewise.
+    pub(crate) probabilities: Option<Vec<f32>>,
     pub(crate) provenance: Provenance,
     /// What is wrong with the file as a whole: rows after it were not read.
     pub(crate) faults: Vec<String>,
@@ -106,6 +108,7 @@ fn read_csv(path: &Path, provenance: Option<&Path>) -> Result<Written, Failure> 
         names,
         columns: table,
         codes: None,
+        probabilities: None,
         provenance,
         faults,
         is_other_file: false,
@@ -159,6 +162,7 @@ fn read_json_lines(path: &Path, provenance: Option<&Path>) -> Result<Written, Fa
         names,
         columns: table,
         codes: None,
+        probabilities: None,
         provenance,
         faults,
         is_other_file: false,
@@ -180,12 +184,16 @@ fn read_h5ad(path: &Path, provenance: Option<&Path>) -> Result<Written, Failure>
     };
     let reader = ExpressionReader::open(path, &ReadOptions::default(), BlockSize::default());
     let head = reader.map_err(broken)?.head().clone();
-    let codes = read_obsm(path, "X_cic").map_err(broken)?.map(|(_, codes)| codes);
+    let array = |name| -> Result<Option<Vec<f32>>, Failure> {
+        Ok(read_obsm(path, name).map_err(broken)?.map(|(_, values)| values))
+    };
+    let (codes, probabilities) = (array("X_cic")?, array("cic_prob")?);
     Ok(Written {
         format: Format::H5ad,
         names: head.obs_names.clone(),
         columns: head.obs.clone(),
         codes,
+        probabilities,
         provenance,
         faults: Vec::new(),
         is_other_file: false,

@@ -127,7 +127,7 @@ fn sniff_folder(path: &Path) -> Result<FileKind, DataError> {
         return Err(DataError::UnsupportedFormat {
             path: path.to_path_buf(),
             format: "a Zarr store".into(),
-            advice: "build with the feature `zarr` to read it (cargo build --features zarr), or \
+            advice: "build with the feature `zarr` to read it (cargo build --release -p cic-tools --features zarr), or \
                      write it as .h5ad (anndata: read_zarr, then write_h5ad)",
         });
     }
