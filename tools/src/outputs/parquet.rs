@@ -151,6 +151,7 @@ pub(super) fn read(path: &Path, provenance: Option<&Path>) -> Result<Written, Fa
         names,
         columns: table,
         codes: None,
+        probabilities: None,
         provenance,
         faults,
         is_other_file: false,

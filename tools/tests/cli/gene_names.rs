@@ -1,9 +1,12 @@
 //! Names of genes: what is found, by which names, and what is said where they do not fit.
 
 use cic_data::{CsrMatrix, ExpressionMatrix, Gene};
+use cic_model::quant::ONE_Q30;
+use cic_model::spec::{LayoutPlan, ModelSpec};
+use cic_model::{AlignedBytes, Model};
 
 use crate::sandbox::Sandbox;
-use crate::writers::{cells, log_normalised, write_h5ad, write_mex};
+use crate::writers::{cells, log_normalised, reorder_genes, write_h5ad, write_mex};
 
 const TRAIN: &str = "train cells.h5ad --labels cell_type --genes 200 --hidden 8 --epochs 2 -q";
 
@@ -40,6 +43,35 @@ fn trained(name: impl Fn(usize) -> String, options: &str) -> Sandbox {
 fn refuses(folder: &Sandbox, name: impl Fn(usize) -> String, words: &[&str]) {
     write_h5ad(&folder.path("cells.h5ad"), &renamed(&cells(120), name));
     folder.refuses("type cells.h5ad -m new.cic -o out.csv", 3, words);
+}
+
+#[test]
+fn too_few_genes_to_tell_what_is_no_cell_are_told() {
+    let folder = Sandbox::new();
+    let matrix = cells(300);
+    write_h5ad(&folder.path("cells.h5ad"), &matrix);
+    let train = "train cells.h5ad --labels cell_type --genes all --hidden 8 --epochs 5 -o n.cic";
+    folder.cic(&format!("{train} -q")).ok();
+    let novelties = |table: &str| -> usize {
+        let at = table.lines().next().unwrap().split(',').position(|name| name == "cic_novelty");
+        let lines = table.lines().skip(1);
+        lines.filter(|line| !line.split(',').nth(at.unwrap()).unwrap().is_empty()).count()
+    };
+    let whole = folder.cic("type cells.h5ad -m n.cic -o -").ok();
+    assert_eq!(novelties(&whole.stdout), 300);
+    assert!(!whole.stderr.contains("too many genes"), "{}", whole.stderr);
+    // The same model, were it that every gene is needed, and a file that lacks one.
+    let bytes = AlignedBytes::new(&folder.read("n.cic"));
+    let mut spec = ModelSpec::from_model(&Model::open_verified(&bytes).unwrap());
+    spec.novelty.as_mut().unwrap().least_share_q30 = ONE_Q30;
+    folder.write("n.cic", spec.to_bytes(LayoutPlan::default()).unwrap());
+    let order: Vec<usize> = (1..matrix.n_vars()).collect();
+    write_h5ad(&folder.path("few.h5ad"), &reorder_genes(&matrix, &order));
+    let few = folder.cic("type few.h5ad -m n.cic -o -").ok();
+    assert_eq!(novelties(&few.stdout), 0);
+    for told in [&few.stderr, &folder.cic("check few.h5ad -m n.cic").ok().stdout] {
+        assert!(told.contains("too many genes are missing to reject noise"), "{told}");
+    }
 }
 
 #[test]

@@ -20,6 +20,14 @@ fn text_tables_calibrate_as_well() {
 }
 
 #[test]
+fn limits_for_what_is_no_cell_need_labels() {
+    let folder = with_training_cells();
+    let rejects = "model.cic --calibrate cells.h5ad --to int8 --rejects";
+    folder.quantize(&format!("{rejects} 0.05 -o q.cic")).refused(2, &["--rejects", "--labels KEY"]);
+    folder.quantize(&format!("{rejects} 0 -o q.cic")).ok();
+}
+
+#[test]
 fn quantised_models_type_like_the_one_they_are_made_from() {
     let folder = with_training_cells();
     let labels = |model: &str| {

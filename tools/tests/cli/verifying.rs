@@ -76,6 +76,20 @@ fn a_confidence_that_was_raised_is_found() {
 }
 
 #[test]
+fn a_probability_that_was_changed_is_found() {
+    let folder = with_outputs();
+    let file = rust_hdf5::H5File::open(folder.path("out.h5ad")).unwrap();
+    let probabilities: Vec<f32> = file.dataset("obsm/cic_prob").unwrap().read_raw().unwrap();
+    drop(file);
+    let row: Vec<u8> = probabilities[..6].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let mut bytes = folder.read("out.h5ad");
+    let at = bytes.windows(row.len()).position(|window| window == row).unwrap();
+    bytes[at..at + 4].copy_from_slice(&0.123_f32.to_le_bytes());
+    folder.write("out.h5ad", bytes);
+    differs(&folder, "out.h5ad", &["probabilities"]);
+}
+
+#[test]
 fn files_that_were_cut_or_reordered_are_found() {
     let folder = with_outputs();
     let names = cells(40).obs_names;
