@@ -30,8 +30,12 @@ pub(crate) fn matching_notes(
     let lost = LostCase::of(names, &alignment.present, model);
     let lost = lost.matters(model).then(|| lost.advice());
     let repeated = notes::of_duplicates(model, &alignment.overlap);
-    let unjudged = unjudged(model, alignment.overlap.share_q30);
-    [repeated, other_species(names, model), lost, unjudged].into_iter().flatten().collect()
+    let overlap = &alignment.overlap;
+    let unjudged = unjudged(model, overlap.share_q30);
+    // A file that is refused for its genes is told so with its species.
+    let is_taken = model.rules().is_covered(overlap.n_present as usize, alignment.present.len());
+    let species = other_species(names, model).filter(|_| is_taken);
+    [repeated, species, lost, unjudged.filter(|_| is_taken)].into_iter().flatten().collect()
 }
 
 /// Said where too many genes are missing to tell what is no cell.
