@@ -257,3 +257,10 @@ const FEW_BY_CHANCE: usize = 5;
 
 /// With more of its genes missing, a model has too little to learn from.
 const MOST_GENE_DROPOUT: f64 = 0.95;
+
+/// Share of the library that the genes of `present`, `[n_genes]`, had in training, Q30, as alignment sums it: those of all
+/// genes sum to 2³⁰.
+pub(crate) fn library_share_q30(model: &Model<'_>, present: &[bool]) -> u32 {
+    let shares = model.genes().library_share_q30().iter().zip(present);
+    shares.filter(|(_, is_present)| **is_present).map(|(share, _)| share).sum()
+}

@@ -5,6 +5,7 @@ use cic_model::{Model, StageKind};
 use cic_quant::{CellRunner, CodeCopy};
 use cic_runtime::{Numbers, Outcome, Session};
 
+use crate::coverage::library_share_q30;
 use crate::failure::Failure;
 
 /// Runs cells of one file.
@@ -30,13 +31,11 @@ impl<'a> Reproducer<'a> {
     /// For a file that has the genes of `present`.
     pub(crate) fn new(model: &'a Model<'a>, present: &[bool]) -> Result<Self, Failure> {
         let session = Session::new(model, 0).map_err(Failure::internal)?;
-        let shares = model.genes().library_share_q30().iter().zip(present);
         Ok(Self {
             profile: *session.profile(),
             runner: CellRunner::new(session, present).map_err(Failure::internal)?,
             has_decoder: !model.stage(StageKind::Decoder).is_empty(),
-            // The shares of all genes sum to 2³⁰.
-            share_q30: shares.filter(|(_, is_present)| **is_present).map(|(share, _)| share).sum(),
+            share_q30: library_share_q30(model, present),
             present: present.to_vec(),
             input: vec![0.0; model.n_genes()],
             reproduced: vec![0.0; model.n_genes()],

@@ -11,6 +11,7 @@ use cic_model::spec::thorough_score;
 use cic_quant::{CellRunner, TileRunner};
 use cic_runtime::{Numbers, Outcome, Pages, Session};
 
+use crate::coverage::library_share_q30;
 use crate::failure::Failure;
 use crate::reproducer::Reproducer;
 
@@ -200,8 +201,7 @@ impl<'a> Prepared<'a> {
             correction.resize(session.correction_len(), 0);
             session.presence(present, &mut correction).map_err(Failure::internal)?;
         }
-        let shares = model.genes().library_share_q30().iter().zip(present);
-        let share_q30 = shares.filter(|(_, is_present)| **is_present).map(|(share, _)| share).sum();
+        let share_q30 = library_share_q30(model, present);
         let novelty = model.novelty().filter(|novelty| novelty.holds_for(share_q30));
         Ok(Self { session, present, correction, novelty })
     }

@@ -254,15 +254,11 @@ impl Comparison {
             faults.push("its bytes are not those that were written: SHA-256".to_owned());
         }
         if let Some(Arrays { codes, probabilities }) = arrays {
-            let pairs = [("codes", &written.codes, codes, cells.model.code_dim())];
-            let of_leaves = cells.model.n_leaves();
-            let pairs = pairs.into_iter().chain([(
-                "probabilities",
-                &written.probabilities,
-                probabilities,
-                of_leaves,
-            )]);
-            for (name, found, expected, width) in pairs {
+            let (dims, leaves) = (cells.model.code_dim(), cells.model.n_leaves());
+            for (name, found, expected, width) in [
+                ("codes", &written.codes, codes, dims),
+                ("probabilities", &written.probabilities, probabilities, leaves),
+            ] {
                 let Some(found) = found else { continue };
                 columns.push(Compared::of_rows(name, width, found, expected, cells));
             }

@@ -7,6 +7,7 @@ use cic_model::{AlignedBytes, Model, ValueKind};
 use cic_trainer::noise::{Disturbance, disturb, shuffled, thin};
 use clap::ValueEnum;
 
+use crate::coverage::library_share_q30;
 use crate::failure::Failure;
 use crate::profiles::Profiles;
 use crate::results::network_input;
@@ -214,10 +215,7 @@ impl<'a> Held<'a> {
                 }
             }
         });
-        let shares = self.model.genes().library_share_q30().iter().zip(&present);
-        let shares = shares.filter(|&(_, &is_present)| is_present);
-        // As alignment sums them; those of all genes sum to 2³⁰.
-        cells.overlap.share_q30 = shares.map(|(share, _)| share).sum();
+        cells.overlap.share_q30 = library_share_q30(self.model, &present);
         cells.overlap.n_present -= lost.len() as u32;
         cells.present = present;
         if self.kind() == ValueKind::Ranks {
