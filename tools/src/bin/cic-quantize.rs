@@ -7,5 +7,6 @@ use cic_tools::{exit_with, quantize};
 use clap::Parser;
 
 fn main() -> ExitCode {
+    cic_data::hide_caught_panics();
     exit_with("cic-quantize", quantize::run(&QuantizeCommand::parse().args))
 }

@@ -55,6 +55,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    cic_data::hide_caught_panics();
     let command = Cli::parse().command;
     check_environment();
     let result = match command {

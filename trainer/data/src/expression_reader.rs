@@ -9,7 +9,6 @@ use crate::error::DataError;
 use crate::expression::{
     ExpressionHead, ExpressionMatrix, MatrixChoice, ReadOptions, check_len, no_other_matrices,
 };
-use crate::h5_source::H5Source;
 use crate::matrix::CsrMatrix;
 use crate::output_folder::matrix_in;
 #[cfg(feature = "parquet")]
@@ -17,7 +16,7 @@ use crate::parquet_table;
 use crate::sniff::{FileKind, sniff};
 #[cfg(feature = "zarr")]
 use crate::zarr_anndata;
-use crate::{anndata, cellranger, delimited, geo_series, mex};
+use crate::{delimited, geo_series, hdf5, mex};
 
 /// An open expression file: what it says about cells and genes is in memory (about 100 bytes a
 /// cell, and the columns of `obs`), the values are read block by block.
@@ -87,16 +86,7 @@ impl ExpressionReader {
         }
         let kind_is_mtx = matches!(kind, FileKind::MexFolder | FileKind::MatrixMarket);
         let opened = match kind {
-            FileKind::Hdf5 => {
-                let source = H5Source::open(path)?;
-                if anndata::is_anndata(&source)? {
-                    anndata::open(&source, &options.layer, size)?
-                } else if options.layer != MatrixChoice::X {
-                    return Err(no_other_matrices(path));
-                } else {
-                    cellranger::open(&source, size)?
-                }
-            }
+            FileKind::Hdf5 => hdf5::open(path, &options.layer, size)?,
             FileKind::MexFolder => mex::open_folder(path, order, size)?,
             FileKind::MatrixMarket => mex::open_beside(path, order, size)?,
             FileKind::GeoSeries => geo_series::open(path, size)?,

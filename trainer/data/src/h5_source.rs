@@ -3,6 +3,7 @@
 //!
 //! - Links are checked component by component before a path is opened: soft, external and
 //!   user-defined links and data outside the file are refused.
+//! - The library panics at some damaged files: what calls it from outside does so in [`guarded`].
 //! - What a header claims is compared with what the file can hold before anything is allocated.
 //! - The library reads attributes of groups only as single strings, so array attributes of groups
 //!   (`shape`, `column-order`) are never used; the data sets themselves give the same facts.
@@ -19,6 +20,7 @@ use crate::element::{Element, Number, dispatch};
 use crate::error::DataError;
 use crate::h5_element::{fixed_string, type_name};
 use crate::h5_heap::{Heap, REFERENCE_LEN};
+use crate::library_panics::caught;
 use crate::sniff::{HDF5_SIGNATURE, hdf5_start};
 
 /// An open HDF5 file.
@@ -406,6 +408,16 @@ impl H5Source {
     fn fault(&self, object: &str) -> impl Fn(rust_hdf5::Hdf5Error) -> DataError {
         fault(&self.path, object)
     }
+}
+
+/// What `call` gives, with the HDF5 library's panics made an error.
+pub(crate) fn guarded<T>(
+    path: &Path,
+    call: impl FnOnce() -> Result<T, DataError>,
+) -> Result<T, DataError> {
+    caught(call).unwrap_or_else(|reason| {
+        Err(DataError::Hdf5 { path: path.to_path_buf(), object: "/".into(), reason })
+    })
 }
 
 /// What the HDF5 library says about an object, as an error of this crate.

@@ -9,7 +9,7 @@ use crate::anndata_store::Node;
 use crate::element::Element;
 use crate::error::DataError;
 use crate::h5_element::fixed_string;
-use crate::h5_source::H5Source;
+use crate::h5_source::{H5Source, guarded};
 use crate::h5ad_writer::UnsValue;
 
 /// The value `uns[name]`; `None` where the file has none. Members of dictionaries that are neither
@@ -18,12 +18,16 @@ use crate::h5ad_writer::UnsValue;
 /// # Errors
 /// What is wrong with the file or the value.
 pub fn read_uns(path: &Path, name: &str) -> Result<Option<UnsValue>, DataError> {
-    let source = H5Source::open(path)?;
-    let object = format!("uns/{name}");
-    match source.node("uns")? {
-        Some(Node::Group) if source.node(&object)?.is_some() => value(&source, &object, DEEPEST),
-        _ => Ok(None),
-    }
+    guarded(path, || {
+        let source = H5Source::open(path)?;
+        let object = format!("uns/{name}");
+        match source.node("uns")? {
+            Some(Node::Group) if source.node(&object)?.is_some() => {
+                value(&source, &object, DEEPEST)
+            }
+            _ => Ok(None),
+        }
+    })
 }
 
 /// The array `obsm[name]` and the number of its columns, row-major in single precision; `None`
@@ -32,18 +36,21 @@ pub fn read_uns(path: &Path, name: &str) -> Result<Option<UnsValue>, DataError> 
 /// # Errors
 /// What is wrong with the file; an array that has not two dimensions.
 pub fn read_obsm(path: &Path, name: &str) -> Result<Option<(usize, Vec<f32>)>, DataError> {
+    guarded(path, || array(path, &format!("obsm/{name}")))
+}
+
+fn array(path: &Path, object: &str) -> Result<Option<(usize, Vec<f32>)>, DataError> {
     let source = H5Source::open(path)?;
-    let object = format!("obsm/{name}");
-    if source.node("obsm")? != Some(Node::Group) || source.node(&object)?.is_none() {
+    if source.node("obsm")? != Some(Node::Group) || source.node(object)?.is_none() {
         return Ok(None);
     }
-    let dataset = source.dataset(&object)?;
+    let dataset = source.dataset(object)?;
     let [_, width] = dataset.shape()[..] else {
-        return Err(source.wrong_rank(&object, 2, dataset.ndims()));
+        return Err(source.wrong_rank(object, 2, dataset.ndims()));
     };
-    let bytes = source.bytes(&object)?;
+    let bytes = source.bytes(object)?;
     let element = dataset.datatype().ok().as_ref().and_then(Element::of);
-    let element = element.ok_or_else(|| unknown(&source, &object, "an array of numbers"))?;
+    let element = element.ok_or_else(|| unknown(&source, object, "an array of numbers"))?;
     let numbers = bytes.chunks_exact(dataset.element_size().max(1));
     let values = numbers.map(|bytes| element.read(bytes).unwrap_or(f64::NAN) as f32);
     Ok(Some((width, values.collect())))

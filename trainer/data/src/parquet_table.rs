@@ -5,7 +5,6 @@
 //! column, and only what is not zero is held: memory goes with the size of the groups that the writer chose.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use parquet::basic::{Compression, ConvertedType, LogicalType, Type};
@@ -21,6 +20,7 @@ use crate::error::DataError;
 use crate::expression::{ExpressionHead, Gene, Orientation, Source, check_addressable, check_len};
 use crate::expression_reader::Opened;
 use crate::h5_source::MAX_EXACT_COUNT;
+use crate::library_panics::caught;
 use crate::matrix::{CsrMatrix, MatrixFault};
 use crate::obs::{Column, ObsTable};
 
@@ -422,19 +422,18 @@ fn check_orientation(
     })
 }
 
-/// What the Parquet library gives, or what it says about a column, as an error of this crate. Of damaged pages it
-/// asserts what it should check; it is not used again after that.
+/// What the Parquet library gives, or what it says about a column, as an error of this crate.
 fn guarded<T>(
     path: &Path,
     column: &str,
     call: impl FnOnce() -> Result<T, ParquetError>,
 ) -> Result<T, DataError> {
-    let reason = match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "its pages are damaged".into(),
-    };
-    Err(DataError::Parquet { path: path.to_path_buf(), column: column.into(), reason })
+    let outcome = caught(call).and_then(|given| given.map_err(|error| error.to_string()));
+    outcome.map_err(|reason| DataError::Parquet {
+        path: path.to_path_buf(),
+        column: column.into(),
+        reason,
+    })
 }
 
 /// Records decoded at once.

@@ -104,6 +104,22 @@ fn a_small_file_that_may_grow_to_a_huge_index_is_refused() {
     assert!(matches!(error, DataError::TooLarge { .. }), "{error}");
 }
 
+/// Identifiers of no bytes in the heap of a group's links: the library subtracts one from their length.
+#[test]
+fn what_makes_the_library_panic_is_refused() {
+    let mut bytes = fixture("columns.h5ad");
+    let heap = bytes.windows(4).position(|window| window == b"FRHP").unwrap();
+    bytes[heap + 5..heap + 7].fill(0);
+    let sum = checksum_metadata(&bytes[heap..heap + HEAP_HEADER]).to_le_bytes();
+    bytes[heap + HEAP_HEADER..heap + HEAP_HEADER + 4].copy_from_slice(&sum);
+    let folder = tempfile::tempdir().unwrap();
+    let error = read_bytes(folder.path(), &bytes).unwrap_err();
+    assert!(matches!(error, DataError::Hdf5 { .. }), "{error}");
+}
+
+/// Bytes of a fractal heap's header before its checksum, without filters.
+const HEAP_HEADER: usize = 142;
+
 /// The checksum of an object header without times and limits, as the library writes it.
 fn mend(bytes: &mut [u8], header: usize) {
     let width = 1 << (bytes[header + 5] & 3);
