@@ -1,11 +1,12 @@
 //! The emulated boards, one row each in `firmware-examples/boards.tsv`.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result, bail};
 
 use crate::toolchain::{self, Package};
-use crate::workspace;
+use crate::{side_by_side, workspace};
 
 /// One board.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +93,24 @@ pub fn chosen(name: Option<&str>) -> Result<Vec<Board>> {
             bail!("no board {name:?} in {}; known: {}", path.display(), known.join(", "))
         }
     }
+}
+
+/// What `work` makes of each board, in their order. Boards of one target follow one another, since they have a target
+/// directory together: what runs on the host, and `core` for one processor, are built once.
+pub fn map<R: Send>(boards: &[Board], work: impl Fn(&Board) -> Result<R> + Sync) -> Result<Vec<R>> {
+    let mut by_target: BTreeMap<&str, Vec<(usize, &Board)>> = BTreeMap::new();
+    for (at, board) in boards.iter().enumerate() {
+        by_target.entry(&board.target).or_default().push((at, board));
+    }
+    let mut groups: Vec<_> = by_target.into_values().collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    let done = side_by_side::map(&groups, |group| {
+        let of_group = group.iter().map(|(at, board)| Ok((*at, work(board)?)));
+        of_group.collect::<Result<Vec<_>>>()
+    })?;
+    let mut done: Vec<_> = done.into_iter().flatten().collect();
+    done.sort_by_key(|(at, _)| *at);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
 fn parse(table: &str) -> Result<Vec<Board>> {

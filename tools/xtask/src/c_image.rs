@@ -25,7 +25,7 @@ pub fn build(board: &Board, program: &str, model: &Path, image: &Path) -> Result
         flags: &[],
     };
     let library = library.build()?;
-    let folder = toolchain::target_dir(board)?.join("c");
+    let folder = image.with_file_name("c");
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("memory.x"), memory(board)).context("memory.x")?;
 

@@ -1,5 +1,6 @@
 //! Everything that must hold before a change lands, in order, cheapest first.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write, stdout};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -71,21 +72,23 @@ pub fn run() -> Result<()> {
     let mut summary = Vec::new();
     for (name, work) in STEPS {
         println!("=== {name}");
-        let start = Instant::now();
+        let (start, processor) = (Instant::now(), processor_seconds());
         let result = run_step(work, &mut tally);
         if let Err(error) = &result {
             println!("FAILED: {name}: {error:#}");
         }
-        summary.push((*name, result.is_ok(), start.elapsed()));
+        let processor = processor_seconds() - processor;
+        summary.push((*name, result.is_ok(), start.elapsed(), processor));
     }
 
     println!("=== summary");
-    for (name, passed, time) in &summary {
+    println!("{:<7}{:>10}{:>12}", "", "time", "processor");
+    for (name, passed, time, processor) in &summary {
         let verdict = if *passed { "ok" } else { "FAILED" };
-        println!("{verdict:<7}{:>8.1} s  {name}", time.as_secs_f64());
+        println!("{verdict:<7}{:>8.1} s{processor:>10.1} s  {name}", time.as_secs_f64());
     }
-    let total: Duration = summary.iter().map(|(_, _, time)| *time).sum();
-    println!("{:>15.1} s  in all", total.as_secs_f64());
+    let total: Duration = summary.iter().map(|(_, _, time, _)| *time).sum();
+    println!("{:>15.1} s{:>10.1} s  in all", total.as_secs_f64(), processor_seconds());
     for line in &tally.skips {
         println!("{line}");
     }
@@ -97,11 +100,22 @@ pub fn run() -> Result<()> {
     );
 
     let failed: Vec<_> =
-        summary.iter().filter(|(_, passed, _)| !passed).map(|(name, ..)| *name).collect();
+        summary.iter().filter(|(_, passed, ..)| !passed).map(|(name, ..)| *name).collect();
     ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     ensure!(tally.passed > 0, "no test was run");
     Ok(())
 }
+
+/// Processor time of the programs that ended, in seconds; 0 where the system does not say.
+fn processor_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // After the name, which may hold anything: state, ten numbers, own user and system time, those of children.
+    let numbers = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(13).take(2);
+    numbers.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS_PER_SECOND
+}
+
+/// Linux counts so for programs, whatever it does inside.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Whether this is CI, where checks are not skipped for want of a tool.
 pub fn is_ci() -> bool {

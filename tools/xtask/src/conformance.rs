@@ -17,13 +17,13 @@ use crate::{command, workspace};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Random layers for each instruction set of this processor; emulated ones get a part of it,
-    /// WebAssembly more.
+    /// Random layers for this processor, whose instruction sets share them; each of an emulated one gets a
+    /// part of it, WebAssembly more.
     #[arg(long, default_value_t = LAYERS)]
     layers: u64,
 }
 
-const LAYERS: u64 = 200_000;
+const LAYERS: u64 = 400_000;
 
 /// One random layer in so many is large.
 const LARGE_EVERY: u64 = 80;
@@ -61,40 +61,40 @@ struct Machine {
 /// The longest first, so that processors are busy to the end. QEMU 7.2 has neither AVX-512 nor AMX.
 const MACHINES: &[Machine] = &[
     Machine { name: "this machine", host: Host::Native, isas: &[], percent: 100, parts: 4 },
-    Machine { name: "node", host: Host::Node, isas: &["simd128"], percent: 250, parts: 2 },
+    Machine { name: "node", host: Host::Node, isas: &["simd128"], percent: 125, parts: 2 },
     Machine {
         name: "arm max",
         host: Host::Arm("max"),
         isas: &["neon", "dotprod", "i8mm"],
-        percent: 10,
+        percent: 5,
         parts: 1,
     },
     Machine {
         name: "cortex-a76",
         host: Host::Arm("cortex-a76"),
         isas: &["neon", "dotprod"],
-        percent: 10,
+        percent: 5,
         parts: 1,
     },
     Machine {
         name: "cortex-a53",
         host: Host::Arm("cortex-a53"),
         isas: &["neon"],
-        percent: 10,
+        percent: 5,
         parts: 1,
     },
     Machine {
         name: "haswell",
         host: Host::X86(HASWELL),
         isas: &["sse4.1", "avx2"],
-        percent: 5,
+        percent: 3,
         parts: 1,
     },
     Machine {
         name: "nehalem",
         host: Host::X86("Nehalem"),
         isas: &["sse4.1"],
-        percent: 5,
+        percent: 3,
         parts: 1,
     },
 ];
@@ -302,7 +302,16 @@ fn parse(line: &str) -> Option<(&str, Tally)> {
     Some((isa, tally))
 }
 
+/// How many instruction sets this processor runs.
+fn n_native_isas(programs: &Programs) -> Result<u64> {
+    let mut program = programs.command(Host::Native);
+    let printed = command::capture(program.args(["1", "1", "1"]))?;
+    let isas = printed.lines().filter_map(parse).filter(|(isa, _)| !isa.ends_with(FLOAT));
+    Ok(isas.count() as u64)
+}
+
 fn run_all(machines: &[&Machine], programs: &Programs, layers: u64) -> Result<Ran> {
+    let n_native = n_native_isas(programs)?.max(1);
     let parts = machines.iter().flat_map(|machine| (0..machine.parts).map(move |_| *machine));
     let work = Mutex::new(parts.zip(1_u64..));
     let ran = Mutex::new(Ran::default());
@@ -311,7 +320,8 @@ fn run_all(machines: &[&Machine], programs: &Programs, layers: u64) -> Result<Ra
         loop {
             let next = work.lock().expect("no worker panics").next();
             let Some((machine, seed)) = next else { return Ok(()) };
-            let layers = (layers * machine.percent / 100).div_ceil(machine.parts);
+            let sharing = if machine.host == Host::Native { n_native } else { 1 };
+            let layers = (layers * machine.percent / 100).div_ceil(machine.parts * sharing);
             let mut command = programs.command(machine.host);
             command.args([layers, LARGE_EVERY, seed].map(|number| number.to_string()));
             command::announce(&command);
@@ -357,9 +367,9 @@ mod tests {
     }
 
     #[test]
-    fn the_layers_of_a_machine_with_avx2_alone_suffice() {
+    fn the_layers_suffice() {
         let of = |machine: &Machine| {
-            let isas = if machine.host == Host::Native { 2 } else { machine.isas.len() as u64 };
+            let isas = machine.isas.len().max(1) as u64;
             isas * LAYERS * machine.percent / 100
         };
         let layers = MACHINES.iter().map(of).sum::<u64>();

@@ -71,7 +71,7 @@ const SAID: [&str; 6] =
 
 fn measure_all<'b>(boards: &'b [Board], folder: &Path) -> Result<Vec<Run<'b>>> {
     let counter = Counter::build()?;
-    let elfs = side_by_side::map(boards, build)?;
+    let elfs = boards::map(boards, build)?;
     let mut jobs = Vec::new();
     for (board, elf) in boards.iter().zip(&elfs) {
         jobs.extend(models(folder, board)?.into_iter().map(|model| (board, elf, model)));
@@ -89,7 +89,7 @@ fn build(board: &Board) -> Result<PathBuf> {
         cargo.args(["--features", kernels]);
     }
     command::run(&mut cargo)?;
-    Ok(toolchain::target_dir(board)?.join(&board.target).join("release").join(IMAGE))
+    toolchain::keep(board, IMAGE, IMAGE)
 }
 
 /// The models in the layouts of a core.

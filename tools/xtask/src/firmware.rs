@@ -146,11 +146,9 @@ impl Image {
 
     /// Builds the image for `board` and returns the path of the ELF file.
     fn build(&self, prepared: &Prepared, board: &Board) -> Result<PathBuf> {
-        let built = toolchain::target_dir(board)?.join(&board.target).join("release");
-        let image = built.join(format!("{}.elf", self.name()));
         if self.program == C_PROGRAM {
             let model = prepared.model.as_ref().context("the program in C has a model")?;
-            fs::create_dir_all(&built)?;
+            let image = toolchain::image(board, &self.name())?;
             c_image::build(board, "classify", &model.with_extension("c"), &image)?;
             return Ok(image);
         }
@@ -171,8 +169,7 @@ impl Image {
             cargo.env("CIC_MODEL", model);
         }
         command::run(&mut cargo)?;
-        fs::copy(built.join(self.program), &image)?;
-        Ok(image)
+        toolchain::keep(board, self.program, &self.name())
     }
 }
 
@@ -231,8 +228,7 @@ pub fn run(
     for ((image, _), _) in prepared.iter().filter(|(_, prepared)| prepared.is_none()) {
         println!("SKIPPED: firmware image {image}: the host made no model for it");
     }
-    // A board has a target directory of its own.
-    let records = side_by_side::map(&boards, |board| {
+    let records = boards::map(&boards, |board| {
         let mut records = Vec::new();
         for image in of_board(board) {
             let Some(Some(prepared)) = prepared.get(&key(image, board)) else { continue };

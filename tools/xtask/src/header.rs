@@ -51,7 +51,16 @@ fn cbindgen() -> Result<PathBuf> {
             == format!("cbindgen {VERSION}");
     if !is_there {
         let mut install = workspace::cargo();
-        install.args(["install", "cbindgen", "--version", VERSION, "--locked", "--root"]);
+        // It takes a second so, and half the time to build.
+        install.args([
+            "install",
+            "cbindgen",
+            "--version",
+            VERSION,
+            "--locked",
+            "--debug",
+            "--root",
+        ]);
         command::run(install.arg(&root))?;
     }
     Ok(program)

@@ -26,9 +26,8 @@ pub struct Library<'a> {
 impl Library<'_> {
     /// Builds it, with all optimisation that the linker's part allows: `libcic_capi.a`.
     pub fn build(&self) -> Result<PathBuf> {
-        // Builds in one directory wait for one another.
+        // Builds in one directory wait for one another, and share what runs on the host.
         let directory = workspace::target_dir()?.join("capi").join(self.triple);
-        let directory = directory.join(self.cpu.unwrap_or("any"));
         let target = Target {
             triple: self.triple,
             std: "core",

@@ -1,6 +1,7 @@
 //! The cross toolchain: Debian's `rustc-web`, whose `rust-web-src` lets cargo build `core` or `std` for
 //! any target, with linkers and QEMU; and what else Debian has to offer. Host builds stay on the toolchain that runs this program.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -127,7 +128,7 @@ pub fn cargo(board: &Board, directory: &Path, subcommand: &str) -> Result<Comman
         triple: &board.target,
         std: "core",
         flags: format!("-Ctarget-cpu={}", board.cpu),
-        directory: target_dir(board)?,
+        directory: workspace::target_dir()?.join("fw").join(&board.target),
     };
     let mut cargo = target.cargo(directory, subcommand);
     cargo.env("CIC_BOARD", &board.name);
@@ -138,9 +139,19 @@ pub fn cargo(board: &Board, directory: &Path, subcommand: &str) -> Result<Comman
     Ok(cargo)
 }
 
-/// One target directory a board: two memory maps never share one.
-pub fn target_dir(board: &Board) -> Result<PathBuf> {
-    Ok(workspace::target_dir()?.join("fw").join(&board.name))
+/// What is left of a program that [`cargo`] built for `board`: the next board of the same target has another in its place.
+pub fn keep(board: &Board, program: &str, name: &str) -> Result<PathBuf> {
+    let fw = workspace::target_dir()?.join("fw");
+    let kept = image(board, name)?;
+    fs::copy(fw.join(&board.target).join(&board.target).join("release").join(program), &kept)?;
+    Ok(kept)
+}
+
+/// Where an image for `board` lies, in a folder that is there.
+pub fn image(board: &Board, name: &str) -> Result<PathBuf> {
+    let folder = workspace::target_dir()?.join("fw").join(&board.name);
+    fs::create_dir_all(&folder)?;
+    Ok(folder.join(name).with_extension("elf"))
 }
 
 fn install(missing: &[&str]) -> Result<()> {

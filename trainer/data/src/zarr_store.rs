@@ -5,9 +5,12 @@
 //! - Consolidated metadata are not used: what they repeat stands with each group and array.
 //! - What metadata claim is compared with what the files of the store can unpack to before anything is allocated.
 
-use std::fs::{self, File, Metadata};
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use serde_json::Value;
 
@@ -20,6 +23,17 @@ use crate::zarr_metadata::{ArrayMetadata, MetadataFault};
 #[derive(Clone)]
 pub(crate) struct ZarrStore {
     root: PathBuf,
+    /// Folders of the store that are no links: most of what a network file system would be asked, once.
+    folders: Rc<RefCell<HashSet<PathBuf>>>,
+}
+
+/// What lies at a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Folder,
+    /// With its length in bytes.
+    File(u64),
+    Other,
 }
 
 /// What the metadata of a group or an array say.
@@ -33,7 +47,11 @@ struct Described {
 impl ZarrStore {
     /// Opens the store whose root group is in this folder.
     pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
-        let store = Self { root: path.to_path_buf() };
+        // The store itself is where its user says, by a link or not.
+        if !fs::metadata(path).map_err(DataError::io(path))?.is_dir() {
+            return Err(DataError::io(path)(ErrorKind::NotADirectory.into()));
+        }
+        let store = Self { root: path.to_path_buf(), folders: Rc::default() };
         match store.describe("")?.map(|root| root.node) {
             Some(Node::Group) => Ok(store),
             found => Err(DataError::MissingPart {
@@ -145,12 +163,12 @@ impl ZarrStore {
         most: u64,
     ) -> Result<Option<Vec<u8>>, DataError> {
         let place = if object.is_empty() { path.into() } else { format!("{object}/{path}") };
-        let Some((file, about)) = self.resolve(&place)? else { return Ok(None) };
-        if !about.is_file() {
+        let Some((file, found)) = self.resolve(&place)? else { return Ok(None) };
+        let Found::File(len) = found else {
             return Err(self.broken(object, format!("{path:?} is no file")));
-        }
-        if about.len() > most {
-            let claimed = u128::from(about.len());
+        };
+        if len > most {
+            let claimed = u128::from(len);
             return Err(DataError::TooLarge {
                 path: self.root.clone(),
                 object: place,
@@ -202,14 +220,13 @@ impl ZarrStore {
 
     fn folder(&self, object: &str) -> Result<Option<PathBuf>, DataError> {
         let found = self.resolve(object)?;
-        Ok(found.filter(|(_, about)| about.is_dir()).map(|(path, _)| path))
+        Ok(found.filter(|(_, found)| *found == Found::Folder).map(|(path, _)| path))
     }
 
     /// Where an object or a file below it lies, if it is there.
-    fn resolve(&self, object: &str) -> Result<Option<(PathBuf, Metadata)>, DataError> {
+    fn resolve(&self, object: &str) -> Result<Option<(PathBuf, Found)>, DataError> {
         let mut path = self.root.clone();
-        // The store itself is where its user says, by a link or not.
-        let mut about = fs::metadata(&path).map_err(DataError::io(&path))?;
+        let mut found = Found::Folder;
         for part in object.split('/').filter(|_| !object.is_empty()) {
             let mut components = Path::new(part).components();
             let is_name =
@@ -218,7 +235,11 @@ impl ZarrStore {
                 return Ok(None);
             }
             path.push(part);
-            about = match fs::symlink_metadata(&path) {
+            if self.folders.borrow().contains(&path) {
+                found = Found::Folder;
+                continue;
+            }
+            let about = match fs::symlink_metadata(&path) {
                 Ok(about) => about,
                 Err(error) if is_absent(&error) => return Ok(None),
                 Err(error) => return Err(DataError::io(&path)(error)),
@@ -230,8 +251,16 @@ impl ZarrStore {
                     kind: "a symbolic link".into(),
                 });
             }
+            found = if about.is_dir() {
+                self.folders.borrow_mut().insert(path.clone());
+                Found::Folder
+            } else if about.is_file() {
+                Found::File(about.len())
+            } else {
+                Found::Other
+            };
         }
-        Ok(Some((path, about)))
+        Ok(Some((path, found)))
     }
 }
 
