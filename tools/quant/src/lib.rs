@@ -5,6 +5,7 @@
 //! - [`quantize`]: an f32 model and a calibration set to an f16 or int8 model.
 //! - [`quantize_fine_tuned`]: the same, with classifier and decoder fitted to int8 codes.
 //! - [`compare`]: what quantisation did to labels and codes.
+//! - `onnx`, behind the feature `onnx`: networks from ONNX files.
 //! - [`emit`]: a model as Rust or C.
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,8 @@ mod error;
 mod fine_tuned;
 mod input_levels;
 mod matrix;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod quantize;
 mod rounding;
 mod runner;
