@@ -28,6 +28,8 @@ mod label_tree;
 mod model_file;
 pub mod noise;
 mod notes;
+#[cfg(feature = "onnx")]
+mod onnx_in;
 mod output;
 mod outputs;
 pub mod plots;

@@ -1,5 +1,6 @@
 //! `cic-quantize`: int8 and f16 models from full-precision ones.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use cic_data::{AlignedMatrix, CsrMatrix, SplitPart};
@@ -9,6 +10,7 @@ use cic_model::{AlignedBytes, Dtype, Model};
 use cic_quant::{
     CalibrationSet, Comparison, Language, QuantError, QuantizeOptions, compare, emit, quantize,
 };
+use cic_runtime::Pages;
 use clap::Args;
 use serde_json::json;
 
@@ -17,18 +19,25 @@ use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, Value
 use crate::failure::Failure;
 use crate::fine_tune::{self, FineTuning};
 use crate::model_file;
+#[cfg(feature = "onnx")]
+use crate::onnx_in;
 use crate::output;
 use crate::promises::{FalseRejectArgs, PromiseCells, leaves_of};
 
 /// Options of `cic-quantize`.
 #[derive(Args, Clone, Debug)]
 pub struct QuantizeArgs {
-    /// The full-precision model
+    /// The full-precision model, or a network as ONNX
     model: PathBuf,
     /// The data that the model was trained on; the model
-    /// knows which of its rows are for calibration
+    /// knows which of its rows are for calibration. For a
+    /// network as ONNX cells like those that it was
+    /// trained on
     #[arg(long, value_name = "DATA", verbatim_doc_comment)]
     calibrate: PathBuf,
+    #[cfg(feature = "onnx")]
+    #[command(flatten)]
+    onnx: onnx_in::OnnxArgs,
     #[command(flatten)]
     values: ValueArgs,
     #[command(flatten)]
@@ -47,7 +56,7 @@ pub struct QuantizeArgs {
     /// Table with these columns, if obs has them not
     #[arg(long, value_name = "TSV")]
     labels_file: Option<PathBuf>,
-    /// int8 or f16
+    /// int8 or f16; of a network as ONNX also f32
     #[arg(long, value_name = "DTYPE", value_parser = parse_dtype)]
     to: Dtype,
     /// Where the model goes
@@ -104,20 +113,9 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     let outputs: Vec<&Path> =
         args.report.iter().chain([&args.output]).map(PathBuf::as_path).collect();
     output::check(&outputs, &[&args.model, &args.calibrate])?;
-    let bytes = model_file::read(&args.model)?;
-    let model = model_file::open(&args.model, &bytes)?;
-    if model.dtype() != Dtype::F32 {
-        let error = Failure::from(QuantError::NotFullPrecision { found: model.dtype() });
-        return Err(error.context(args.model.display()));
-    }
-    let data = DataArgs { data: args.calibrate.clone(), values: args.values.clone() };
-    let dataset = data.read()?;
-    let labels = LabelArgs {
-        labels: args.labels.clone(),
-        labels_file: args.labels_file.clone(),
-        ..LabelArgs::default()
-    };
-    let annotations = Annotations::read(&dataset.matrix, &labels, &args.split, None)?;
+    let source = Source::read(args)?;
+    let model = source.model(args)?;
+    let Source { dataset, annotations, .. } = &source;
     let cells = dataset.align(&model)?;
     if cells.present.iter().any(|&is_present| !is_present) {
         return Err(Failure::input(format!(
@@ -128,7 +126,25 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
             model.n_genes(),
         )));
     }
-    let rows = calibration_rows(&model, &dataset, annotations.split.as_deref())?;
+    let names = &dataset.matrix.obs_names;
+    let has_labels = args.labels.is_some();
+    let promises = PromiseCells {
+        source: &model,
+        names,
+        cells: &cells,
+        leaves: has_labels.then(|| leaves_of(&model, names.len(), |row| annotations.label(row))),
+        false_rejects: args.false_rejects.rates(),
+    };
+    if args.to == Dtype::F32 {
+        let plan = args.layout.unwrap_or_default();
+        let bytes = promises.renew(&model)?.to_bytes(plan).map_err(Failure::internal)?;
+        output::write(&args.output, |file| file.write_all(&bytes))?;
+        if !args.quiet {
+            tell(format_args!("{}: {} bytes", args.output.display(), bytes.len()));
+        }
+        return Ok(());
+    }
+    let rows = calibration_rows(&model, dataset, annotations.split.as_deref())?;
     let options = QuantizeOptions {
         with_decoder: !args.no_decoder,
         with_rows: args.keep_rows,
@@ -142,21 +158,11 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     let mut quantised = quantize(&model, &calibration.set(), options)?;
     let mut fine_tuned = None;
     if args.fine_tune {
-        let (dataset, annotations) = (&dataset, &annotations);
         let tuning = FineTuning { model: &model, dataset, cells: &cells, annotations };
         let tuned = tuning.run(&quantised, &calibration, options)?;
         quantised.clone_from(&tuned.bytes);
         fine_tuned = Some(tuned);
     }
-    let names = &dataset.matrix.obs_names;
-    let has_labels = args.labels.is_some();
-    let promises = PromiseCells {
-        source: &model,
-        names,
-        cells: &cells,
-        leaves: has_labels.then(|| leaves_of(&model, names.len(), |row| annotations.label(row))),
-        false_rejects: args.false_rejects.rates(),
-    };
     quantised = promises.renew_bytes(&quantised, options.layouts)?;
     let promised =
         |model: &Model<'_>| model.confidence().is_some_and(|confidence| confidence.has_sets());
@@ -166,15 +172,15 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     let aligned = AlignedBytes::new(&quantised);
     let result = model_file::open(&args.output, &aligned)?;
     let comparison = compare(&model, &result, &cells, &rows).map_err(Failure::internal)?;
-    let source = args.emit.map(|language| {
+    let emitted = args.emit.map(|language| {
         let name = args.output.file_stem().unwrap_or_default().to_string_lossy();
         emit(language, &quantised, &result, &name)
     });
-    let written = source.as_ref().map_or(&quantised[..], |source| source.as_bytes());
+    let written = emitted.as_ref().map_or(&quantised[..], |text| text.as_bytes());
     output::write(&args.output, |file| file.write_all(written))?;
     if let Some(path) = &args.report {
         let mut report =
-            report(&model, &result, bytes.len(), quantised.len(), &comparison, &dataset);
+            report(&model, &result, source.bytes.len(), quantised.len(), &comparison, dataset);
         if let Some(tuned) = &fine_tuned {
             report["fine_tuning"] = tuned.report();
         }
@@ -189,15 +195,95 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
             "{}: {} -> {} bytes ({:.1} % of f32); on {} calibration cells: {:.2} % same label, \
              code error {:.4} of a standard deviation",
             args.output.display(),
-            bytes.len(),
+            source.bytes.len(),
             quantised.len(),
-            100.0 * quantised.len() as f64 / bytes.len() as f64,
+            100.0 * quantised.len() as f64 / source.bytes.len() as f64,
             comparison.n_cells,
             100.0 * comparison.agreement(),
             comparison.pooled_code_error,
         ));
     }
     Ok(())
+}
+
+/// What is quantised, and with what.
+struct Source {
+    /// Of a full-precision model.
+    bytes: SourceBytes,
+    dataset: Dataset,
+    annotations: Annotations,
+}
+
+/// A file, or what was made of one.
+enum SourceBytes {
+    File(Pages),
+    #[cfg(feature = "onnx")]
+    Made(AlignedBytes),
+}
+
+impl Deref for SourceBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::File(bytes) => bytes,
+            #[cfg(feature = "onnx")]
+            Self::Made(bytes) => bytes,
+        }
+    }
+}
+
+impl Source {
+    /// The model is looked at before the data is read, which takes longer.
+    fn read(args: &QuantizeArgs) -> Result<Self, Failure> {
+        let data = DataArgs { data: args.calibrate.clone(), values: args.values.clone() };
+        let labels = LabelArgs {
+            labels: args.labels.clone(),
+            labels_file: args.labels_file.clone(),
+            ..LabelArgs::default()
+        };
+        let annotated = || -> Result<(Dataset, Annotations), Failure> {
+            let dataset = data.read()?;
+            let annotations = Annotations::read(&dataset.matrix, &labels, &args.split, None)?;
+            Ok((dataset, annotations))
+        };
+        let is_onnx = args.model.extension().is_some_and(|end| end.eq_ignore_ascii_case("onnx"));
+        #[cfg(feature = "onnx")]
+        if is_onnx {
+            let (dataset, annotations) = annotated()?;
+            let imported = onnx_in::import(&args.model, &args.onnx, &dataset, &annotations)?;
+            if !args.quiet {
+                onnx_in::tell_notes(&imported);
+            }
+            let bytes = SourceBytes::Made(imported.bytes);
+            return Ok(Self { bytes, dataset, annotations });
+        }
+        #[cfg(not(feature = "onnx"))]
+        if is_onnx {
+            return Err(Failure::usage(format!(
+                "{}: this build reads no ONNX; build it with --features onnx",
+                args.model.display()
+            )));
+        }
+        #[cfg(feature = "onnx")]
+        args.onnx.check_unused()?;
+        let bytes = SourceBytes::File(model_file::read(&args.model)?);
+        let dtype = model_file::open(&args.model, &bytes)?.dtype();
+        let error = match (dtype, args.to) {
+            (Dtype::F32, Dtype::F32) => Some(QuantError::NothingToDo),
+            (Dtype::F32, _) => None,
+            (found, _) => Some(QuantError::NotFullPrecision { found }),
+        };
+        if let Some(error) = error {
+            return Err(Failure::from(error).context(args.model.display()));
+        }
+        let (dataset, annotations) = annotated()?;
+        Ok(Self { bytes, dataset, annotations })
+    }
+
+    fn model(&self, args: &QuantizeArgs) -> Result<Model<'_>, Failure> {
+        model_file::open(&args.model, &self.bytes)
+    }
 }
 
 /// Quantises with some rows of an aligned file.
@@ -329,7 +415,7 @@ fn parse_language(text: &str) -> Result<Language, String> {
 
 fn parse_dtype(text: &str) -> Result<Dtype, String> {
     match Dtype::from_name(text) {
-        Some(dtype @ (Dtype::F16 | Dtype::S8)) => Ok(dtype),
-        _ => Err("expected int8 or f16".into()),
+        Some(dtype) => Ok(dtype),
+        None => Err("expected int8, f16, or of a network as ONNX f32".into()),
     }
 }

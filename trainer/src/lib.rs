@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod algebra;
+mod assembly;
 mod autoencoder;
 pub mod baselines;
 mod checkpoint;
@@ -29,6 +30,7 @@ mod stage;
 mod temperature;
 mod train_params;
 
+pub mod adoption;
 pub mod calibration;
 pub mod detection;
 pub mod enrichment;

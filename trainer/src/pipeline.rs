@@ -3,26 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use cic_data::{CsrMatrix, ExpressionMatrix, rank_rows};
-use cic_model::genes::{DuplicatePolicy, is_ensembl};
+use cic_data::{ExpressionMatrix, rank_rows};
 use cic_model::profile::{Library, Scaling, is_scaled};
-use cic_model::quant::{ONE_Q16, ONE_Q30};
-use cic_model::rules::Rules;
-use cic_model::spec::{
-    GeneSpec, LabelsSpec, ModelSpec, NetworkSpec, PanelSpec, ProfileSpec, library_shares_q30,
-};
-use cic_model::{Activation, IdKind, Network, ValueKind};
+use cic_model::spec::ModelSpec;
+use cic_model::{Activation, Network, ValueKind};
 use sha2::{Digest, Sha256};
 
-use crate::codes::Coder;
+use crate::assembly::{Assembly, Least, network_inputs, panel_spec, panel_values, row_sums};
 use crate::error::TrainError;
 use crate::fit::{FitControl, Trained, fit};
-use crate::golden::golden_cells;
-use crate::novelty::{Cells, fit_novelty};
 use crate::panel::{self, PanelChoice, PanelRequest, PanelSize};
-use crate::parts::{Assigned, PartRow, Parts, row_digest};
+use crate::parts::{Assigned, PartRow, Parts};
 use crate::settings::Setting;
-use crate::temperature::{fit_temperature, inverse_q16};
 use crate::{Architecture, Expression, FromCounts, TrainParams, TrainingData, UNLABELLED};
 
 /// What to train on and what to make of it.
@@ -144,15 +136,14 @@ pub fn train(
         target_sum: if is_scaled(kind) { TARGET_SUM } else { 0 },
     };
     let mut raw = panel_values(&matrix.values, &panel.columns());
-    let panel_spec = panel_spec(request, &panel, &raw, &seen);
+    let panel_spec = panel_spec(matrix, &panel.columns(), &raw, &seen);
     if params.ranks {
         rank_rows(&mut raw, n_genes);
     }
-    let totals: Vec<f64> =
-        (0..matrix.n_obs()).map(|row| sum_of(matrix.values.row(row).1)).collect();
+    let totals = row_sums(&matrix.values);
     let inputs = network_inputs(&raw, &totals, scaling);
     let libraries = match scaling.library {
-        Library::Panel => (0..matrix.n_obs()).map(|row| sum_of(raw.row(row).1)).collect(),
+        Library::Panel => row_sums(&raw),
         _ => totals.clone(),
     };
     let counts = FromCounts { scale: scaling.target_sum as f32, totals: &libraries };
@@ -171,51 +162,23 @@ pub fn train(
     let run = fit(&params, &data, &parts.fit, &held_out, control)?;
     let network = run.freeze();
 
-    let fill_values = column_means(&inputs, &seen);
-    let coder = Coder::new(&network);
-    let coded = coder.code_rows(&inputs);
-    let temperature = fit_temperature(
-        parts
-            .calibrate
-            .iter()
-            .filter(|&&row| labels[row] != UNLABELLED)
-            .map(|&row| (coded[row].logits.clone(), labels[row] as usize)),
-    )
-    .unwrap_or(1.0);
-    let cells = Cells {
+    let assembly = Assembly {
+        panel: panel_spec,
+        classes: &classes,
+        labels: &labels,
+        parts: &parts,
+        seen: &seen,
+        judged: &parts.calibrate,
+        held: if parts.calibrate.len() < MIN_CALIBRATION_ROWS { &[] } else { &parts.calibrate },
         raw: &raw,
+        inputs: &inputs,
         totals: &totals,
         scaling,
-        labels: &labels,
-        n_classes: classes.len(),
-        coded: &coded,
-        are_counts: kind == ValueKind::Counts,
+        least: Least { coverage: least_coverage(&params), depth: least_depth(&params) },
+        seed: request.seed,
     };
-    // Those that the weights were not fitted to.
-    let held =
-        if parts.calibrate.len() < MIN_CALIBRATION_ROWS { &[] } else { &parts.calibrate[..] };
-    let novelty = fit_novelty(&cells, &coder, &seen, held, request.seed)?;
-    let golden = golden_cells(&raw, &seen, &labels, classes.len(), scaling, &network, request.seed);
-    let spec = ModelSpec {
-        panel: panel_spec,
-        profiles: vec![ProfileSpec {
-            name: kind.name().into(),
-            kind,
-            library: scaling.library,
-            target_sum: scaling.target_sum,
-            fill_values,
-            levels: None,
-        }],
-        labels: LabelsSpec::flat(&classes),
-        rules: rules(kind, &raw, &seen, temperature, &params),
-        confidence: None,
-        novelty,
-        provenance: provenance(request, &parts, &rows, &panel, &network, &run),
-        rows: [&parts.fit, &parts.early_stop, &parts.calibrate, &parts.test]
-            .map(|part| part.iter().map(|&row| row_digest(&matrix.obs_names[row])).collect()),
-        network: NetworkSpec::F32(network),
-        golden,
-    };
+    let provenance = provenance(request, &parts, &rows, &panel, &network, &run);
+    let spec = assembly.spec(&matrix.obs_names, network, provenance)?;
     Ok(TrainedModel { spec, parts, panel, run })
 }
 
@@ -294,113 +257,6 @@ fn default_hidden(n_genes: usize) -> Vec<usize> {
     vec![128.min(n_genes.div_ceil(2)).max(8)]
 }
 
-/// Raw values of the panel's columns, in panel order.
-fn panel_values(values: &CsrMatrix, columns: &[u32]) -> CsrMatrix {
-    let mut place = vec![None; values.n_cols];
-    for (gene, &column) in (0_u32..).zip(columns) {
-        place[column as usize] = Some(gene);
-    }
-    let mut panel =
-        CsrMatrix { n_cols: columns.len(), indptr: vec![0], indices: Vec::new(), data: Vec::new() };
-    let mut entries: Vec<(u32, f32)> = Vec::new();
-    for row in 0..values.n_rows() {
-        let (columns, data) = values.row(row);
-        entries.clear();
-        entries.extend(
-            columns.iter().zip(data).filter_map(|(&c, &v)| place[c as usize].map(|g| (g, v))),
-        );
-        entries.sort_unstable_by_key(|&(gene, _)| gene);
-        panel.indices.extend(entries.iter().map(|&(gene, _)| gene));
-        panel.data.extend(entries.iter().map(|&(_, value)| value));
-        panel.indptr.push(panel.data.len());
-    }
-    panel
-}
-
-/// What the network reads. Rows that are empty over the panel stay empty. `totals` are sums over all
-/// measured genes.
-fn network_inputs(raw: &CsrMatrix, totals: &[f64], scaling: Scaling) -> CsrMatrix {
-    let mut inputs = raw.clone();
-    for (row, &total) in totals.iter().enumerate() {
-        let factor = scaling.factor(sum_of(raw.row(row).1), total, ONE_Q30).unwrap_or(0.0);
-        for value in &mut inputs.data[raw.indptr[row]..raw.indptr[row + 1]] {
-            *value = scaling.input(*value, factor);
-        }
-    }
-    inputs
-}
-
-fn sum_of(values: &[f32]) -> f64 {
-    values.iter().map(|&value| f64::from(value)).sum()
-}
-
-fn column_means(values: &CsrMatrix, rows: &[usize]) -> Vec<f32> {
-    column_sums(values, rows).iter().map(|sum| (sum / rows.len().max(1) as f64) as f32).collect()
-}
-
-fn column_sums(values: &CsrMatrix, rows: &[usize]) -> Vec<f64> {
-    let mut sums = vec![0.0; values.n_cols];
-    for &row in rows {
-        let (columns, data) = values.row(row);
-        for (&column, &value) in columns.iter().zip(data) {
-            sums[column as usize] += f64::from(value);
-        }
-    }
-    sums
-}
-
-fn panel_spec(
-    request: &Request<'_>,
-    panel: &PanelChoice,
-    raw: &CsrMatrix,
-    seen: &[usize],
-) -> PanelSpec {
-    let shares = library_shares_q30(&column_sums(raw, seen));
-    let genes: Vec<GeneSpec> = panel
-        .genes
-        .iter()
-        .zip(shares)
-        .map(|(gene, library_share_q30)| {
-            let column = gene.column as usize;
-            GeneSpec {
-                id: gene_key(request.matrix, column),
-                symbol: request.matrix.genes[column].symbol.clone().unwrap_or_default(),
-                aliases: Vec::new(),
-                library_share_q30,
-            }
-        })
-        .collect();
-    let n_ensembl = genes.iter().filter(|gene| is_ensembl(&gene.id)).count();
-    let id_kind = if 2 * n_ensembl > genes.len() { IdKind::Ensembl } else { IdKind::Symbol };
-    PanelSpec { id_kind, duplicates: DuplicatePolicy::KeepFirst, genes }
-}
-
-/// A cell is too shallow below a share, see [`least_depth`], of what 99 % of the training cells have.
-fn rules(
-    kind: ValueKind,
-    raw: &CsrMatrix,
-    seen: &[usize],
-    temperature: f64,
-    params: &TrainParams,
-) -> Rules {
-    let (least_coverage, least_depth) = (least_coverage(params), least_depth(params));
-    let low = |mut values: Vec<f64>| {
-        values.sort_unstable_by(f64::total_cmp);
-        let at = values.get(values.len() / 100).copied().unwrap_or(0.0);
-        // Far below 2³²: counts of one cell.
-        (at * least_depth).max(1.0) as u32
-    };
-    let sum = |row: &usize| sum_of(raw.row(*row).1);
-    let detected = |row: &usize| raw.row(*row).1.len() as f64;
-    Rules {
-        min_counts: if kind == ValueKind::Counts { low(seen.iter().map(sum).collect()) } else { 0 },
-        min_genes: low(seen.iter().map(detected).collect()),
-        min_coverage_q16: (f64::from(ONE_Q16) * least_coverage) as u32,
-        min_confidence_q16: 0,
-        inv_temperature_q16: inverse_q16(temperature),
-    }
-}
-
 fn provenance(
     request: &Request<'_>,
     parts: &Parts,
@@ -409,16 +265,9 @@ fn provenance(
     network: &Network,
     run: &Trained,
 ) -> BTreeMap<String, String> {
-    let digests = parts.digests(rows);
-    let widths = |layers: &[cic_model::DenseLayer]| {
-        layers.iter().map(|layer| layer.activated_dim().to_string()).collect::<Vec<_>>().join("-")
-    };
     let name = request.matrix.source.path.file_name();
     let name = name.map_or(String::new(), |name| name.to_string_lossy().into_owned());
     let mut facts = vec![
-        ("architecture.classifier", widths(&network.classifier)),
-        ("architecture.decoder", widths(&network.decoder)),
-        ("architecture.encoder", widths(&network.encoder)),
         ("data.digest", data_digest(request.matrix)),
         ("data.name", name),
         ("panel.library_share", format!("{:.4}", panel.library_share())),
@@ -426,7 +275,6 @@ fn provenance(
             "rows.calibrate.fitted",
             if parts.calibrate.len() < MIN_CALIBRATION_ROWS { "yes" } else { "no" }.to_string(),
         ),
-        ("rows.division", parts.division.to_string()),
         ("training.epochs", run.best_epoch.to_string()),
         ("training.seed", request.seed.to_string()),
         ("training.version", env!("CARGO_PKG_VERSION").to_string()),
@@ -437,6 +285,26 @@ fn provenance(
         settings.sort();
         facts.push(("training.settings", settings.join(" ")));
     }
+    facts.extend(facts_of_parts(parts, rows, network));
+    facts.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+}
+
+/// Facts about the widths of a network and the rows of each part.
+pub(crate) fn facts_of_parts(
+    parts: &Parts,
+    rows: &[PartRow<'_>],
+    network: &Network,
+) -> Vec<(&'static str, String)> {
+    let digests = parts.digests(rows);
+    let widths = |layers: &[cic_model::DenseLayer]| {
+        layers.iter().map(|layer| layer.activated_dim().to_string()).collect::<Vec<_>>().join("-")
+    };
+    let mut facts = vec![
+        ("architecture.classifier", widths(&network.classifier)),
+        ("architecture.decoder", widths(&network.decoder)),
+        ("architecture.encoder", widths(&network.encoder)),
+        ("rows.division", parts.division.to_string()),
+    ];
     for (part, digest, key) in [
         (&parts.fit, digests.fit, ["rows.fit.n", "rows.fit.sha256"]),
         (&parts.early_stop, digests.early_stop, ["rows.early_stop.n", "rows.early_stop.sha256"]),
@@ -446,7 +314,7 @@ fn provenance(
         facts.push((key[0], part.len().to_string()));
         facts.push((key[1], hex(&digest)));
     }
-    facts.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+    facts
 }
 
 /// SHA-256 of what was read: names of cells and genes, then positions and values. The same for

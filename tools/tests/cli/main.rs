@@ -13,6 +13,7 @@ mod input_matrix;
 mod label_trees;
 mod leaving_out;
 mod model_faults;
+mod onnx_in;
 mod outputs;
 mod quantising;
 mod reporting;

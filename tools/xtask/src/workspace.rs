@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::command;
 
 /// What is tested beside the default: formats behind features.
-pub const FEATURES: &str = "cic-tools/parquet,cic-tools/zarr";
+pub const FEATURES: &str = "cic-tools/onnx,cic-tools/parquet,cic-tools/zarr";
 
 /// The repository's root.
 pub fn root() -> PathBuf {

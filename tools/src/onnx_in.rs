@@ -1,0 +1,373 @@
+//! Networks that others trained, from ONNX files.
+
+use std::path::{Path, PathBuf};
+
+use cic_data::{CsrMatrix, SplitPart, align, nearest_name};
+use cic_model::profile::Library;
+use cic_model::spec::{LayoutPlan, ModelSpec};
+use cic_model::{AlignedBytes, Model, ValueKind};
+use cic_quant::CellRunner;
+use cic_quant::onnx::{OnnxNetwork, OnnxOptions, OnnxReference, read_onnx};
+use cic_runtime::Session;
+use cic_trainer::adoption::{Adoption, adopt};
+use cic_trainer::parts::Assigned;
+use clap::Args;
+
+use crate::console::tell;
+use crate::dataset::{Annotations, Dataset};
+use crate::failure::Failure;
+use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
+
+/// What an ONNX file does not say about itself.
+#[derive(Args, Clone, Debug)]
+pub struct OnnxArgs {
+    /// Of an ONNX model: file with the genes that it reads,
+    /// one a line, in order [default: its property genes]
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    genes: Option<PathBuf>,
+    /// Of an ONNX model: file with the names of its outputs,
+    /// one a line, in order [default: what the file says]
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    classes: Option<PathBuf>,
+    /// Of an ONNX model, what it reads: log1p:SUM, counts
+    /// scaled to SUM over all measured genes, then
+    /// ln(1 + x); log1p:SUM:panel, over its own genes; or
+    /// none, values as DATA has them
+    #[arg(long, value_name = "HOW", value_parser = parse_preprocess, verbatim_doc_comment)]
+    preprocess: Option<Preprocess>,
+    /// Of an ONNX model: the tensor that is the code
+    /// [default: the output called code, or the sums of
+    /// the narrowest hidden layer]
+    #[arg(long, value_name = "TENSOR", verbatim_doc_comment)]
+    code: Option<String>,
+    /// Of an ONNX model: it was trained on none of the
+    /// cells in DATA, so that with --labels they tell how
+    /// sure it may be; otherwise no sets of labels are
+    /// promised
+    #[arg(long, verbatim_doc_comment)]
+    held_out: bool,
+    /// Of an ONNX model: its outputs are the code; it
+    /// names no classes
+    #[arg(long, verbatim_doc_comment)]
+    encoder_only: bool,
+}
+
+impl OnnxArgs {
+    /// The option that was given, if any.
+    fn given(&self) -> Option<&'static str> {
+        let given = [
+            (self.genes.is_some(), "--genes"),
+            (self.classes.is_some(), "--classes"),
+            (self.preprocess.is_some(), "--preprocess"),
+            (self.code.is_some(), "--code"),
+            (self.encoder_only, "--encoder-only"),
+            (self.held_out, "--held-out"),
+        ];
+        given.into_iter().find(|(is_given, _)| *is_given).map(|(_, name)| name)
+    }
+
+    /// Refuses options that a model of this project has no use for.
+    pub(crate) fn check_unused(&self) -> Result<(), Failure> {
+        match self.given() {
+            None => Ok(()),
+            Some(name) => Err(Failure::usage(format!("{name} is for ONNX models; leave it out"))),
+        }
+    }
+}
+
+/// What a network reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Preprocess {
+    /// Values as they are.
+    None,
+    /// `ln(1 + value · sum / library)`
+    Log1p { sum: u32, library: Library },
+}
+
+fn parse_preprocess(text: &str) -> Result<Preprocess, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let sum = |text: &str| text.parse::<u32>().ok().filter(|&sum| sum > 0);
+    match parts[..] {
+        ["none"] => Some(Preprocess::None),
+        ["log1p", text] => {
+            sum(text).map(|sum| Preprocess::Log1p { sum, library: Library::AllMeasured })
+        }
+        ["log1p", text, "panel"] => {
+            sum(text).map(|sum| Preprocess::Log1p { sum, library: Library::Panel })
+        }
+        _ => None,
+    }
+    .ok_or_else(|| "expected none, log1p:SUM or log1p:SUM:panel, as log1p:10000".into())
+}
+
+/// A full-precision model around the network of an ONNX file.
+pub(crate) struct Imported {
+    pub(crate) bytes: AlignedBytes,
+    /// What the user should know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Makes a model of an ONNX file with the cells that it is to be calibrated with.
+pub(crate) fn import(
+    path: &Path,
+    args: &OnnxArgs,
+    dataset: &Dataset,
+    annotations: &Annotations,
+) -> Result<Imported, Failure> {
+    let in_file =
+        |message: String| Failure::Model(anyhow::anyhow!("{}: {message}", path.display()));
+    let options = OnnxOptions { code: args.code.as_deref(), is_encoder: args.encoder_only };
+    let read = read_onnx(path, options).map_err(|error| in_file(error.to_string()))?;
+    let OnnxNetwork { network, genes, labels: classes, producer, mut notes, code } = read;
+    let n_genes = network.encoder.first().map_or(0, |layer| layer.in_dim);
+    let n_classes = network.classifier.last().map_or(0, cic_model::DenseLayer::out_dim);
+    let genes = names(args.genes.as_deref(), genes, n_genes, "--genes", "inputs", path)?;
+    let classes = match args.encoder_only {
+        true => Vec::new(),
+        false => names(args.classes.as_deref(), classes, n_classes, "--classes", "outputs", path)?,
+    };
+    let columns = columns(&genes, dataset)?;
+    let (library, target_sum) = scaling(args.preprocess, dataset)?;
+    let n_rows = dataset.matrix.n_obs();
+    let labels: Vec<Option<String>> = (0..n_rows).map(|row| annotations.label(row)).collect();
+    check_labels(&labels, &classes, dataset)?;
+    let assigned: Vec<Assigned> = match &annotations.split {
+        None => Vec::new(),
+        Some(split) => split
+            .iter()
+            .map(|part| match part {
+                Some(SplitPart::Train) => Assigned::Train,
+                Some(SplitPart::Test) => Assigned::Test,
+                None => Assigned::Excluded,
+            })
+            .collect(),
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut spec = adopt(&Adoption {
+        network,
+        matrix: &dataset.matrix,
+        are_held_out: args.held_out,
+        kind: dataset.kind,
+        library,
+        target_sum,
+        columns: &columns,
+        classes: &classes,
+        labels: &labels,
+        groups: &annotations.groups,
+        assigned: &assigned,
+        seed: 1,
+        facts: &[
+            ("import.code", code.clone()),
+            ("import.file", name),
+            ("import.format", "onnx".into()),
+            ("import.producer", producer),
+        ],
+    })
+    .map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
+    if dataset.kind == ValueKind::Log1p
+        && let Some(sum) = dataset.log1p_sum
+    {
+        spec.provenance.insert(LOG1P_SUM.into(), log1p_sum_text(sum));
+    }
+    notes.push(format!("the code is {code:?}, its dimensions scaled to unit variance"));
+    if !args.held_out && !classes.is_empty() {
+        notes.push(
+            "no sets of labels are promised, as DATA may be what the network was trained on; --held-out says \
+             that it is not"
+                .into(),
+        );
+    }
+    notes.push(compare_with_tract(path, &spec, dataset).map_err(in_file)?);
+    let bytes = spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
+    Ok(Imported { bytes: AlignedBytes::new(&bytes), notes })
+}
+
+/// One name a line, or those that the file itself has.
+fn names(
+    given: Option<&Path>,
+    own: Vec<String>,
+    expected: usize,
+    option: &str,
+    of: &str,
+    model: &Path,
+) -> Result<Vec<String>, Failure> {
+    let (names, place) = match given {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Failure::input(format!("{}: {error}{}", path.display(), Failure::advice(&error)))
+            })?;
+            let names = text.lines().map(|line| line.trim().to_string());
+            (names.filter(|name| !name.is_empty()).collect(), path)
+        }
+        None if own.is_empty() => {
+            return Err(Failure::usage(format!(
+                "{}: the file does not name its {expected} {of}; give them with {option} FILE, one a line",
+                model.display()
+            )));
+        }
+        None => (own, model),
+    };
+    let names: Vec<String> = names;
+    if names.len() != expected {
+        return Err(Failure::input(format!(
+            "{}: {} names for the {expected} {of} of {}; give one for each, in order, with {option} FILE",
+            place.display(),
+            names.len(),
+            model.display()
+        )));
+    }
+    let mut sorted: Vec<&String> = names.iter().collect();
+    sorted.sort_unstable();
+    if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Failure::input(format!(
+            "{}: {:?} stands there twice",
+            place.display(),
+            pair[0]
+        )));
+    }
+    Ok(names)
+}
+
+/// Columns of the data that the network reads, by id, Ensembl id or symbol.
+fn columns(genes: &[String], dataset: &Dataset) -> Result<Vec<u32>, Failure> {
+    let mut places = std::collections::HashMap::new();
+    for (column, gene) in (0_u32..).zip(&dataset.matrix.genes) {
+        let names = [Some(gene.id.as_str()), Some(gene.key()), gene.symbol.as_deref()];
+        for name in names.into_iter().flatten() {
+            places.entry(name).or_insert(column);
+        }
+    }
+    let missing: Vec<&String> =
+        genes.iter().filter(|gene| !places.contains_key(gene.as_str())).collect();
+    if let Some(first) = missing.first() {
+        return Err(Failure::input(format!(
+            "{}: lacks {} of the {} genes that the network reads, the first is {first:?}; calibrate with the \
+             data that it was trained on, under the same names",
+            dataset.matrix.source.path.display(),
+            missing.len(),
+            genes.len(),
+        )));
+    }
+    Ok(genes.iter().map(|gene| places[gene.as_str()]).collect())
+}
+
+/// Library and sum of the profile.
+fn scaling(preprocess: Option<Preprocess>, dataset: &Dataset) -> Result<(Library, u32), Failure> {
+    let kind = dataset.kind.name();
+    let path = dataset.matrix.source.path.display();
+    let are_counts = matches!(dataset.kind, ValueKind::Counts | ValueKind::LinearNormalised);
+    match preprocess {
+        None => Err(Failure::usage(
+            "--preprocess is missing: an ONNX file does not say what its network reads; log1p:10000 is what \
+             scanpy's normalize_total(target_sum=1e4) and log1p give, none is values as DATA has them",
+        )),
+        Some(Preprocess::Log1p { sum, library }) if are_counts => Ok((library, sum)),
+        Some(Preprocess::None) if !are_counts => Ok((Library::None, 0)),
+        Some(Preprocess::None) => Err(Failure::usage(format!(
+            "{path}: its values are {kind}, and networks that read them without a logarithm are not run; give \
+             --preprocess log1p:SUM if the network was trained on that"
+        ))),
+        Some(Preprocess::Log1p { sum, .. }) => match dataset.log1p_sum {
+            Some(found) if (found / f64::from(sum) - 1.0).abs() < 1e-3 => Ok((Library::None, 0)),
+            _ => Err(Failure::usage(format!(
+                "{path}: its values are {kind} already, and not of cells that sum to {sum}; give the counts, or \
+                 --preprocess none if the network was trained on these values"
+            ))),
+        },
+    }
+}
+
+/// Refuses labels of which none is a class.
+fn check_labels(
+    labels: &[Option<String>],
+    classes: &[String],
+    dataset: &Dataset,
+) -> Result<(), Failure> {
+    let mut unknown = labels.iter().flatten().filter(|label| !classes.contains(label));
+    let Some(first) = unknown.next() else { return Ok(()) };
+    if labels.iter().flatten().any(|label| classes.contains(label)) || classes.is_empty() {
+        return Ok(());
+    }
+    let near = nearest_name(first, classes.iter().map(String::as_str));
+    let near = near.map_or(String::new(), |near| format!(", did you mean {near:?}?"));
+    Err(Failure::input(format!(
+        "{}: no label is one of the {} classes of the network; the first is {first:?}{near}",
+        dataset.matrix.source.path.display(),
+        classes.len()
+    )))
+}
+
+/// Runs the untouched graph on some cells. What differs by more than rounding is refused, what cannot be run is told.
+fn compare_with_tract(path: &Path, spec: &ModelSpec, dataset: &Dataset) -> Result<String, String> {
+    let bytes = spec.to_bytes(LayoutPlan::default()).map_err(|error| error.to_string())?;
+    let bytes = AlignedBytes::new(&bytes);
+    let model = Model::open(&bytes).map_err(|error| error.to_string())?;
+    let cells = align(&dataset.matrix, model.genes()).map_err(|error| error.to_string())?;
+    let rows = evenly_spaced(cells.values.n_rows(), MOST_COMPARED);
+    let reference = match OnnxReference::open(path, model.n_genes(), rows.len()) {
+        Ok(reference) => reference,
+        Err(reason) => return Ok(format!("the graph itself was not run beside: {reason}")),
+    };
+    let inputs = network_inputs(&model, &cells.values, &cells.totals, &rows);
+    let expected = reference.run(&inputs)?;
+    let width = expected.len() / rows.len().max(1);
+    let session = Session::new(&model, 0).map_err(|error| error.to_string())?;
+    let mut runner = CellRunner::new(session, &cells.present).map_err(|error| error.to_string())?;
+    let (mut worst, mut largest) = (0.0_f32, 1.0_f32);
+    for (&row, expected) in rows.iter().zip(expected.chunks_exact(width.max(1))) {
+        let (genes, values) = cells.values.row(row);
+        let outcome =
+            runner.run(genes, values, cells.totals[row]).map_err(|error| error.to_string())?;
+        let Some(numbers) = outcome.numbers else { continue };
+        for (class, expected) in expected.iter().enumerate().take(model.labels().n_leaves()) {
+            worst = worst.max((numbers.logit(class) - expected).abs());
+            largest = largest.max(expected.abs());
+        }
+    }
+    if worst > TOLERANCE * largest {
+        return Err(format!(
+            "scores differ from those of the graph itself by up to {worst:.1e} on {} cells; this is a fault of the \
+             import, please report it with the file",
+            rows.len()
+        ));
+    }
+    Ok(format!(
+        "scores are those of the graph itself (tract) within {worst:.1e}, on {} cells",
+        rows.len()
+    ))
+}
+
+/// What the network reads, `[rows × n_genes]`.
+fn network_inputs(
+    model: &Model<'_>,
+    values: &CsrMatrix,
+    totals: &[f64],
+    rows: &[usize],
+) -> Vec<f32> {
+    let profile = model.profiles()[0];
+    let mut inputs = vec![0.0; rows.len() * values.n_cols];
+    for (&row, input) in rows.iter().zip(inputs.chunks_exact_mut(values.n_cols.max(1))) {
+        let (genes, values) = values.row(row);
+        let sum: f64 = values.iter().map(|&value| f64::from(value)).sum();
+        let factor = profile.factor(sum, totals[row], cic_model::quant::ONE_Q30).unwrap_or(0.0);
+        for (&gene, &value) in genes.iter().zip(values) {
+            input[gene as usize] = profile.input(value, factor);
+        }
+    }
+    inputs
+}
+
+fn evenly_spaced(n: usize, most: usize) -> Vec<usize> {
+    let taken = n.min(most);
+    (0..taken).map(|at| at * n / taken.max(1)).collect()
+}
+
+/// Tells what the user should know.
+pub(crate) fn tell_notes(imported: &Imported) {
+    imported.notes.iter().for_each(|note| tell(format_args!("note: {note}")));
+}
+
+/// Cells that the graph itself is run on.
+const MOST_COMPARED: usize = 256;
+/// Of the largest score: both sum thousands of products in single precision.
+const TOLERANCE: f32 = 1e-4;
