@@ -3,25 +3,33 @@
 use std::fs;
 use std::path::PathBuf;
 
-use clap::{Args, Command, CommandFactory, Parser};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
 use crate::console::{print, tell};
+use crate::diff::DiffArgs;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::output;
 use crate::quantize::QuantizeArgs;
 
-/// Quantise a full-precision cell identity code model to int8 or f16.
-#[derive(Parser)]
-#[command(name = "cic-quantize", version, after_help = EXIT_CODES, override_usage = USAGE)]
-pub struct QuantizeCommand {
-    /// All there is.
-    #[command(flatten)]
-    pub args: QuantizeArgs,
+/// The command line of `cic-quantize`: options of its main job, or a command of another.
+pub fn quantize_command() -> Command {
+    let diff = DiffArgs::augment_args(Command::new("diff"))
+        .about("Tell what differs between two models on the same cells");
+    QuantizeArgs::augment_args(Command::new("cic-quantize"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Quantise a full-precision cell identity code model to int8 or f16")
+        .after_help(EXIT_CODES)
+        .override_usage(USAGE)
+        .args_conflicts_with_subcommands(true)
+        .subcommand_negates_reqs(true)
+        .disable_help_subcommand(true)
+        .subcommand(diff)
 }
 
-const USAGE: &str = "cic-quantize [OPTIONS] <MODEL> --calibrate <DATA> --to <DTYPE> -o <OUT>";
+const USAGE: &str = "cic-quantize [OPTIONS] <MODEL> --calibrate <DATA> --to <DTYPE> -o <OUT>
+       cic-quantize diff [OPTIONS] <A> <B> <DATA>";
 
 /// Options of `cic man`.
 #[derive(Args, Clone, Debug)]
@@ -48,7 +56,7 @@ pub struct CompletionsArgs {
 pub fn man(args: &ManArgs, cic: Command) -> Result<(), Failure> {
     let folder = &args.out;
     fs::create_dir_all(folder).map_err(|error| Failure::output(folder, error))?;
-    let mut pages = vec![QuantizeCommand::command()];
+    let mut pages = vec![quantize_command()];
     for command in cic.get_subcommands().filter(|command| !command.is_hide_set()) {
         // Clap keeps names of commands, which these are not known to be.
         let name: &'static str = format!("cic-{}", command.get_name()).leak();
@@ -102,7 +110,7 @@ fn render(page: &Command) -> std::io::Result<Vec<u8>> {
 /// Prints what a shell needs to complete commands and options.
 pub fn completions(args: &CompletionsArgs, cic: Command) -> Result<(), Failure> {
     let (mut command, name) = match args.quantize {
-        true => (QuantizeCommand::command(), "cic-quantize"),
+        true => (quantize_command(), "cic-quantize"),
         false => (cic, "cic"),
     };
     let mut text = Vec::new();

@@ -13,6 +13,7 @@ mod coverage;
 mod dataset;
 pub mod demo;
 mod denoise;
+pub mod diff;
 mod digests;
 pub mod evaluate;
 pub mod explain;

@@ -21,11 +21,11 @@ use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
 /// What an ONNX file does not say about itself.
 #[derive(Args, Clone, Debug)]
 pub struct OnnxArgs {
-    /// Of an ONNX model: file with the genes that it reads,
+    /// Of an ONNX model: file with the genes it reads,
     /// one a line, in order [default: its property genes]
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     genes: Option<PathBuf>,
-    /// Of an ONNX model: file with the names of its outputs,
+    /// Of an ONNX model: file with names of its outputs,
     /// one a line, in order [default: what the file says]
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     classes: Option<PathBuf>,

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::console::tell;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, ValueArgs};
+use crate::diff::{GateArgs, interval};
 use crate::failure::Failure;
 use crate::fine_tune::{self, FineTuning};
 use crate::model_file;
@@ -43,7 +44,7 @@ pub struct QuantizeArgs {
     #[command(flatten)]
     split: SplitArgs,
     /// Fit the last decoder layer, and with --labels the
-    /// classifier, to the codes of the int8 encoder on the
+    /// classifier, to codes of the int8 encoder on the
     /// training rows in DATA; what gains no more than a
     /// standard error in cross-validation stays as it is
     #[arg(long, verbatim_doc_comment)]
@@ -76,8 +77,9 @@ pub struct QuantizeArgs {
     /// For which processors int8 weights lie ready:
     /// microcontroller (no vectors), helium (Cortex-M55,
     /// M85), either with -dense where cells list most
-    /// genes, or host (vectors of large processors). Every
-    /// layout runs everywhere, with the same results
+    /// genes, or host (vectors of large processors).
+    /// Every layout runs everywhere, with the same
+    /// results
     /// [default: microcontroller]
     #[arg(
         long,
@@ -92,6 +94,8 @@ pub struct QuantizeArgs {
     keep_rows: bool,
     #[command(flatten)]
     false_rejects: FalseRejectArgs,
+    #[command(flatten)]
+    gate: GateArgs,
     /// Say nothing on standard error
     #[arg(long, short)]
     quiet: bool,
@@ -176,6 +180,7 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         let name = args.output.file_stem().unwrap_or_default().to_string_lossy();
         emit(language, &quantised, &result, &name)
     });
+    args.gate.check(&comparison)?;
     let written = emitted.as_ref().map_or(&quantised[..], |text| text.as_bytes());
     output::write(&args.output, |file| file.write_all(written))?;
     if let Some(path) = &args.report {
@@ -375,6 +380,8 @@ fn report(
                 "id": dataset.matrix.obs_names[flip.row],
                 "reference": model.labels().leaf_name(flip.reference_leaf),
                 "quantised": result.labels().leaf_name(flip.leaf),
+                "reference_confidence": flip.reference_probability,
+                "quantised_confidence": flip.probability,
                 "margin": flip.margin,
             })
         })
@@ -388,6 +395,8 @@ fn report(
         "bytes_after": bytes_after,
         "n_cells": comparison.n_cells,
         "label_agreement": comparison.agreement(),
+        "label_agreement_interval": interval(comparison),
+        "neighbour_overlap": comparison.neighbour_overlap,
         "flips": flips,
         "code_error_pooled": comparison.pooled_code_error,
         "code_error": comparison.code_error,
@@ -416,6 +425,6 @@ fn parse_language(text: &str) -> Result<Language, String> {
 fn parse_dtype(text: &str) -> Result<Dtype, String> {
     match Dtype::from_name(text) {
         Some(dtype) => Ok(dtype),
-        None => Err("expected int8, f16, or of a network as ONNX f32".into()),
+        None => Err("expected int8 or f16, or of a network as ONNX f32".into()),
     }
 }

@@ -27,7 +27,7 @@ mod stage;
 pub use calibration::{
     CalibrationSet, MAX_CALIBRATION_ROWS, calibration_rows, fitted_parts, rows_of,
 };
-pub use compare::{Comparison, Flip, compare};
+pub use compare::{Comparison, Flip, MOST_NEIGHBOURED, N_NEIGHBOURS, Side, compare, compare_sides};
 pub use emit::{Language, emit};
 pub use error::QuantError;
 pub use fine_tuned::{FineTunedHeads, quantize_fine_tuned};

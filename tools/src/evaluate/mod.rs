@@ -355,7 +355,7 @@ fn reconstruct(
     Ok(Some(scores.scores()))
 }
 
-fn select(
+pub(crate) fn select(
     subset: Option<Subset>,
     split: Option<&[Option<SplitPart>]>,
     n_rows: usize,

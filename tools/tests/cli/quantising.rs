@@ -28,6 +28,55 @@ fn limits_for_what_is_no_cell_need_labels() {
 }
 
 #[test]
+fn two_models_are_compared_on_the_same_cells() {
+    let folder = with_training_cells();
+    folder.quantize("model.cic --calibrate cells.h5ad --to int8 -o q.cic").ok();
+    let diff = "diff model.cic q.cic cells.h5ad --labels cell_type";
+    let json = folder.quantize(&format!("{diff} --json")).json();
+    assert_eq!((&json["schema_version"], &json["n"]), (&1.into(), &N_TRAINED.into()));
+    // What typing says, cell by cell.
+    let labels = |model: &str| -> Vec<String> {
+        let table = folder.cic(&format!("type cells.h5ad -m {model} -o -")).ok().stdout;
+        let guess =
+            table.lines().next().unwrap().split(',').position(|name| name == "cic_best_guess");
+        let cell = |line: &str| line.split(',').nth(guess.unwrap()).unwrap().to_string();
+        table.lines().skip(1).map(cell).collect()
+    };
+    let (a, b) = (labels("model.cic"), labels("q.cic"));
+    let n_flips = a.iter().zip(&b).filter(|(a, b)| a != b).count();
+    assert_eq!(json["flips"].as_array().unwrap().len(), n_flips);
+    let of_types = json["types"].as_array().unwrap();
+    let sum = |key: &str| of_types.iter().map(|of| of[key].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("n"), sum("n_flips")), (N_TRAINED as u64, n_flips as u64));
+    assert!(json["code_error"].as_f64().unwrap() < 0.05);
+    assert!(json["neighbour_overlap"].as_f64().unwrap() > 0.8);
+    let text = folder.quantize(diff).ok().stdout;
+    for word in ["accuracy", "same label", "code error", "nearest cells are the same"] {
+        assert!(text.contains(word), "{word} is not in {text}");
+    }
+    let same = folder.quantize("diff q.cic q.cic cells.h5ad --gate").ok().stdout;
+    assert!(same.contains("same label      100.00 %"), "{same}");
+    folder.quantize("diff q.cic cells.h5ad").refused(2, &["<DATA>"]);
+    folder.quantize("diff q.cic cells.h5ad cells.h5ad").refused(4, &["cells.h5ad"]);
+}
+
+#[test]
+fn what_changes_too_much_does_not_pass_the_gate() {
+    let folder = with_training_cells();
+    let base = "model.cic --calibrate cells.h5ad --to int8 -o q.cic";
+    let narrow = "--gate --max-code-error 0.000001";
+    folder
+        .quantize(&format!("{base} {narrow}"))
+        .refused(5, &["the code error is", "0.000001 may be"]);
+    assert!(!folder.names().contains("q.cic"));
+    folder.quantize(&format!("{base} --gate --max-code-error 1 --max-label-change 0.5")).ok();
+    let run = folder.quantize(&format!("diff model.cic q.cic cells.h5ad {narrow}"));
+    assert_eq!(run.code, Some(5));
+    assert!(run.stdout.contains("code error"), "{}", run.stdout);
+    folder.quantize(&format!("{base} --max-code-error 1")).refused(2, &["--gate"]);
+}
+
+#[test]
 fn quantised_models_type_like_the_one_they_are_made_from() {
     let folder = with_training_cells();
     let labels = |model: &str| {
