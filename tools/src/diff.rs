@@ -315,9 +315,10 @@ impl Difference {
         let [low, high] = self.label_agreement_interval.map(|share| 100.0 * share);
         writeln!(
             out,
-            "same label      {:.2} % (95 % interval {low:.2} to {high:.2} %), {} differ",
+            "same label      {:.2} % (95 % interval {low:.2} to {high:.2} %), {} {}",
             100.0 * self.label_agreement,
-            count(self.flips.len())
+            count(self.flips.len()),
+            if self.flips.len() == 1 { "differs" } else { "differ" }
         )?;
         writeln!(
             out,

@@ -1,5 +1,6 @@
 //! `cic-quantize`: int8 and f16 models from full-precision ones.
 
+use std::io::{self, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
@@ -8,13 +9,14 @@ use cic_model::provenance::Part;
 use cic_model::spec::LayoutPlan;
 use cic_model::{AlignedBytes, Dtype, Model};
 use cic_quant::{
-    CalibrationSet, Comparison, Language, QuantError, QuantizeOptions, compare, emit, quantize,
+    CalibrationSet, Comparison, Language, LayerReport, OutputReport, QuantError, QuantizeOptions,
+    compare, emit, quantize, quantize_reported,
 };
 use cic_runtime::Pages;
 use clap::Args;
 use serde_json::json;
 
-use crate::console::tell;
+use crate::console::{print, tell};
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, ValueArgs};
 use crate::diff::{GateArgs, interval};
 use crate::failure::Failure;
@@ -70,6 +72,10 @@ pub struct QuantizeArgs {
     /// Where a report of what changed goes, as JSON
     #[arg(long, value_name = "JSON")]
     report: Option<PathBuf>,
+    /// Print what rounding did to each layer on the
+    /// calibration cells
+    #[arg(long, verbatim_doc_comment)]
+    details: bool,
     /// Leave the decoder out: profiles cannot be
     /// reproduced, the file is about half as large
     #[arg(long, verbatim_doc_comment)]
@@ -159,12 +165,14 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         ..QuantizeOptions::new(args.to)
     };
     let calibration = Calibration::of(&cells, &rows);
-    let mut quantised = quantize(&model, &calibration.set(), options)?;
+    let (mut quantised, mut layers) = quantize_reported(&model, &calibration.set(), options)?;
     let mut fine_tuned = None;
     if args.fine_tune {
         let tuning = FineTuning { model: &model, dataset, cells: &cells, annotations };
         let tuned = tuning.run(&quantised, &calibration, options)?;
         quantised.clone_from(&tuned.bytes);
+        // What stands behind the code is rounded anew.
+        layers.retain(|layer| layer.stage == "encoder");
         fine_tuned = Some(tuned);
     }
     quantised = promises.renew_bytes(&quantised, options.layouts)?;
@@ -186,11 +194,15 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     if let Some(path) = &args.report {
         let mut report =
             report(&model, &result, source.bytes.len(), quantised.len(), &comparison, dataset);
+        report["layers"] = layers.iter().map(layer_json).collect();
         if let Some(tuned) = &fine_tuned {
             report["fine_tuning"] = tuned.report();
         }
         let text = serde_json::to_string_pretty(&report).map_err(Failure::internal)?;
         output::write(path, |file| writeln!(file, "{text}"))?;
+    }
+    if args.details {
+        print(|out| write_layers(out, &layers))?;
     }
     if let Some(tuned) = fine_tuned.filter(|_| !args.quiet) {
         tell(tuned.summary());
@@ -401,6 +413,46 @@ fn report(
         "code_error_pooled": comparison.pooled_code_error,
         "code_error": comparison.code_error,
     })
+}
+
+fn layer_json(layer: &LayerReport) -> serde_json::Value {
+    // JSON has no infinity: null where nothing was lost.
+    let finite = |db: f64| Some(db).filter(|db| db.is_finite());
+    json!({
+        "stage": layer.stage,
+        "layer": layer.layer,
+        "inputs": layer.dims.0,
+        "outputs": layer.dims.1,
+        "weights_sqnr_db": finite(layer.weights_db),
+        "range": layer.outputs.map(|outputs| [outputs.range.0, outputs.range.1]),
+        "sqnr_db": layer.outputs.and_then(|outputs| finite(outputs.sqnr_db)),
+        "clipped": layer.outputs.map(|outputs| outputs.clipped),
+    })
+}
+
+fn write_layers(out: &mut dyn Write, layers: &[LayerReport]) -> io::Result<()> {
+    writeln!(
+        out,
+        "{:<16}{:>14}{:>12}{:>22}{:>10}{:>10}",
+        "layer", "shape", "weights dB", "outputs", "dB", "clipped"
+    )?;
+    for layer in layers {
+        let name = format!("{} {}", layer.stage, layer.layer);
+        let shape = format!("{} to {}", layer.dims.0, layer.dims.1);
+        write!(out, "{name:<16}{shape:>14}{:>12.1}", layer.weights_db)?;
+        match layer.outputs {
+            None => writeln!(out)?,
+            Some(OutputReport { range: (lo, hi), sqnr_db, clipped }) => {
+                let range = format!("{lo:.3} to {hi:.3}");
+                writeln!(out, "{range:>22}{sqnr_db:>10.1}{:>8.2} %", 100.0 * clipped)?;
+            }
+        }
+    }
+    writeln!(
+        out,
+        "\ndB       signal to noise, of weights, and of outputs with the errors of all layers before"
+    )?;
+    writeln!(out, "clipped  outputs in full precision that no level expresses")
 }
 
 fn parse_layout(text: &str) -> Result<LayoutPlan, String> {

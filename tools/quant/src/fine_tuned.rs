@@ -55,7 +55,7 @@ pub fn quantize_fine_tuned(
     spec.rules.inv_temperature_q16 = heads.inv_temperature_q16;
     let facts = heads.facts.iter().map(|(key, value)| (key.to_string(), value.clone()));
     spec.provenance.extend(facts);
-    let bytes = quantize_spec(model, spec, calibration, options)?;
+    let (bytes, _) = quantize_spec(model, spec, calibration, options)?;
     let aligned = AlignedBytes::new(&bytes);
     match encodes_like(&Model::open(&aligned)?, rounded) {
         true => Ok(bytes),

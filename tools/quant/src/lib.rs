@@ -2,7 +2,8 @@
 //!
 //! - [`CellRunner`]: a session with its memory, for programs that run many cells.
 //! - [`CalibrationSet`]: the cells that ranges are taken from.
-//! - [`quantize`]: an f32 model and a calibration set to an f16 or int8 model.
+//! - [`quantize`]: an f32 model and a calibration set to an f16 or int8 model; [`quantize_reported`] also says what that did
+//!   to each layer.
 //! - [`quantize_fine_tuned`]: the same, with classifier and decoder fitted to int8 codes.
 //! - [`compare`]: what quantisation did to labels and codes.
 //! - `onnx`, behind the feature `onnx`: networks from ONNX files.
@@ -16,6 +17,7 @@ mod emit;
 mod error;
 mod fine_tuned;
 mod input_levels;
+mod layer_report;
 mod matrix;
 #[cfg(feature = "onnx")]
 pub mod onnx;
@@ -31,5 +33,6 @@ pub use compare::{Comparison, Flip, MOST_NEIGHBOURED, N_NEIGHBOURS, Side, compar
 pub use emit::{Language, emit};
 pub use error::QuantError;
 pub use fine_tuned::{FineTunedHeads, quantize_fine_tuned};
-pub use quantize::{QuantizeOptions, quantize};
+pub use layer_report::{LayerReport, OutputReport};
+pub use quantize::{QuantizeOptions, quantize, quantize_reported};
 pub use runner::{CellRunner, CodeCopy, TileRunner};

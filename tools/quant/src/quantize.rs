@@ -9,6 +9,7 @@ use cic_runtime::{Numbers, Sample, Session};
 use crate::calibration::CalibrationSet;
 use crate::error::QuantError;
 use crate::input_levels;
+use crate::layer_report::{self, LayerReport};
 use crate::stage::{Activations, QuantStage, quantize_stage, ratio};
 
 /// What to make of a model.
@@ -42,6 +43,18 @@ pub fn quantize(
     calibration: &CalibrationSet<'_>,
     options: QuantizeOptions,
 ) -> Result<Vec<u8>, QuantError> {
+    Ok(quantize_reported(model, calibration, options)?.0)
+}
+
+/// The same, and what it did to each layer.
+///
+/// # Errors
+/// Those of [`quantize`].
+pub fn quantize_reported(
+    model: &Model<'_>,
+    calibration: &CalibrationSet<'_>,
+    options: QuantizeOptions,
+) -> Result<(Vec<u8>, Vec<LayerReport>), QuantError> {
     quantize_spec(model, ModelSpec::from_model(model), calibration, options)
 }
 
@@ -51,7 +64,7 @@ pub(crate) fn quantize_spec(
     mut spec: ModelSpec,
     calibration: &CalibrationSet<'_>,
     options: QuantizeOptions,
-) -> Result<Vec<u8>, QuantError> {
+) -> Result<(Vec<u8>, Vec<LayerReport>), QuantError> {
     if model.dtype() != Dtype::F32 {
         return Err(QuantError::NotFullPrecision { found: model.dtype() });
     }
@@ -64,14 +77,20 @@ pub(crate) fn quantize_spec(
             novelty.error_limits.fill(0.0);
         }
     }
-    match options.to {
+    let reports = match options.to {
         Dtype::F32 => return Err(QuantError::NothingToDo),
         Dtype::F16 => {
             let rounded = round_to_half(network)?;
+            let reports = [
+                layer_report::of_halves("encoder", &network.encoder, &rounded.encoder),
+                layer_report::of_halves("classifier", &network.classifier, &rounded.classifier),
+                layer_report::of_halves("decoder", &network.decoder, &rounded.decoder),
+            ];
             spec.network = NetworkSpec::F16(rounded);
+            reports.concat()
         }
         Dtype::S8 => to_int8(model, &mut spec, calibration)?,
-    }
+    };
     if !options.with_rows {
         spec.rows = Default::default();
     }
@@ -83,7 +102,7 @@ pub(crate) fn quantize_spec(
     ];
     spec.provenance.extend(facts.map(|(key, value)| (key.to_string(), value)));
     renew_golden(&mut spec)?;
-    Ok(spec.to_bytes(options.layouts)?)
+    Ok((spec.to_bytes(options.layouts)?, reports))
 }
 
 /// Every weight as the nearest half-precision number. Biases stay as they are.
@@ -109,7 +128,7 @@ fn to_int8(
     model: &Model<'_>,
     spec: &mut ModelSpec,
     calibration: &CalibrationSet<'_>,
-) -> Result<(), QuantError> {
+) -> Result<Vec<LayerReport>, QuantError> {
     let NetworkSpec::F32(network) = &spec.network else {
         return Err(QuantError::NotFullPrecision { found: spec.network.dtype() });
     };
@@ -132,20 +151,22 @@ fn to_int8(
 
     let n_encoder = network.encoder.len();
     let n_classifier = network.classifier.len();
-    let mut encoder = quantize_stage(&network.encoder, input, 0)?;
+    let mut encoder = quantize_stage("encoder", &network.encoder, input, 0)?;
     let units = output_units(&encoder, CODE_HEADROOM, CODE_MIN_RANGE);
     set_ratios(&mut encoder, &units, n_encoder - 1)?;
     let (code, codes) = code_levels(&encoder, &units, n_encoder - 1)?;
 
-    let mut classifier = quantize_stage(&network.classifier, codes.clone(), n_encoder)?;
+    let mut classifier =
+        quantize_stage("classifier", &network.classifier, codes.clone(), n_encoder)?;
     let logit_units = vec![1.0 / f64::from(ONE_Q16); classifier.scales.len()];
     set_ratios(&mut classifier, &logit_units, (n_encoder + n_classifier).saturating_sub(1))?;
 
-    let mut decoder = quantize_stage(&network.decoder, codes, n_encoder + n_classifier)?;
+    let mut decoder = quantize_stage("decoder", &network.decoder, codes, n_encoder + n_classifier)?;
     let reconstruction_units = output_units(&decoder, RECONSTRUCTION_HEADROOM, 1e-3);
     let n_layers = n_encoder + n_classifier + network.decoder.len();
     set_ratios(&mut decoder, &reconstruction_units, n_layers.saturating_sub(1))?;
 
+    let reports = [encoder.reports, classifier.reports, decoder.reports].concat();
     spec.novelty = spec.novelty.as_ref().map(|novelty| {
         let float_units = vec![1.0 / f64::from(FLOAT_CODE_UNITS); units.len()];
         novelty.rescaled(&float_units, &units)
@@ -158,7 +179,7 @@ fn to_int8(
         code,
         reconstruction_scales: reconstruction_units.iter().map(|&unit| unit as f32).collect(),
     });
-    Ok(())
+    Ok(reports)
 }
 
 /// Value of one unit of each `i16` output: the largest calibration cell takes `1 / headroom` of

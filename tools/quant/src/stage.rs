@@ -7,6 +7,7 @@ use cic_model::spec::{QuantEpilogue, QuantLayer, QuantSegment};
 
 use crate::activation_range;
 use crate::error::QuantError;
+use crate::layer_report::{self, LayerReport, OutputReport};
 use crate::matrix::{affine, integer_products};
 use crate::rounding::{level_variances, round};
 
@@ -22,6 +23,7 @@ pub(crate) struct Activations {
 }
 
 /// A quantised stage whose last layer lacks its ratios: they depend on what the sums become.
+#[derive(Default)]
 pub(crate) struct QuantStage {
     pub(crate) layers: Vec<QuantLayer>,
     /// Value of one unit of the last layer's sums, `[out_dim]`.
@@ -30,6 +32,8 @@ pub(crate) struct QuantStage {
     pub(crate) sums: Vec<i32>,
     /// What they stand for in full precision, `[n × out_dim]`.
     pub(crate) float: Vec<f32>,
+    /// What became of each layer.
+    pub(crate) reports: Vec<LayerReport>,
 }
 
 /// What skips the middle of a stage.
@@ -47,26 +51,49 @@ struct Carry {
 /// Sums beyond this are kept out by the choice of the scales, so that 2³¹ is never reached.
 const SUM_LIMIT: f64 = 1_073_741_824.0;
 
-/// Quantises a stage. `first_number` counts its first layer among all layers, for messages.
+/// Quantises the stage of this name. `first_number` counts its first layer among all layers, for messages.
 pub(crate) fn quantize_stage(
+    name: &'static str,
     layers: &[DenseLayer],
     input: Activations,
     first_number: usize,
 ) -> Result<QuantStage, QuantError> {
     let mut quantised = Vec::with_capacity(layers.len());
+    let mut reports = Vec::with_capacity(layers.len());
+    let mut report = |number: usize, layer: &DenseLayer, done: (f64, OutputReport)| {
+        let (weights_db, outputs) = (done.0, Some(done.1));
+        let dims = (layer.in_dim, layer.out_dim());
+        reports.push(LayerReport { stage: name, layer: number, dims, weights_db, outputs });
+    };
     let mut carry: Option<Carry> = None;
     let mut input = input;
     for (number, layer) in layers.iter().enumerate() {
         let number_in_model = first_number + number;
         if number + 1 == layers.len() {
-            return last_layer(layer, &input, carry.as_ref(), quantised, number_in_model);
+            let (mut stage, weights_db) =
+                last_layer(layer, &input, carry.as_ref(), quantised, number_in_model)?;
+            let outputs = layer_report::of_sums(&stage.float, &stage.sums, &stage.scales);
+            report(number, layer, (weights_db, outputs));
+            stage.reports = reports;
+            return Ok(stage);
         }
-        let (quant, next, carried) = hidden_layer(layer, &input, number_in_model)?;
+        let Hidden { quant, next, carry: carried, weights_db } =
+            hidden_layer(layer, &input, number_in_model)?;
         quantised.push(quant);
+        let outputs = layer_report::of_levels(&next.float, &next.levels, &next.scales);
+        report(number, layer, (weights_db, outputs));
         carry = carry.or(carried);
         input = next;
     }
-    Ok(QuantStage { layers: quantised, scales: Vec::new(), sums: Vec::new(), float: Vec::new() })
+    Ok(QuantStage { layers: quantised, ..QuantStage::default() })
+}
+
+/// A layer with activations, and what follows from it.
+struct Hidden {
+    quant: QuantLayer,
+    next: Activations,
+    carry: Option<Carry>,
+    weights_db: f64,
 }
 
 /// A layer with activations. The ratios of carried rows stay zero: they depend on the last layer's
@@ -75,7 +102,7 @@ fn hidden_layer(
     layer: &DenseLayer,
     input: &Activations,
     number: usize,
-) -> Result<(QuantLayer, Activations, Option<Carry>), QuantError> {
+) -> Result<Hidden, QuantError> {
     let (activated, out_dim) = (layer.activated_dim(), layer.out_dim());
     let float = affine(layer, &input.float);
     let weights = per_level(layer, &input.scales);
@@ -154,7 +181,9 @@ fn hidden_layer(
         weights: rounded.weights,
         epilogue: QuantEpilogue { bias, ratios },
     };
-    Ok((quant, next, carry))
+    let weights_db =
+        layer_report::weights_db(&weights, &quant.weights, &rounded.scales, layer.in_dim);
+    Ok(Hidden { quant, next, carry, weights_db })
 }
 
 fn last_layer(
@@ -163,7 +192,7 @@ fn last_layer(
     carry: Option<&Carry>,
     mut before: Vec<QuantLayer>,
     number: usize,
-) -> Result<QuantStage, QuantError> {
+) -> Result<(QuantStage, f64), QuantError> {
     let out_dim = layer.out_dim();
     let weights = per_level(layer, &input.scales);
     let variances = level_variances(&input.levels, layer.in_dim);
@@ -206,6 +235,8 @@ fn last_layer(
         scale: 0.0,
         offset: 0.0,
     });
+    let weights_db =
+        layer_report::weights_db(&weights, &rounded.weights, &rounded.scales, layer.in_dim);
     before.push(QuantLayer {
         in_dim: layer.in_dim,
         segments: segments.collect(),
@@ -213,7 +244,11 @@ fn last_layer(
         weights: rounded.weights,
         epilogue: QuantEpilogue { bias, ratios: Vec::new() },
     });
-    Ok(QuantStage { layers: before, scales: rounded.scales, sums: products, float })
+    let scales = rounded.scales;
+    Ok((
+        QuantStage { layers: before, scales, sums: products, float, reports: Vec::new() },
+        weights_db,
+    ))
 }
 
 /// Weights per input level: `[out_dim × in_dim]`.

@@ -28,6 +28,29 @@ fn limits_for_what_is_no_cell_need_labels() {
 }
 
 #[test]
+fn what_rounding_did_to_each_layer_is_told() {
+    let folder = with_training_cells();
+    let base = "model.cic --calibrate cells.h5ad -o q.cic --report r.json --details";
+    for to in ["int8", "f16"] {
+        let run = folder.quantize(&format!("{base} --to {to}")).ok();
+        assert!(
+            run.stdout.contains("weights dB") && run.stdout.contains("classifier 1"),
+            "{}",
+            run.stdout
+        );
+        let report: serde_json::Value = serde_json::from_slice(&folder.read("r.json")).unwrap();
+        let layers = report["layers"].as_array().unwrap();
+        assert_eq!(layers[0]["stage"], "encoder");
+        for layer in layers {
+            assert!(layer["weights_sqnr_db"].as_f64().unwrap() > 30.0, "{to}: {layer}");
+            let outputs = layer["sqnr_db"].as_f64();
+            assert_eq!(outputs.is_some(), to == "int8", "{layer}");
+            assert!(outputs.is_none_or(|db| db > 15.0), "{layer}");
+        }
+    }
+}
+
+#[test]
 fn two_models_are_compared_on_the_same_cells() {
     let folder = with_training_cells();
     folder.quantize("model.cic --calibrate cells.h5ad --to int8 -o q.cic").ok();
