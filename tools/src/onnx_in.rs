@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use cic_data::{CsrMatrix, SplitPart, align, nearest_name};
+use cic_model::genes::strip_version;
 use cic_model::profile::Library;
 use cic_model::spec::{LayoutPlan, ModelSpec};
 use cic_model::{AlignedBytes, Model, ValueKind};
@@ -237,8 +238,10 @@ fn columns(genes: &[String], dataset: &Dataset) -> Result<Vec<u32>, Failure> {
             places.entry(name).or_insert(column);
         }
     }
-    let missing: Vec<&String> =
-        genes.iter().filter(|gene| !places.contains_key(gene.as_str())).collect();
+    let place = |gene: &String| {
+        places.get(gene.as_str()).or_else(|| places.get(strip_version(gene))).copied()
+    };
+    let missing: Vec<&String> = genes.iter().filter(|gene| place(gene).is_none()).collect();
     if let Some(first) = missing.first() {
         return Err(Failure::input(format!(
             "{}: lacks {} of the {} genes that the network reads, the first is {first:?}; calibrate with the \
@@ -248,7 +251,24 @@ fn columns(genes: &[String], dataset: &Dataset) -> Result<Vec<u32>, Failure> {
             genes.len(),
         )));
     }
-    Ok(genes.iter().map(|gene| places[gene.as_str()]).collect())
+    let columns: Vec<u32> = genes.iter().filter_map(place).collect();
+    // By what a file that is typed later is searched for.
+    let mut named: Vec<(&str, &String)> = columns
+        .iter()
+        .map(|&column| dataset.matrix.genes[column as usize].key())
+        .zip(genes)
+        .collect();
+    named.sort_unstable();
+    match named.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        None => Ok(columns),
+        Some(pair) => Err(Failure::input(format!(
+            "{}: {:?} and {:?}, which the network reads, are the same gene ({}); a file that is typed has it once",
+            dataset.matrix.source.path.display(),
+            pair[0].1,
+            pair[1].1,
+            pair[0].0
+        ))),
+    }
 }
 
 /// Library and sum of the profile.
@@ -371,3 +391,32 @@ pub(crate) fn tell_notes(imported: &Imported) {
 const MOST_COMPARED: usize = 256;
 /// Of the largest score: both sum thousands of products in single precision.
 const TOLERANCE: f32 = 1e-4;
+
+#[cfg(test)]
+mod tests {
+    use cic_data::{CsrMatrix, ExpressionMatrix, Gene, ObsTable};
+
+    use super::*;
+
+    #[test]
+    fn a_gene_by_two_of_its_names_is_refused() {
+        let gene =
+            |number: u32, symbol: &str| Gene::new(format!("ENSG{number:011}"), Some(symbol), None);
+        let matrix = ExpressionMatrix {
+            obs_names: vec!["cell".into()],
+            genes: vec![gene(1, "TP53"), gene(2, "ACTB")],
+            values: CsrMatrix::from_dense(2, &[1.0, 2.0]).unwrap(),
+            obs: ObsTable::default(),
+            source: cic_data::Source::default(),
+        };
+        let dataset = Dataset::checked(matrix, Some(ValueKind::Counts)).unwrap();
+        let found = |names: &[&str]| {
+            columns(&names.iter().map(ToString::to_string).collect::<Vec<_>>(), &dataset)
+        };
+        assert_eq!(found(&["ACTB", "ENSG00000000001.7"]).unwrap(), [1, 0]);
+        assert!(found(&["ACTB", "MYC"]).unwrap_err().to_string().contains("lacks 1 of the 2"));
+        assert_eq!(found(&["ACTB", "ENSG00000000001"]).unwrap(), [1, 0]);
+        let message = found(&["TP53", "ENSG00000000001"]).unwrap_err().to_string();
+        assert!(message.contains("are the same gene"), "{message}");
+    }
+}

@@ -144,6 +144,10 @@ impl Chain {
         true
     }
 
+    pub(super) fn n_layers(&self) -> usize {
+        self.layers.len()
+    }
+
     /// The activation that the chain ends in, where it ends in one.
     pub(super) fn last_activation(&self) -> Option<Activation> {
         self.layers.last().filter(|_| self.waiting.is_none()).map(|layer| layer.activation)
@@ -212,7 +216,9 @@ impl WideLayer {
 }
 
 /// Widest layer that only changes number by number: its weights are a square.
-pub(super) const WIDEST: usize = 4096;
+pub(super) const WIDEST: usize = 1024;
+/// Layers of a chain. Each may be such a square, and a file of a few kilobytes could ask for any number of them.
+pub(super) const MOST_LAYERS: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use tract_onnx::pb::NodeProto;
 
 use super::error::OnnxError;
 use super::graph::{Graph, ML, attribute, float, int, is_standard};
-use super::layers::{Chain, Diagonal, Mismatch, WIDEST, WideLayer};
+use super::layers::{Chain, Diagonal, MOST_LAYERS, Mismatch, WIDEST, WideLayer};
 use super::scalar::{identify, is_scalar};
 use super::tensor::Tensor;
 
@@ -34,6 +34,11 @@ pub(super) fn walk(graph: &Graph<'_>) -> Result<Walked, OnnxError> {
     };
     while let Some(at) = walk.next()? {
         walk.take(at)?;
+        if walk.chain.n_layers() > MOST_LAYERS {
+            return Err(OnnxError::Shape {
+                reason: format!("it has more than {MOST_LAYERS} layers"),
+            });
+        }
     }
     walk.finish()
 }
