@@ -171,12 +171,15 @@ const REFUSED: &[(&str, &str)] = &[
     ("old", "operator set 6"),
     ("outside", "no place below the model's folder"),
     ("relu-end", "the last layer ends in relu"),
+    ("rounded", "\"whole\" (Cast): it rounds to the type 7"),
     ("short", "188 bytes, its shape [12, 4] wants 192"),
     ("softmax-batch", "\"probabilities\" (Softmax): its axis is 0"),
     ("text", "its matrix \"w\" is no constant of numbers"),
     ("text-file", "no ONNX model"),
     ("training", "\"norm\" (BatchNormalization): it is in training mode"),
+    ("turned", "\"both\" (Concat)"),
     ("two-inputs", "2 inputs (x, z)"),
+    ("weighted", "\"priors\" (Mul): it stands after the last layer"),
     ("written-twice", "two nodes write \"y\""),
 ];
 

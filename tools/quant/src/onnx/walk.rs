@@ -2,6 +2,7 @@
 
 use cic_model::Activation;
 use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::tensor_proto::DataType;
 
 use super::error::OnnxError;
 use super::graph::{Graph, ML, attribute, float, int, is_standard};
@@ -59,23 +60,8 @@ struct Walk<'g, 'a> {
 const TAIL: [&str; 7] =
     ["Softmax", "LogSoftmax", "ArgMax", "TopK", "ZipMap", "Normalizer", "ArrayFeatureExtractor"];
 
-/// What makes classes and probabilities of what [`TAIL`] gives.
-const AFTER_TAIL: [&str; 14] = [
-    "Cast",
-    "Reshape",
-    "Identity",
-    "Squeeze",
-    "Unsqueeze",
-    "Flatten",
-    "Concat",
-    "Sub",
-    "Greater",
-    "Where",
-    "Mul",
-    "Add",
-    "Log",
-    "Clip",
-];
+/// What changes nothing of what [`TAIL`] gives. Anything else could turn the order of the classes.
+const AFTER_TAIL: [&str; 6] = ["Cast", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten"];
 
 impl Walk<'_, '_> {
     /// The node that goes on; `None` at the end of the chain.
@@ -105,11 +91,21 @@ impl Walk<'_, '_> {
         OnnxError::Shape { reason: format!("{tensor:?} is read by {n} nodes: {nodes}") }
     }
 
-    /// The other probability of two, and both together, after a sigmoid that ends the chain.
+    /// The probability of the first of two classes, or those of both, after that of the second: a sigmoid of one number that
+    /// ends the chain.
     fn is_end(&self, at: usize) -> bool {
         let node = &self.graph.nodes[at];
-        let is_probability = matches!(self.chain.last_activation(), Some(Activation::Sigmoid));
-        is_probability && matches!(&*node.op_type, "Sub" | "Concat" | "Greater")
+        let is_one = self.chain.width() == Some(1);
+        let is_probability = is_one && self.chain.last_activation() == Some(Activation::Sigmoid);
+        is_probability
+            && match (&*node.op_type, &node.input[..]) {
+                ("Sub", [one, second]) => {
+                    let one = self.graph.constant(one);
+                    *second == self.tensor && one.is_some_and(|one| one.values == [1.0])
+                }
+                ("Concat", [_, second]) => *second == self.tensor,
+                _ => false,
+            }
     }
 
     fn take(&mut self, at: usize) -> Result<(), OnnxError> {
@@ -135,7 +131,14 @@ impl Walk<'_, '_> {
                 self.linear_classifier(at)?;
                 output = node.output.get(1).cloned().unwrap_or_default();
             }
-            ("Identity" | "Cast", _) => {}
+            ("Identity", _) => {}
+            ("Cast", _) => {
+                let to = int(node, "to", 0);
+                if !FLOATS.contains(&to) {
+                    let reason = format!("it rounds to the type {to}");
+                    return Err(fault(at, node, reason, "export a network of floating point"));
+                }
+            }
             ("Dropout", _) => self.dropout(at)?,
             ("Flatten", _) => {
                 let axis = int(node, "axis", 1);
@@ -423,7 +426,7 @@ impl Walk<'_, '_> {
                     continue;
                 }
                 let op = &*node.op_type;
-                if !(TAIL.contains(&op) || AFTER_TAIL.contains(&op)) {
+                if !(TAIL.contains(&op) || AFTER_TAIL.contains(&op) || self.is_end(at)) {
                     let reason = "it stands after the last layer".into();
                     return Err(fault(at, node, reason, ONLY_CHAINS));
                 }
@@ -505,6 +508,14 @@ fn zip_labels(node: &NodeProto) -> Vec<String> {
     let strings = strings.into_iter().flatten().map(|s| String::from_utf8_lossy(s).into_owned());
     strings.chain(ints.into_iter().flatten().map(ToString::to_string)).collect()
 }
+
+/// Single, half, double, brain.
+const FLOATS: [i64; 4] = [
+    DataType::Float as i64,
+    DataType::Float16 as i64,
+    DataType::Double as i64,
+    DataType::Bfloat16 as i64,
+];
 
 const ONLY_CHAINS: &str = "what is read is a chain of Gemm, MatMul, constants added or multiplied, BatchNormalization, Scaler, \
      LinearClassifier, and ReLU, sigmoid, log-sigmoid, tanh, softplus or softshrink (0.5), with Softmax or ArgMax at its end";

@@ -248,6 +248,11 @@ def refused():
     one("text", gemm, constants={"w": np.full((GENES, CLASSES), "x", dtype=object), "b": b})
     one("training", h, N("BatchNormalization", ["h", "b", "b", "b", "v"], ["y", "m", "s"], training_mode=1, name="norm"), constants=plain | {"v": np.exp(b)})
     one("softmax-batch", h, N("Softmax", ["h"], ["y"], axis=0, name="probabilities"))
+    one("rounded", h, N("Cast", ["h"], ["i"], to=TensorProto.INT64, name="whole"), N("Add", ["i", "b"], ["y"]))
+    one("weighted", h, N("Softmax", ["h"], ["p"], axis=-1), N("Mul", ["p", "b"], ["y"], name="priors"))
+    narrow = {"w": weights(GENES, 1), "b": bias(1), "one": np.ones(1, np.float32)}
+    two = (N("Sigmoid", ["h"], ["p"]), N("Sub", ["one", "p"], ["q"]))
+    one("turned", h, *two, N("Concat", ["p", "q"], ["y"], axis=1, name="both"), constants=narrow)
     one("old", gemm, opset=6)
     one("if", h, N("If", ["h"], ["y"], name="choice", then_branch=helper.make_graph([], "t", [], []), else_branch=helper.make_graph([], "e", [], [])))
 
