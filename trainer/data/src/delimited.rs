@@ -227,6 +227,10 @@ pub(crate) fn detect_orientation(
     rows: &[String],
     columns: &[String],
 ) -> Result<Orientation, DataError> {
+    let (Some(row), Some(column)) = (rows.first(), columns.first()) else {
+        let expected = "at least one cell and one gene";
+        return Err(DataError::Empty { path: path.to_path_buf(), expected });
+    };
     let lead = |looks: fn(&str) -> bool| {
         let share = |names: &[String]| {
             names.iter().filter(|name| looks(name)).count() as f64 / names.len() as f64
@@ -239,8 +243,8 @@ pub(crate) fn detect_orientation(
         Some(_) => Ok(Orientation::ObsByGenes),
         None => Err(DataError::OrientationUnknown {
             path: path.to_path_buf(),
-            row: rows[0].clone(),
-            column: columns[0].clone(),
+            row: row.clone(),
+            column: column.clone(),
         }),
     }
 }

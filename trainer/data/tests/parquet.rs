@@ -133,6 +133,18 @@ fn a_table_of_genes_by_cells_is_refused() {
     assert!(message.contains("DataFrame.T"), "{message}");
 }
 
+/// What pandas writes of a selection that selected nothing.
+#[test]
+fn a_table_without_rows_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.parquet");
+    for groups in [&[][..], &[&[][..]][..]] {
+        write(&path, groups, None);
+        let error = read_expression(&path, &ReadOptions::default()).unwrap_err();
+        assert!(matches!(error, DataError::Empty { .. }), "{error}");
+    }
+}
+
 /// No panic, whatever is damaged, and no file that is cut off is read.
 #[test]
 fn damaged_files_are_refused() {
