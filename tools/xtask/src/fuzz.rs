@@ -57,13 +57,15 @@ pub fn run(args: &Args) -> Result<()> {
     let chosen: Vec<&Target> = TARGETS.iter().filter(is_chosen).collect();
     let programs = build(args, &chosen)?;
     let scratch = Scratch::create()?;
-    let outcomes = side_by_side::map(&chosen, |target| fuzz(target, args, &programs, &scratch.0))?;
     println!("{:<12}{:>14}{:>10}{:>9}  findings", "target", "runs", "runs/s", "MiB");
-    for (target, outcome) in chosen.iter().zip(&outcomes) {
-        let Outcome { runs, per_second, peak, finding } = outcome;
-        let finding = finding.as_deref().unwrap_or("none");
-        println!("{:<12}{runs:>14}{per_second:>10}{peak:>9}  {finding}", target.name);
-    }
+    // Each is told when it ends: others may run for hours.
+    let outcomes = side_by_side::map(&chosen, |target| {
+        let outcome = fuzz(target, args, &programs, &scratch.0)?;
+        let Outcome { runs, per_second, peak, finding } = &outcome;
+        let shown = finding.as_deref().unwrap_or("none");
+        println!("{:<12}{runs:>14}{per_second:>10}{peak:>9}  {shown}", target.name);
+        Ok(outcome)
+    })?;
     let n = outcomes.iter().filter(|outcome| outcome.finding.is_some()).count();
     ensure!(
         n == 0,
