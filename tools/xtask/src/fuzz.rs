@@ -212,8 +212,9 @@ const COVERAGE: [&str; 4] = [
     "sanitizer-coverage-pc-table",
     "simplifycfg-branch-fold-threshold=0",
 ];
-/// Seconds for one input; seeds take milliseconds, but a busy machine can stop a process for ten.
-const LIMITS: [&str; 3] = ["-timeout=30", "-print_final_stats=1", "-verbosity=0"];
+/// Seconds for one input; seeds take milliseconds, but a busy machine can stop a process for ten. What takes less is no finding.
+const LIMITS: [&str; 4] =
+    ["-timeout=30", "-report_slow_units=30", "-print_final_stats=1", "-verbosity=0"];
 /// MiB for the process, which takes 50 with the seeds, and for one allocation. The sanitizer keeps what was freed.
 const PLAIN_LIMITS: &[&str] = &["-rss_limit_mb=400"];
 const SANITIZER_LIMITS: &[&str] = &["-rss_limit_mb=2048", "-malloc_limit_mb=256"];
