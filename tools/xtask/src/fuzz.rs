@@ -160,8 +160,20 @@ fn fuzz(target: &Target, args: &Args, programs: &Path, scratch: &Path) -> Result
     let output = program.stdin(Stdio::null()).output().context("a target does not start")?;
     let log = String::from_utf8_lossy(&output.stderr);
     let number = |name: &str| statistic(&log, name);
-    let found = files(&findings)?.into_iter().find(|file| !before.contains(file));
-    if !output.status.success() && found.is_none() {
+    let is_known = |file: &Path| {
+        target.name == HANGS
+            && file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"timeout-"))
+    };
+    let mut new = files(&findings)?.into_iter().filter(|file| !before.contains(file)).peekable();
+    let hangs = new.peek().is_some_and(|file| is_known(file));
+    let found = new.find(|file| !is_known(file));
+    if hangs {
+        println!(
+            "{}: ended by an input at which the library loops, see tests/fuzz/README.md",
+            target.name
+        );
+    }
+    if !output.status.success() && found.is_none() && !hangs {
         bail!("{} ended with {}:\n{log}", target.name, output.status);
     }
     if found.is_some() {
@@ -205,6 +217,9 @@ impl Drop for Scratch {
     }
 }
 
+/// The target whose library loops over the billions of elements that a damaged footer claims (apache/arrow-rs#9874): an input
+/// that takes too long is none of ours.
+const HANGS: &str = "parquet";
 const MANIFEST: &str = "tests/fuzz/Cargo.toml";
 const COVERAGE: [&str; 4] = [
     "sanitizer-coverage-level=4",
