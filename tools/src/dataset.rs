@@ -9,6 +9,7 @@ use cic_data::{
     read_expression, read_labels_tsv, read_split, split_parts,
 };
 use cic_model::{Model, ValueKind};
+use cic_trainer::parts::Assigned;
 use clap::Args;
 
 use crate::coverage::check_coverage;
@@ -259,6 +260,17 @@ impl Annotations {
             }
         };
         Ok(Self { labels, unlabelled, groups, split })
+    }
+
+    /// What the split says of each row; what it does not mention is for no part.
+    pub(crate) fn assigned(&self, n_rows: usize) -> Vec<Assigned> {
+        let Some(split) = &self.split else { return vec![Assigned::Open; n_rows] };
+        let of_part = |part: &Option<SplitPart>| match part {
+            Some(SplitPart::Train) => Assigned::Train,
+            Some(SplitPart::Test) => Assigned::Test,
+            None => Assigned::Excluded,
+        };
+        split.iter().map(of_part).collect()
     }
 
     /// Label of a row.

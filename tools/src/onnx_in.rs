@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cic_data::{CsrMatrix, SplitPart, align, nearest_name};
+use cic_data::{align, nearest_name};
 use cic_model::genes::strip_version;
 use cic_model::profile::Library;
 use cic_model::spec::{LayoutPlan, ModelSpec};
@@ -11,12 +11,13 @@ use cic_quant::CellRunner;
 use cic_quant::onnx::{OnnxNetwork, OnnxOptions, OnnxReference, read_onnx};
 use cic_runtime::Session;
 use cic_trainer::adoption::{Adoption, adopt};
-use cic_trainer::parts::Assigned;
 use clap::Args;
 
 use crate::console::tell;
 use crate::dataset::{Annotations, Dataset};
 use crate::failure::Failure;
+use crate::promises::evenly;
+use crate::results::network_input;
 use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
 
 /// What an ONNX file does not say about itself.
@@ -132,17 +133,6 @@ pub(crate) fn import(
     let n_rows = dataset.matrix.n_obs();
     let labels: Vec<Option<String>> = (0..n_rows).map(|row| annotations.label(row)).collect();
     check_labels(&labels, &classes, dataset)?;
-    let assigned: Vec<Assigned> = match &annotations.split {
-        None => Vec::new(),
-        Some(split) => split
-            .iter()
-            .map(|part| match part {
-                Some(SplitPart::Train) => Assigned::Train,
-                Some(SplitPart::Test) => Assigned::Test,
-                None => Assigned::Excluded,
-            })
-            .collect(),
-    };
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut spec = adopt(&Adoption {
         network,
@@ -155,7 +145,7 @@ pub(crate) fn import(
         classes: &classes,
         labels: &labels,
         groups: &annotations.groups,
-        assigned: &assigned,
+        assigned: &annotations.assigned(n_rows),
         seed: 1,
         facts: &[
             ("import.code", code.clone()),
@@ -323,12 +313,16 @@ fn compare_with_tract(path: &Path, spec: &ModelSpec, dataset: &Dataset) -> Resul
     let bytes = AlignedBytes::new(&bytes);
     let model = Model::open(&bytes).map_err(|error| error.to_string())?;
     let cells = align(&dataset.matrix, model.genes()).map_err(|error| error.to_string())?;
-    let rows = evenly_spaced(cells.values.n_rows(), MOST_COMPARED);
+    let rows = evenly(&(0..cells.values.n_rows()).collect::<Vec<_>>(), MOST_COMPARED);
     let reference = match OnnxReference::open(path, model.n_genes(), rows.len()) {
         Ok(reference) => reference,
         Err(reason) => return Ok(format!("the graph itself was not run beside: {reason}")),
     };
-    let inputs = network_inputs(&model, &cells.values, &cells.totals, &rows);
+    let mut inputs = vec![0.0; rows.len() * model.n_genes()];
+    for (&row, input) in rows.iter().zip(inputs.chunks_exact_mut(model.n_genes())) {
+        // Of a cell that cannot be scaled all is zero, and it is not compared.
+        network_input(&model, &cells, row, input);
+    }
     let expected = reference.run(&inputs)?;
     let width = expected.len() / rows.len().max(1);
     let session = Session::new(&model, 0).map_err(|error| error.to_string())?;
@@ -355,31 +349,6 @@ fn compare_with_tract(path: &Path, spec: &ModelSpec, dataset: &Dataset) -> Resul
         "scores are those of the graph itself (tract) within {worst:.1e}, on {} cells",
         rows.len()
     ))
-}
-
-/// What the network reads, `[rows × n_genes]`.
-fn network_inputs(
-    model: &Model<'_>,
-    values: &CsrMatrix,
-    totals: &[f64],
-    rows: &[usize],
-) -> Vec<f32> {
-    let profile = model.profiles()[0];
-    let mut inputs = vec![0.0; rows.len() * values.n_cols];
-    for (&row, input) in rows.iter().zip(inputs.chunks_exact_mut(values.n_cols.max(1))) {
-        let (genes, values) = values.row(row);
-        let sum: f64 = values.iter().map(|&value| f64::from(value)).sum();
-        let factor = profile.factor(sum, totals[row], cic_model::quant::ONE_Q30).unwrap_or(0.0);
-        for (&gene, &value) in genes.iter().zip(values) {
-            input[gene as usize] = profile.input(value, factor);
-        }
-    }
-    inputs
-}
-
-fn evenly_spaced(n: usize, most: usize) -> Vec<usize> {
-    let taken = n.min(most);
-    (0..taken).map(|at| at * n / taken.max(1)).collect()
 }
 
 /// Tells what the user should know.

@@ -296,7 +296,7 @@ fn keep_genes(values: &mut CsrMatrix, mask: &[bool]) {
     *values = kept;
 }
 
-fn evenly(rows: &[usize], most: usize) -> Vec<usize> {
+pub(crate) fn evenly(rows: &[usize], most: usize) -> Vec<usize> {
     let n = rows.len().min(most);
     (0..n).map(|number| rows[number * rows.len() / n]).collect()
 }

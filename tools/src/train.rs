@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use cic_data::SplitPart;
 use cic_model::profile::Library;
 use cic_model::spec::{FalseRejects, LayoutPlan, ModelSpec, NetworkSpec};
 use cic_model::{Activation, AlignedBytes, Model, ValueKind};
@@ -327,17 +326,7 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
     let matrix = &plan.dataset.matrix;
     let n_rows = matrix.n_obs();
     let labels: Vec<Option<String>> = (0..n_rows).map(|row| plan.annotations.label(row)).collect();
-    let mut assigned: Vec<Assigned> = match &plan.annotations.split {
-        None => vec![Assigned::Open; n_rows],
-        Some(split) => split
-            .iter()
-            .map(|part| match part {
-                Some(SplitPart::Train) => Assigned::Train,
-                Some(SplitPart::Test) => Assigned::Test,
-                None => Assigned::Excluded,
-            })
-            .collect(),
-    };
+    let mut assigned = plan.annotations.assigned(n_rows);
     for (assigned, _) in
         assigned.iter_mut().zip(plan.keep.unwrap_or(&[])).filter(|(_, keep)| !**keep)
     {

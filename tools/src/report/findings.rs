@@ -20,6 +20,7 @@ use crate::evaluate::{Assessment, assess};
 use crate::failure::Failure;
 use crate::noise::{BEST_NAME, Found, Kind, Plan, REFITTED_NAME, measure};
 use crate::profiles::N_GENES;
+use crate::promises::evenly;
 use crate::reproduce::{self, Study, train_and_test};
 use crate::{check, unseen};
 
@@ -268,12 +269,6 @@ impl Noise {
         let all = [Some(BEST_NAME), (kind == Kind::Genes).then_some(REFITTED_NAME)];
         all.into_iter().flatten().filter(|_| self.has_linear()).collect()
     }
-}
-
-/// All rows, or so many of them at even distances.
-fn evenly(rows: &[usize], most: usize) -> Vec<usize> {
-    let n = rows.len().min(most);
-    (0..n).map(|at| rows[at * rows.len() / n]).collect()
 }
 
 fn types(study: &Study<'_>, annotations: &Annotations) -> Vec<TypePlace> {
