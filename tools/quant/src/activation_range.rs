@@ -87,7 +87,8 @@ fn fit_shared(segment: &Segment, columns: &[Vec<f32>]) -> SegmentRange {
     }
 }
 
-fn bounds(column: &[f32]) -> (f64, f64) {
+/// Smallest and largest.
+pub(crate) fn bounds(column: &[f32]) -> (f64, f64) {
     column.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), &value| {
         (lo.min(f64::from(value)), hi.max(f64::from(value)))
     })

@@ -3,6 +3,8 @@
 use cic_model::DenseLayer;
 use cic_model::quant::LEVEL_MAX;
 
+use crate::activation_range::bounds;
+
 /// One layer of an int8 or f16 model beside the layer that it was made from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerReport {
@@ -29,7 +31,7 @@ pub struct OutputReport {
     pub clipped: f64,
 }
 
-/// Noise power over signal power, in decibels. Signals are taken from their means: a constant carries nothing.
+/// Signal power over noise power, in decibels. Signals are taken from their means: a constant carries nothing.
 pub(crate) fn decibels(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
     let n = pairs.clone().count().max(1) as f64;
     let mean = pairs.clone().map(|(exact, _)| exact).sum::<f64>() / n;
@@ -68,7 +70,7 @@ pub(crate) fn of_levels(float: &[f32], levels: &[u8], scales: &[(f64, f64)]) -> 
     };
     let n_outside = float.iter().enumerate().filter(|&pair| is_outside(pair)).count();
     OutputReport {
-        range: range(float),
+        range: bounds(float),
         sqnr_db: decibels(pairs),
         clipped: n_outside as f64 / float.len().max(1) as f64,
     }
@@ -80,7 +82,7 @@ pub(crate) fn of_sums(float: &[f32], sums: &[i32], scales: &[f64]) -> OutputRepo
     let pairs = float.iter().zip(sums).enumerate();
     let pairs =
         pairs.map(|(at, (&exact, &sum))| (f64::from(exact), scales[at % width] * f64::from(sum)));
-    OutputReport { range: range(float), sqnr_db: decibels(pairs), clipped: 0.0 }
+    OutputReport { range: bounds(float), sqnr_db: decibels(pairs), clipped: 0.0 }
 }
 
 /// Layers of a model in half precision beside those in single precision.
@@ -102,12 +104,6 @@ pub(crate) fn of_halves(
             }
         })
         .collect()
-}
-
-fn range(values: &[f32]) -> (f64, f64) {
-    values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), &value| {
-        (lo.min(f64::from(value)), hi.max(f64::from(value)))
-    })
 }
 
 #[cfg(test)]
