@@ -44,7 +44,7 @@ impl Chain {
         let values = CsrMatrix::from_dense(n_genes, rows)?;
         let totals = vec![0.0; values.n_rows()];
         let calibration = CalibrationSet { values: &values, totals: &totals };
-        let bytes = quantize(&model, &calibration, QuantizeOptions::new(Dtype::S8))?;
+        let bytes = quantize(&model, &calibration, &QuantizeOptions::new(Dtype::S8))?;
         let quantized = AlignedBytes::new(&bytes);
         let quantized = Model::open(&quantized)?;
         let spec = ModelSpec::from_model(&quantized);

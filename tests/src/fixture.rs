@@ -42,7 +42,7 @@ pub fn quantised(
     let totals: Vec<f64> = rows.iter().map(|&row| cells.totals[row]).collect();
     let mut options = QuantizeOptions::new(to);
     options.with_decoder = false;
-    quantize(model, &CalibrationSet { values: &values, totals: &totals }, options)
+    quantize(model, &CalibrationSet { values: &values, totals: &totals }, &options)
 }
 
 /// The simulated cells in the panel of a model.

@@ -188,7 +188,7 @@ fn int8(full: &Model<'_>, cells: &[Cell], layouts: LayoutPlan) -> AlignedBytes {
     let mut options = QuantizeOptions::new(Dtype::S8);
     options.layouts = layouts;
     let calibration = CalibrationSet { values: &values, totals: &totals };
-    AlignedBytes::new(&quantize(full, &calibration, options).unwrap())
+    AlignedBytes::new(&quantize(full, &calibration, &options).unwrap())
 }
 
 /// Compares all cells, with every gene and with a quarter of the genes missing. False without an

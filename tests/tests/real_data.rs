@@ -254,7 +254,7 @@ fn quantised(model: &Model<'_>, cells: &AlignedMatrix, names: &[String], dtype: 
     let values = cells.values.select_rows(&rows);
     let totals: Vec<f64> = rows.iter().map(|&row| cells.totals[row]).collect();
     let calibration = CalibrationSet { values: &values, totals: &totals };
-    quantize(model, &calibration, QuantizeOptions::new(dtype)).unwrap()
+    quantize(model, &calibration, &QuantizeOptions::new(dtype)).unwrap()
 }
 
 fn score(

@@ -201,7 +201,7 @@ fn quantised(
     let full = AlignedBytes::new(&spec.to_bytes(LayoutPlan::default()).unwrap());
     let full = Model::open_verified(&full).unwrap();
     let calibration = CalibrationSet { values: &values, totals: &totals };
-    let bytes = quantize(&full, &calibration, QuantizeOptions::new(to)).unwrap();
+    let bytes = quantize(&full, &calibration, &QuantizeOptions::new(to)).unwrap();
     (AlignedBytes::new(&bytes), cells)
 }
 

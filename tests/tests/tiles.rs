@@ -77,7 +77,7 @@ fn int8(shape: &Shape, random: &mut Random) -> ModelSpec {
     let dense: Vec<f32> = cells.iter().flat_map(|c| &c.dense).map(|&c| c as f32).collect();
     let values = CsrMatrix::from_dense(shape.n_genes, &dense).unwrap();
     let calibration = CalibrationSet { values: &values, totals: &[0.0; 40] };
-    let bytes = quantize(&model, &calibration, QuantizeOptions::new(Dtype::S8)).unwrap();
+    let bytes = quantize(&model, &calibration, &QuantizeOptions::new(Dtype::S8)).unwrap();
     let bytes = AlignedBytes::new(&bytes);
     ModelSpec::from_model(&Model::open_verified(&bytes).unwrap())
 }

@@ -108,7 +108,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
             Dtype::F32 => full.to_vec(),
             _ => {
                 let options = QuantizeOptions::new(dtype);
-                let bytes = quantize_rows(&model, &cells, &calibration, options)?;
+                let bytes = quantize_rows(&model, &cells, &calibration, &options)?;
                 promises.renew_bytes(&bytes, options.layouts)?
             }
         };

@@ -139,7 +139,7 @@ impl From<DataError> for Failure {
 impl From<QuantError> for Failure {
     fn from(error: QuantError) -> Self {
         match error {
-            QuantError::NothingToDo => Self::Usage(error.into()),
+            QuantError::NothingToDo | QuantError::NoSuchRange { .. } => Self::Usage(error.into()),
             QuantError::NoCalibration => Self::Input(error.into()),
             QuantError::Run(_) => Self::Internal(error.into()),
             _ => Self::Model(error.into()),

@@ -42,7 +42,7 @@ impl FineTuning<'_> {
         &self,
         rounded: &[u8],
         calibration: &Calibration,
-        options: QuantizeOptions,
+        options: &QuantizeOptions,
     ) -> Result<FineTunedModel, Failure> {
         let labels = self.labels()?;
         let spec = ModelSpec::from_model(self.model);

@@ -43,6 +43,7 @@ mod reproducer;
 mod results;
 mod same_scale;
 mod seen;
+mod sheet;
 mod study;
 pub mod sweep;
 mod threads;

@@ -347,7 +347,7 @@ impl<'a> Sweep<'a> {
         };
         let model = Model::open_verified(&held.bytes).map_err(Failure::internal)?;
         let options = QuantizeOptions::new(Dtype::S8);
-        let int8 = match quantize_rows(&model, &held.cells, &held.train.rows, options) {
+        let int8 = match quantize_rows(&model, &held.cells, &held.train.rows, &options) {
             Ok(int8) => int8,
             // Weights that no scale can express have left all bounds.
             Err(Failure::Model(_)) => {

@@ -158,5 +158,5 @@ fn int8(widths: &Widths, random: &mut Random) -> Result<Vec<u8>, Box<dyn Error>>
     let dense: Vec<f32> = (0..n_cells * n_genes).map(|_| count(random)).collect();
     let values = CsrMatrix::from_dense(n_genes, &dense)?;
     let calibration = CalibrationSet { values: &values, totals: &vec![0.0; n_cells] };
-    Ok(quantize(&full, &calibration, QuantizeOptions::new(Dtype::S8))?)
+    Ok(quantize(&full, &calibration, &QuantizeOptions::new(Dtype::S8))?)
 }

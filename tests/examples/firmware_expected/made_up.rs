@@ -51,7 +51,7 @@ pub fn int8(widths: &Widths) -> Result<Vec<u8>, Box<dyn Error>> {
     let full = AlignedBytes::new(&spec.to_bytes(LayoutPlan::default())?);
     let full = Model::open_verified(&full)?;
     let calibration = CalibrationSet { values: &values, totals: &totals };
-    Ok(quantize(&full, &calibration, QuantizeOptions::new(Dtype::S8))?)
+    Ok(quantize(&full, &calibration, &QuantizeOptions::new(Dtype::S8))?)
 }
 
 fn ends(widths: &[usize]) -> (usize, usize) {

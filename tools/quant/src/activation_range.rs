@@ -4,6 +4,8 @@
 use cic_model::quant::{LEVEL_MAX, TABLE_LEN};
 use cic_model::{Activation, Segment};
 
+use crate::range_method::{Begin, RangeMethod};
+
 /// How one segment is quantised.
 pub(crate) struct SegmentRange {
     /// Per unit: pre-activation at table entry 0 and the step between entries.
@@ -21,24 +23,26 @@ fn margin(n_cells: usize) -> f64 {
 }
 
 /// Chooses the ranges of a segment. `columns[unit]` lists the unit's pre-activations.
-pub(crate) fn fit(segment: &Segment, columns: &[Vec<f32>]) -> SegmentRange {
+pub(crate) fn fit(segment: &Segment, columns: &[Vec<f32>], method: RangeMethod) -> SegmentRange {
     match segment.activation {
-        Activation::Relu | Activation::Identity => fit_units(segment, columns),
-        _ => fit_shared(segment, columns),
+        Activation::Relu | Activation::Identity => fit_units(segment, columns, method),
+        _ => fit_shared(segment, columns, method),
     }
 }
 
 /// ReLU and identity commute with a scale, so every unit has its own; table entry and level are
 /// the same number.
-fn fit_units(segment: &Segment, columns: &[Vec<f32>]) -> SegmentRange {
+fn fit_units(segment: &Segment, columns: &[Vec<f32>], method: RangeMethod) -> SegmentRange {
     let is_relu = segment.activation == Activation::Relu;
-    let bounds: Vec<(f64, f64)> = columns.iter().map(|column| bounds(column)).collect();
+    let begin = if is_relu { Begin::Zero } else { Begin::Free };
+    let bounds: Vec<(f64, f64)> =
+        columns.iter().map(|column| method.bounds(column, begin)).collect();
     let mut widths: Vec<f64> =
         bounds.iter().map(|&(lo, hi)| if is_relu { hi.max(0.0) } else { hi - lo }).collect();
     widths.sort_unstable_by(f64::total_cmp);
     // A unit that is silent on every calibration cell still gets a range.
     let typical = widths.get(widths.len() / 2).copied().filter(|&w| w > 0.0).unwrap_or(1.0);
-    let margin = margin(columns.first().map_or(0, Vec::len));
+    let margin = method.margin(margin(columns.first().map_or(0, Vec::len)));
     let scales: Vec<(f64, f64)> = bounds
         .iter()
         .map(|&(lo, hi)| {
@@ -55,16 +59,11 @@ fn fit_units(segment: &Segment, columns: &[Vec<f32>]) -> SegmentRange {
 }
 
 /// Curved activations share one grid over all units of the segment.
-fn fit_shared(segment: &Segment, columns: &[Vec<f32>]) -> SegmentRange {
-    let (lo, hi) = columns
-        .iter()
-        .map(|column| bounds(column))
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), (unit_lo, unit_hi)| {
-            (lo.min(unit_lo), hi.max(unit_hi))
-        });
+fn fit_shared(segment: &Segment, columns: &[Vec<f32>], method: RangeMethod) -> SegmentRange {
+    let (lo, hi) = method.bounds(&columns.concat(), Begin::Free);
     let (lo, hi) = if lo < hi { (lo, hi) } else { (-1.0, 1.0) };
     // A tenth of it: bounds over all units are wide already for most of them.
-    let margin = 0.1 * margin(columns.first().map_or(0, Vec::len)) * (hi - lo);
+    let margin = 0.1 * method.margin(margin(columns.first().map_or(0, Vec::len))) * (hi - lo);
     // Beyond ±9 a sigmoid moves less than a level.
     let (lo, hi) = match segment.activation {
         Activation::Sigmoid | Activation::Tanh => ((lo - margin).max(-9.0), (hi + margin).min(9.0)),
@@ -85,11 +84,4 @@ fn fit_shared(segment: &Segment, columns: &[Vec<f32>]) -> SegmentRange {
         table,
         scales: vec![(scale, begin); segment.len],
     }
-}
-
-/// Smallest and largest.
-pub(crate) fn bounds(column: &[f32]) -> (f64, f64) {
-    column.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), &value| {
-        (lo.min(f64::from(value)), hi.max(f64::from(value)))
-    })
 }

@@ -54,6 +54,22 @@ pub enum QuantError {
         /// The ratio that was needed.
         ratio: f64,
     },
+    /// No way to choose a range is called so.
+    #[error(
+        "{text:?} is no way to choose a range; expected minmax, percentile:P with P above 50 and at most 100, entropy or mse"
+    )]
+    RangeMethod {
+        /// What was given.
+        text: String,
+    },
+    /// A range is to be chosen for something that the model has not.
+    #[error("the model has no range {name:?} to choose; it has {known}")]
+    NoSuchRange {
+        /// What was named.
+        name: String,
+        /// What could be, with commas.
+        known: String,
+    },
     /// Only int8 models are fine-tuned.
     #[error("fine-tuning is for int8, not for {to}", to = to.name())]
     NotFineTuned {

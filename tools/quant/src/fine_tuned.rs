@@ -32,7 +32,7 @@ pub fn quantize_fine_tuned(
     rounded: &Model<'_>,
     heads: &FineTunedHeads<'_>,
     calibration: &CalibrationSet<'_>,
-    options: QuantizeOptions,
+    options: &QuantizeOptions,
 ) -> Result<Vec<u8>, QuantError> {
     if options.to != Dtype::S8 {
         return Err(QuantError::NotFineTuned { to: options.to });

@@ -10,6 +10,7 @@ use cic_model::spec::LevelsSpec;
 
 use crate::calibration::CalibrationCell;
 use crate::error::QuantError;
+use crate::range_method::{Begin, RangeMethod};
 
 /// Network inputs `[n × n_genes]` in full precision.
 pub(crate) fn inputs(profile: &Profile<'_>, cells: &[CalibrationCell<'_>]) -> Vec<f32> {
@@ -79,13 +80,17 @@ fn margin(n_cells: usize) -> f64 {
 }
 
 /// Thresholds that cover the inputs of the calibration cells and a margin, but nothing that cannot
-/// occur.
-pub(crate) fn fit(profile: &Profile<'_>, inputs: &[f32]) -> Result<LevelsSpec, QuantError> {
+/// occur. Where ranges are those of genes, `method` chooses each of them; else it chooses among inputs that are not zero.
+pub(crate) fn fit(
+    profile: &Profile<'_>,
+    inputs: &[f32],
+    method: RangeMethod,
+) -> Result<LevelsSpec, QuantError> {
     if has_gene_scales(profile.kind()) {
-        return fit_gene_scales(profile.name(), profile.fill_values(), inputs);
+        return fit_gene_scales(profile.name(), profile.fill_values(), inputs, method);
     }
-    let max = inputs.iter().copied().map(f64::from).filter(|&x| x != 0.0);
-    let max = max.fold(f64::NEG_INFINITY, f64::max);
+    let expressed: Vec<f32> = inputs.iter().copied().filter(|&x| x != 0.0).collect();
+    let (_, max) = method.bounds(&expressed, Begin::Zero);
     let no_range = || QuantError::InputRange { profile: profile.name().into(), max };
     let n_cells = inputs.len() / profile.fill_values().len().max(1);
     // No gene has more than the whole library.
@@ -94,7 +99,8 @@ pub(crate) fn fit(profile: &Profile<'_>, inputs: &[f32]) -> Result<LevelsSpec, Q
         false => f64::INFINITY,
     };
     // Zero means something, so it is level 0.
-    let scale = (max + margin(n_cells) * max).min(largest.max(max)) / f64::from(LEVEL_MAX);
+    let margin = method.margin(margin(n_cells));
+    let scale = (max + margin * max).min(largest.max(max)) / f64::from(LEVEL_MAX);
     if !scale.is_finite() || scale <= 0.0 {
         return Err(no_range());
     }
@@ -132,11 +138,14 @@ fn fit_gene_scales(
     profile: &str,
     fill_values: &[f32],
     inputs: &[f32],
+    method: RangeMethod,
 ) -> Result<LevelsSpec, QuantError> {
     let n_genes = fill_values.len().max(1);
     let n_cells = inputs.len() / n_genes;
+    let column =
+        |gene: usize| -> Vec<f32> { inputs.iter().skip(gene).step_by(n_genes).copied().collect() };
     let bounds: Vec<(f64, f64)> =
-        (0..n_genes).map(|gene| bounds(inputs.iter().skip(gene).step_by(n_genes))).collect();
+        (0..n_genes).map(|gene| method.bounds(&column(gene), Begin::Free)).collect();
     let (min, max) = bounds
         .iter()
         .fold((f64::INFINITY, f64::NEG_INFINITY), |all, of| (all.0.min(of.0), all.1.max(of.1)));
@@ -146,6 +155,7 @@ fn fit_gene_scales(
     let typical = [widths[n_genes / 2], max - min].into_iter().find(|&width| width > 0.0);
     let typical = typical.unwrap_or(1.0);
     let slack = margin(n_cells) * (max - min).max(typical);
+    // Also where `method` leaves values outside: a gene that is silent here has no range of its own.
     let margin = gene_margin(n_cells) * typical;
     let mut gene_scales = Vec::with_capacity(n_genes);
     for (lo, hi) in bounds {
@@ -169,12 +179,6 @@ fn fit_gene_scales(
     })
 }
 
-fn bounds<'a>(values: impl Iterator<Item = &'a f32>) -> (f64, f64) {
-    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), &value| {
-        (lo.min(f64::from(value)), hi.max(f64::from(value)))
-    })
-}
-
 fn nearest(level: f64) -> u8 {
     // In 0..=127 after the clamp.
     level.round().clamp(0.0, f64::from(LEVEL_MAX)) as u8
@@ -190,7 +194,9 @@ mod tests {
         let cells: Vec<[f32; 3]> = (0..50_u8)
             .map(|cell| [5.0, 9.0, 13.0].map(|begin| begin + f32::from(cell) / 49.0))
             .collect();
-        let spec = fit_gene_scales("intensities", &[5.5, 9.0, 20.0], &cells.concat()).unwrap();
+        let spec =
+            fit_gene_scales("intensities", &[5.5, 9.0, 20.0], &cells.concat(), RangeMethod::MinMax)
+                .unwrap();
         let scales = input_scales(&spec, 3);
         for value in cells.concat() {
             let gene = ((value - 5.0) / 4.0) as usize;
@@ -207,9 +213,13 @@ mod tests {
     #[test]
     fn constant_genes_and_single_cells_have_ranges() {
         for inputs in [&[7.0, 9.0][..], &[7.0, 7.0], &[0.0, 0.0], &[7.0, 9.0, 7.0, 9.5]] {
-            let spec = fit_gene_scales("intensities", &[7.0, 9.0], inputs).unwrap();
+            let spec =
+                fit_gene_scales("intensities", &[7.0, 9.0], inputs, RangeMethod::MinMax).unwrap();
             assert!(spec.gene_scales.iter().all(|gene| gene.gain.is_finite() && gene.gain > 0.0));
         }
-        assert!(fit_gene_scales("intensities", &[7.0, 9.0], &[7.0, f32::INFINITY]).is_err());
+        let infinite = [7.0, f32::INFINITY];
+        assert!(
+            fit_gene_scales("intensities", &[7.0, 9.0], &infinite, RangeMethod::MinMax).is_err()
+        );
     }
 }

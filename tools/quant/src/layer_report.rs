@@ -3,7 +3,7 @@
 use cic_model::DenseLayer;
 use cic_model::quant::LEVEL_MAX;
 
-use crate::activation_range::bounds;
+use crate::range_method::extremes;
 
 /// One layer of an int8 or f16 model beside the layer that it was made from.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,13 @@ pub struct LayerReport {
     pub weights_db: f64,
     /// What became of its outputs; `None` of f16 models, which are not run for this.
     pub outputs: Option<OutputReport>,
+}
+
+impl LayerReport {
+    /// Stage and number.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.stage, self.layer)
+    }
 }
 
 /// Outputs of an int8 layer on the calibration cells.
@@ -70,7 +77,7 @@ pub(crate) fn of_levels(float: &[f32], levels: &[u8], scales: &[(f64, f64)]) -> 
     };
     let n_outside = float.iter().enumerate().filter(|&pair| is_outside(pair)).count();
     OutputReport {
-        range: bounds(float),
+        range: extremes(float),
         sqnr_db: decibels(pairs),
         clipped: n_outside as f64 / float.len().max(1) as f64,
     }
@@ -82,7 +89,7 @@ pub(crate) fn of_sums(float: &[f32], sums: &[i32], scales: &[f64]) -> OutputRepo
     let pairs = float.iter().zip(sums).enumerate();
     let pairs =
         pairs.map(|(at, (&exact, &sum))| (f64::from(exact), scales[at % width] * f64::from(sum)));
-    OutputReport { range: bounds(float), sqnr_db: decibels(pairs), clipped: 0.0 }
+    OutputReport { range: extremes(float), sqnr_db: decibels(pairs), clipped: 0.0 }
 }
 
 /// Layers of a model in half precision beside those in single precision.

@@ -3,20 +3,24 @@
 use cic_model::novelty::FLOAT_CODE_UNITS;
 use cic_model::quant::{LEVEL_MAX, ONE_Q16, code_level, requantize_i16};
 use cic_model::spec::{CodeDimSpec, LayoutPlan, ModelSpec, NetworkSpec, QuantNetwork};
-use cic_model::{AlignedBytes, Dtype, Model, Network};
+use cic_model::{AlignedBytes, DenseLayer, Dtype, Model, Network};
 use cic_runtime::{Numbers, Sample, Session};
 
 use crate::calibration::CalibrationSet;
 use crate::error::QuantError;
 use crate::input_levels;
 use crate::layer_report::{self, LayerReport};
-use crate::stage::{Activations, QuantStage, quantize_stage, ratio};
+use crate::range_method::{Begin, RangeMethod, RangePlan};
+use crate::rounding::Rounding;
+use crate::stage::{self, Activations, QuantStage, StagePlan, quantize_stage, ratio};
 
 /// What to make of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct QuantizeOptions {
     /// [`Dtype::F16`] or [`Dtype::S8`].
     pub to: Dtype,
+    /// How it is fitted to the calibration cells; f16 is not.
+    pub int8: Int8Options,
     /// Keep the decoder.
     pub with_decoder: bool,
     /// Keep the digests of the training rows, with which leakage is found.
@@ -25,10 +29,40 @@ pub struct QuantizeOptions {
     pub layouts: LayoutPlan,
 }
 
+/// How an int8 model is fitted to the calibration cells.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Int8Options {
+    /// What levels express.
+    pub ranges: RangePlan,
+    /// How weights become integers.
+    pub rounding: Rounding,
+}
+
+impl Int8Options {
+    /// Provenance of what is not as by default.
+    fn facts(&self) -> Vec<(String, String)> {
+        let default = Self::default();
+        let mut facts = Vec::new();
+        if self.ranges != default.ranges {
+            facts.push(("quantize.ranges".into(), self.ranges.to_string()));
+        }
+        if self.rounding != default.rounding {
+            facts.push(("quantize.rounding".into(), self.rounding.name().into()));
+        }
+        facts
+    }
+}
+
 impl QuantizeOptions {
     /// Everything but the row digests is kept, weights in the layout for sparse samples.
     pub fn new(to: Dtype) -> Self {
-        Self { to, with_decoder: true, with_rows: false, layouts: LayoutPlan::default() }
+        Self {
+            to,
+            int8: Int8Options::default(),
+            with_decoder: true,
+            with_rows: false,
+            layouts: LayoutPlan::default(),
+        }
     }
 }
 
@@ -41,7 +75,7 @@ impl QuantizeOptions {
 pub fn quantize(
     model: &Model<'_>,
     calibration: &CalibrationSet<'_>,
-    options: QuantizeOptions,
+    options: &QuantizeOptions,
 ) -> Result<Vec<u8>, QuantError> {
     Ok(quantize_reported(model, calibration, options)?.0)
 }
@@ -53,7 +87,7 @@ pub fn quantize(
 pub fn quantize_reported(
     model: &Model<'_>,
     calibration: &CalibrationSet<'_>,
-    options: QuantizeOptions,
+    options: &QuantizeOptions,
 ) -> Result<(Vec<u8>, Vec<LayerReport>), QuantError> {
     quantize_spec(model, ModelSpec::from_model(model), calibration, options)
 }
@@ -63,7 +97,7 @@ pub(crate) fn quantize_spec(
     model: &Model<'_>,
     mut spec: ModelSpec,
     calibration: &CalibrationSet<'_>,
-    options: QuantizeOptions,
+    options: &QuantizeOptions,
 ) -> Result<(Vec<u8>, Vec<LayerReport>), QuantError> {
     if model.dtype() != Dtype::F32 {
         return Err(QuantError::NotFullPrecision { found: model.dtype() });
@@ -89,7 +123,11 @@ pub(crate) fn quantize_spec(
             spec.network = NetworkSpec::F16(rounded);
             reports.concat()
         }
-        Dtype::S8 => to_int8(model, &mut spec, calibration)?,
+        Dtype::S8 => {
+            let int8 = &options.int8;
+            spec.provenance.extend(int8.facts());
+            to_int8(model, &mut spec, calibration, int8)?
+        }
     };
     if !options.with_rows {
         spec.rows = Default::default();
@@ -128,6 +166,7 @@ fn to_int8(
     model: &Model<'_>,
     spec: &mut ModelSpec,
     calibration: &CalibrationSet<'_>,
+    int8: &Int8Options,
 ) -> Result<Vec<LayerReport>, QuantError> {
     let NetworkSpec::F32(network) = &spec.network else {
         return Err(QuantError::NotFullPrecision { found: spec.network.dtype() });
@@ -135,13 +174,14 @@ fn to_int8(
     let ([profile], [profile_spec]) = (model.profiles(), spec.profiles.as_mut_slice()) else {
         return Err(QuantError::SeveralProfiles { found: model.profiles().len() });
     };
+    int8.ranges.check(&range_names(network))?;
     let cells = calibration.cells(profile);
     let first = network.encoder.first().ok_or(QuantError::NoCalibration)?;
     if cells.is_empty() {
         return Err(QuantError::NoCalibration);
     }
     let inputs = input_levels::inputs(profile, &cells);
-    let levels = input_levels::fit(profile, &inputs)?;
+    let levels = input_levels::fit(profile, &inputs, int8.ranges.method(INPUT))?;
     let input = Activations {
         levels: input_levels::levels(profile, &levels, &cells),
         scales: input_levels::input_scales(&levels, first.in_dim),
@@ -151,17 +191,20 @@ fn to_int8(
 
     let n_encoder = network.encoder.len();
     let n_classifier = network.classifier.len();
-    let mut encoder = quantize_stage("encoder", &network.encoder, input, 0)?;
+    let plan = |name, first_number| StagePlan { name, first_number, int8 };
+    let mut encoder = quantize_stage(plan("encoder", 0), &network.encoder, input)?;
     let units = output_units(&encoder, CODE_HEADROOM, CODE_MIN_RANGE);
     set_ratios(&mut encoder, &units, n_encoder - 1)?;
-    let (code, codes) = code_levels(&encoder, &units, n_encoder - 1)?;
+    let method = int8.ranges.method(CODE);
+    let (code, codes) = code_levels(&encoder, &units, n_encoder - 1, method)?;
 
     let mut classifier =
-        quantize_stage("classifier", &network.classifier, codes.clone(), n_encoder)?;
+        quantize_stage(plan("classifier", n_encoder), &network.classifier, codes.clone())?;
     let logit_units = vec![1.0 / f64::from(ONE_Q16); classifier.scales.len()];
     set_ratios(&mut classifier, &logit_units, (n_encoder + n_classifier).saturating_sub(1))?;
 
-    let mut decoder = quantize_stage("decoder", &network.decoder, codes, n_encoder + n_classifier)?;
+    let mut decoder =
+        quantize_stage(plan("decoder", n_encoder + n_classifier), &network.decoder, codes)?;
     let reconstruction_units = output_units(&decoder, RECONSTRUCTION_HEADROOM, 1e-3);
     let n_layers = n_encoder + n_classifier + network.decoder.len();
     set_ratios(&mut decoder, &reconstruction_units, n_layers.saturating_sub(1))?;
@@ -180,6 +223,20 @@ fn to_int8(
         reconstruction_scales: reconstruction_units.iter().map(|&unit| unit as f32).collect(),
     });
     Ok(reports)
+}
+
+/// What a model has ranges of that a plan can name.
+fn range_names(network: &Network) -> Vec<String> {
+    let hidden = |name: &'static str, layers: &[DenseLayer]| {
+        (0..layers.len().saturating_sub(1)).map(move |number| stage::hidden_name(name, number))
+    };
+    [INPUT, CODE]
+        .map(String::from)
+        .into_iter()
+        .chain(hidden("encoder", &network.encoder))
+        .chain(hidden("classifier", &network.classifier))
+        .chain(hidden("decoder", &network.decoder))
+        .collect()
 }
 
 /// Value of one unit of each `i16` output: the largest calibration cell takes `1 / headroom` of
@@ -209,6 +266,7 @@ fn code_levels(
     encoder: &QuantStage,
     units: &[f64],
     number: usize,
+    method: RangeMethod,
 ) -> Result<(Vec<CodeDimSpec>, Activations), QuantError> {
     let width = units.len().max(1);
     let ratios = encoder.layers.last().map_or(&[][..], |last| &last.epilogue.ratios);
@@ -220,11 +278,11 @@ fn code_levels(
     let mut dims = Vec::with_capacity(width);
     let mut scales = Vec::with_capacity(width);
     for (dim, &unit) in units.iter().enumerate() {
-        let column = || codes.iter().skip(dim).step_by(width).map(|&code| f64::from(code));
-        let lo = column().fold(f64::INFINITY, f64::min);
-        let hi = column().fold(f64::NEG_INFINITY, f64::max);
+        let column: Vec<f32> =
+            codes.iter().skip(dim).step_by(width).map(|&code| f32::from(code)).collect();
+        let (lo, hi) = method.bounds(&column, Begin::Free);
         // Never a range of zero: a dimension may be constant on the calibration cells.
-        let margin = (code_margin(codes.len() / width) * (hi - lo)).max(1.0);
+        let margin = (method.margin(code_margin(column.len())) * (hi - lo)).max(1.0);
         let (lo, hi) = ((lo - margin).round(), hi + margin);
         let step = (hi - lo) / f64::from(LEVEL_MAX);
         dims.push(CodeDimSpec {
@@ -277,6 +335,10 @@ fn renew_golden(spec: &mut ModelSpec) -> Result<(), QuantError> {
     }
     Ok(())
 }
+
+/// What [`RangePlan`] calls the network inputs, and the 7-bit copy of the code.
+const INPUT: &str = "input";
+const CODE: &str = "code";
 
 /// Cells unlike the calibration cells may have codes this many times as large before they clip.
 const CODE_HEADROOM: f64 = 4.0;

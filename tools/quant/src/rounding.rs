@@ -1,8 +1,35 @@
-//! Weights to signed 8-bit integers, one scale per output row: each weight to the nearest integer,
-//! the scale being the one of a few with the smallest error, weighted by how much the inputs vary.
-//! What the rounding errors add up to on average goes into the bias, elsewhere.
+//! Weights to signed 8-bit integers, one scale per output row: the one of a few with the smallest error of the nearest integers,
+//! weighted by how much the inputs vary. What the rounding errors add up to on average goes into the bias, elsewhere.
 
 use cic_model::quant::WEIGHT_MAX;
+
+use crate::fitted_rounding;
+
+/// How weights become integers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rounding {
+    /// Each to the nearest.
+    #[default]
+    Nearest,
+    /// Each to the one with which the outputs of its layer are nearest to those of the unrounded weights, on the calibration
+    /// cells and with all other weights as they are.
+    Fitted,
+}
+
+impl Rounding {
+    /// `nearest` or `fitted`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nearest => "nearest",
+            Self::Fitted => "fitted",
+        }
+    }
+
+    /// The one of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Nearest, Self::Fitted].into_iter().find(|rounding| rounding.name() == name)
+    }
+}
 
 /// Fractions of a row's largest weight that are tried as its range.
 const RANGES: [f64; 6] = [1.0, 0.95, 0.9, 0.85, 0.8, 0.7];
@@ -15,19 +42,24 @@ pub(crate) struct Rounded {
     pub(crate) scales: Vec<f64>,
 }
 
-/// Rounds every row. `weights` is `[out_dim × in_dim]`, per input level; `min_scale(row)` is the
+/// Rounds every row. `weights` is `[out_dim × in_dim]`, per input level, `levels` `[n × in_dim]`; `min_scale(row)` is the
 /// smallest scale with which the row's sums fit 32 bits.
 pub(crate) fn round(
     weights: &[f64],
     in_dim: usize,
-    variances: &[f64],
+    levels: &[u8],
+    rounding: Rounding,
     min_scale: impl Fn(usize) -> f64,
 ) -> Rounded {
+    let variances = level_variances(levels, in_dim);
     let mut rounded = Rounded { weights: Vec::with_capacity(weights.len()), scales: Vec::new() };
     for (row, weights) in weights.chunks_exact(in_dim.max(1)).enumerate() {
-        let scale = best_scale(weights, variances).max(min_scale(row)).max(f64::MIN_POSITIVE);
+        let scale = best_scale(weights, &variances).max(min_scale(row)).max(f64::MIN_POSITIVE);
         rounded.weights.extend(weights.iter().map(|&weight| nearest(weight, scale)));
         rounded.scales.push(scale);
+    }
+    if rounding == Rounding::Fitted {
+        fitted_rounding::refine(&mut rounded, weights, in_dim, levels);
     }
     rounded
 }
@@ -51,7 +83,7 @@ fn nearest(weight: f64, scale: f64) -> i8 {
 }
 
 /// Variance of each input's levels over the calibration cells, `[in_dim]` from `[n × in_dim]`.
-pub(crate) fn level_variances(levels: &[u8], in_dim: usize) -> Vec<f64> {
+fn level_variances(levels: &[u8], in_dim: usize) -> Vec<f64> {
     let n = (levels.len() / in_dim.max(1)).max(1) as f64;
     let (mut sums, mut squares) = (vec![0.0; in_dim], vec![0.0; in_dim]);
     for row in levels.chunks_exact(in_dim.max(1)) {

@@ -9,7 +9,8 @@ use crate::activation_range;
 use crate::error::QuantError;
 use crate::layer_report::{self, LayerReport, OutputReport};
 use crate::matrix::{affine, integer_products};
-use crate::rounding::{level_variances, round};
+use crate::quantize::Int8Options;
+use crate::rounding::round;
 
 /// Inputs of a layer on the calibration cells, in full precision and as levels.
 #[derive(Clone)]
@@ -51,34 +52,41 @@ struct Carry {
 /// Sums beyond this are kept out by the choice of the scales, so that 2³¹ is never reached.
 const SUM_LIMIT: f64 = 1_073_741_824.0;
 
-/// Quantises the stage of this name. `first_number` counts its first layer among all layers, for messages.
+/// Which stage, and how it is quantised.
+#[derive(Clone, Copy)]
+pub(crate) struct StagePlan<'a> {
+    pub(crate) name: &'static str,
+    /// Counts its first layer among all layers, for messages.
+    pub(crate) first_number: usize,
+    pub(crate) int8: &'a Int8Options,
+}
+
+/// Quantises a stage.
 pub(crate) fn quantize_stage(
-    name: &'static str,
+    plan: StagePlan<'_>,
     layers: &[DenseLayer],
     input: Activations,
-    first_number: usize,
 ) -> Result<QuantStage, QuantError> {
     let mut quantised = Vec::with_capacity(layers.len());
     let mut reports = Vec::with_capacity(layers.len());
     let mut report = |number: usize, layer: &DenseLayer, done: (f64, OutputReport)| {
         let (weights_db, outputs) = (done.0, Some(done.1));
         let dims = (layer.in_dim, layer.out_dim());
-        reports.push(LayerReport { stage: name, layer: number, dims, weights_db, outputs });
+        reports.push(LayerReport { stage: plan.name, layer: number, dims, weights_db, outputs });
     };
     let mut carry: Option<Carry> = None;
     let mut input = input;
     for (number, layer) in layers.iter().enumerate() {
-        let number_in_model = first_number + number;
         if number + 1 == layers.len() {
             let (mut stage, weights_db) =
-                last_layer(layer, &input, carry.as_ref(), quantised, number_in_model)?;
+                last_layer(plan, layer, &input, carry.as_ref(), quantised)?;
             let outputs = layer_report::of_sums(&stage.float, &stage.sums, &stage.scales);
             report(number, layer, (weights_db, outputs));
             stage.reports = reports;
             return Ok(stage);
         }
         let Hidden { quant, next, carry: carried, weights_db } =
-            hidden_layer(layer, &input, number_in_model)?;
+            hidden_layer(plan, number, layer, &input)?;
         quantised.push(quant);
         let outputs = layer_report::of_levels(&next.float, &next.levels, &next.scales);
         report(number, layer, (weights_db, outputs));
@@ -86,6 +94,11 @@ pub(crate) fn quantize_stage(
         input = next;
     }
     Ok(QuantStage { layers: quantised, ..QuantStage::default() })
+}
+
+/// What [`RangePlan`](crate::RangePlan) calls the outputs of a hidden layer of a stage.
+pub(crate) fn hidden_name(stage: &str, number: usize) -> String {
+    format!("{stage}.{number}")
 }
 
 /// A layer with activations, and what follows from it.
@@ -99,16 +112,20 @@ struct Hidden {
 /// A layer with activations. The ratios of carried rows stay zero: they depend on the last layer's
 /// scales, and [`last_layer`] sets them.
 fn hidden_layer(
+    plan: StagePlan<'_>,
+    number: usize,
     layer: &DenseLayer,
     input: &Activations,
-    number: usize,
 ) -> Result<Hidden, QuantError> {
+    let method = plan.int8.ranges.method(&hidden_name(plan.name, number));
+    let number = plan.first_number + number;
     let (activated, out_dim) = (layer.activated_dim(), layer.out_dim());
     let float = affine(layer, &input.float);
     let weights = per_level(layer, &input.scales);
-    let variances = level_variances(&input.levels, layer.in_dim);
-    let rounded =
-        round(&weights, layer.in_dim, &variances, |row| min_scale(layer, &weights, row, 0.0));
+    let rounding = plan.int8.rounding;
+    let rounded = round(&weights, layer.in_dim, &input.levels, rounding, |row| {
+        min_scale(layer, &weights, row, 0.0)
+    });
     let products = integer_products(&rounded.weights, layer.in_dim, &input.levels);
     let biases = mean_difference(&float, &products, &rounded.scales);
 
@@ -121,7 +138,7 @@ fn hidden_layer(
         let units: Vec<Vec<f32>> = (begin..begin + segment.len)
             .map(|unit| float.iter().skip(unit).step_by(out_dim).copied().collect())
             .collect();
-        let range = activation_range::fit(segment, &units);
+        let range = activation_range::fit(segment, &units, method);
         for (unit, &(grid_begin, step)) in range.grid.iter().enumerate() {
             let row = begin + unit;
             let scale = rounded.scales[row];
@@ -187,18 +204,18 @@ fn hidden_layer(
 }
 
 fn last_layer(
+    plan: StagePlan<'_>,
     layer: &DenseLayer,
     input: &Activations,
     carry: Option<&Carry>,
     mut before: Vec<QuantLayer>,
-    number: usize,
 ) -> Result<(QuantStage, f64), QuantError> {
+    let number = plan.first_number + before.len();
     let out_dim = layer.out_dim();
     let weights = per_level(layer, &input.scales);
-    let variances = level_variances(&input.levels, layer.in_dim);
     let carried_bound =
         |row: usize| carry.map_or(0.0, |carry| carry.scales[row] * carry.bounds[row]);
-    let rounded = round(&weights, layer.in_dim, &variances, |row| {
+    let rounded = round(&weights, layer.in_dim, &input.levels, plan.int8.rounding, |row| {
         min_scale(layer, &weights, row, carried_bound(row))
     });
     let mut products = integer_products(&rounded.weights, layer.in_dim, &input.levels);

@@ -72,14 +72,30 @@ pub fn run(args: &BudgetArgs) -> Result<(), Failure> {
             model.dtype().name()
         )));
     }
-    let scratch = S8Session::new(&model, 0).map_err(Failure::internal)?.scratch_len();
+    let scratch = scratch_len(&model)?;
     let cores =
         CORES.into_iter().filter(|core| args.target.is_none_or(|only| only.name == core.name));
     let budgets: Vec<Budget> = cores.map(|core| Budget::of(&model, core)).collect();
     match args.json {
-        true => print_json(&describe(&model, bytes.len(), scratch, &budgets)),
+        true => print_json(&json!({
+            "schema_version": 1,
+            "model_id": model.id().to_string(),
+            "n_genes": model.n_genes(),
+            "n_listed_of_a_sparse_cell": n_listed(model.n_genes()),
+            "targets": describe(bytes.len(), scratch, &budgets),
+        })),
         false => print(|out| write_budgets(&model, bytes.len(), scratch, &budgets, out)),
     }
+}
+
+/// What an int8 model of so many bytes needs on every core: `targets` of `cic budget --json`.
+pub(crate) fn targets(model: &Model<'_>, n_bytes: usize) -> Result<Value, Failure> {
+    let budgets = CORES.map(|core| Budget::of(model, core));
+    Ok(describe(n_bytes, scratch_len(model)?, &budgets))
+}
+
+fn scratch_len(model: &Model<'_>) -> Result<usize, Failure> {
+    Ok(S8Session::new(model, 0).map_err(Failure::internal)?.scratch_len())
 }
 
 impl Budget {
@@ -202,8 +218,8 @@ impl Board {
     }
 }
 
-fn describe(model: &Model<'_>, n_bytes: usize, scratch: usize, budgets: &[Budget]) -> Value {
-    let targets: Vec<Value> = budgets
+fn describe(n_bytes: usize, scratch: usize, budgets: &[Budget]) -> Value {
+    budgets
         .iter()
         .map(|budget| {
             let boards: Vec<Value> = budget
@@ -241,14 +257,7 @@ fn describe(model: &Model<'_>, n_bytes: usize, scratch: usize, budgets: &[Budget
                 "boards": boards,
             })
         })
-        .collect();
-    json!({
-        "schema_version": 1,
-        "model_id": model.id().to_string(),
-        "n_genes": model.n_genes(),
-        "n_listed_of_a_sparse_cell": n_listed(model.n_genes()),
-        "targets": targets,
-    })
+        .collect()
 }
 
 fn write_budgets(

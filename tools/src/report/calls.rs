@@ -4,12 +4,13 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::findings::{Findings, Sources};
-use super::words::{
-    Section, beware, count, decimal, details, figure, interval, readable, readable_percent,
-    share_of, table, text,
-};
 use crate::plots::{
     Axis, Cell, Forest, ForestRow, Heatmap, LineChart, Point, Series, Spread, Stroke, percent,
+};
+use crate::sheet::Section;
+use crate::sheet::words::{
+    beware, count, decimal, details, figure, interval, readable, readable_percent, share_of, table,
+    text,
 };
 
 /// What the file holds.

@@ -8,8 +8,9 @@ use maud::{Markup, html};
 
 use super::calls::fifths;
 use super::findings::{Findings, N_NEIGHBOURS, Reproduction, Sources};
-use super::words::{Section, absent, beware, count, decimal, details, figure, table, text};
 use crate::plots::{Axis, Bar, Bars, Category, Estimate, Forest, ForestRow, Scatter, percent};
+use crate::sheet::Section;
+use crate::sheet::words::{absent, beware, count, decimal, details, figure, table, text};
 use crate::unseen::test_digest;
 
 /// The codes in the plane.

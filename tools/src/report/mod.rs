@@ -7,7 +7,6 @@ mod findings;
 mod page;
 mod provenance;
 mod robustness;
-mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -106,7 +105,7 @@ pub fn run(args: &ReportArgs) -> Result<(), Failure> {
         cells: &cells,
     };
     let findings = Findings::gather(&sources, extras)?;
-    let page = page::page(&sources, &findings).into_string();
+    let page = page::page(&sources, &findings);
     output::write(&args.output, |file| file.write_all(page.as_bytes()))?;
     if !args.quiet {
         tell(format_args!("{}: {} bytes", args.output.display(), page.len()));

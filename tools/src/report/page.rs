@@ -2,15 +2,17 @@
 
 use std::path::Path;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::findings::{Findings, Sources};
-use super::words::{Section, count, decimal, interval, readable_percent, share_of};
+
 use super::{calls, codes, provenance, robustness};
-use crate::plots::{self, percent};
+use crate::plots::percent;
+use crate::sheet::Sheet;
+use crate::sheet::words::{count, decimal, interval, readable_percent, share_of};
 
 /// The whole page.
-pub(super) fn page(sources: &Sources<'_>, findings: &Findings) -> Markup {
+pub(super) fn page(sources: &Sources<'_>, findings: &Findings) -> String {
     let sections = [
         calls::data(sources, findings),
         calls::confusion(sources, findings),
@@ -23,42 +25,19 @@ pub(super) fn page(sources: &Sources<'_>, findings: &Findings) -> Markup {
         robustness::quantization(sources, findings),
         provenance::provenance(sources, findings),
     ];
-    let name = provenance::file_name(&sources.args.data.data);
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { "Cell identity report: " (name) }
-                style { (PreEscaped(plots::STYLE)) (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    p.kind { "Cell identity report" }
-                    h1 { (name) }
-                    p.lead { (summary(sources, findings)) }
-                    (key_figures(findings))
-                    (rows_note(sources, findings))
-                }
-                nav aria-label="Contents" {
-                    ol { @for section in &sections { li { a href={ "#" (section.id) } { (section.title) } } } }
-                }
-                main { @for section in &sections { (whole(section)) } }
-                footer {
-                    p {
-                        "Written by " code { "cic report" } " " (env!("CARGO_PKG_VERSION"))
-                        ". The page holds all that it shows and loads nothing. Not a medical device."
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn whole(section: &Section) -> Markup {
-    html! { section id=(section.id) { h2 { (section.title) } (section.body) } }
+    let head = html! {
+        p.lead { (summary(sources, findings)) }
+        (key_figures(findings))
+        (rows_note(sources, findings))
+    };
+    let sheet = Sheet {
+        kind: "Cell identity report",
+        name: &provenance::file_name(&sources.args.data.data),
+        head,
+        sections: sections.into(),
+        written_by: "cic report",
+    };
+    sheet.html()
 }
 
 fn summary(sources: &Sources<'_>, findings: &Findings) -> Markup {
@@ -151,5 +130,3 @@ fn rows_note(sources: &Sources<'_>, findings: &Findings) -> Markup {
         }
     }
 }
-
-const STYLE: &str = include_str!("style.css");

@@ -6,8 +6,9 @@ use cic_model::Model;
 use maud::{Markup, html};
 
 use super::findings::{Findings, Sources};
-use super::words::{Section, details, table, text};
 use crate::model_file;
+use crate::sheet::Section;
+use crate::sheet::words::{details, table, text};
 
 /// Models, data and program.
 pub(super) fn provenance(sources: &Sources<'_>, findings: &Findings) -> Section {

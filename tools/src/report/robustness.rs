@@ -5,11 +5,12 @@ use maud::{Markup, html};
 
 use super::calls::fifths;
 use super::findings::{Findings, Noise, Sources};
-use super::words::{
-    Section, absent, beware, count, decimal, details, figure, interval, share_of, table, text,
-};
 use crate::noise::{Kind, Level};
 use crate::plots::{Axis, LineChart, Point, Scale, Series, Spread, Stroke, percent};
+use crate::sheet::Section;
+use crate::sheet::words::{
+    absent, beware, count, decimal, details, figure, interval, share_of, table, text,
+};
 
 /// What becomes of calls and codes when profiles are worse.
 pub(super) fn noise(findings: &Findings) -> Section {

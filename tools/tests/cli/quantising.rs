@@ -51,6 +51,70 @@ fn what_rounding_did_to_each_layer_is_told() {
 }
 
 #[test]
+fn ranges_and_rounding_can_be_chosen() {
+    let folder = with_training_cells();
+    let base = "model.cic --calibrate cells.h5ad --to int8 -o q.cic --report r.json";
+    for (options, key, value) in [
+        ("--ranges mse", "quantize.ranges", "mse"),
+        ("--ranges entropy,code=minmax", "quantize.ranges", "entropy,code=minmax"),
+        ("--ranges percentile:99.9", "quantize.ranges", "percentile:99.9"),
+        ("--ranges minmax,input=mse", "quantize.ranges", "minmax,input=mse"),
+        ("--rounding fitted", "quantize.rounding", "fitted"),
+    ] {
+        folder.quantize(&format!("{base} {options}")).ok();
+        let inspected = folder.cic("inspect q.cic --json").json();
+        assert_eq!(inspected["provenance"][key], value, "{options}");
+        let report: serde_json::Value = serde_json::from_slice(&folder.read("r.json")).unwrap();
+        let (agreement, error) = (&report["label_agreement"], &report["code_error_pooled"]);
+        assert!(agreement.as_f64().unwrap() >= 0.98, "{options}: {agreement}");
+        assert!(error.as_f64().unwrap() < 0.08, "{options}: {error}");
+    }
+    let refused = |options: &str, said: &[&str]| {
+        folder.quantize(&format!("{base} {options}")).refused(2, said);
+    };
+    refused("--ranges kl", &["\"kl\"", "entropy or mse"]);
+    refused("--ranges encoder.7=mse", &["encoder.7", "input, code"]);
+    refused("--rounding up", &["nearest or fitted"]);
+    folder
+        .quantize("model.cic --calibrate cells.h5ad --to f16 -o q.cic --ranges mse")
+        .refused(2, &["--ranges is for int8"]);
+}
+
+#[test]
+fn calibration_cells_that_were_kept_give_the_same_model() {
+    let folder = with_training_cells();
+    let base = "model.cic --to int8 --quiet";
+    folder
+        .quantize(&format!("{base} --calibrate cells.h5ad --keep-calibration few.h5ad -o a.cic"))
+        .ok();
+    folder
+        .quantize(&format!("{base} --calibrate few.h5ad --total-counts total_counts -o b.cic"))
+        .ok();
+    assert_eq!(folder.read("a.cic"), folder.read("b.cic"));
+    assert!(folder.read("few.h5ad").len() < folder.read("cells.h5ad").len());
+    let run = folder
+        .quantize(&format!("{base} --calibrate cells.h5ad --keep-calibration c.cic -o c.cic"));
+    run.refused(2, &["c.cic", "a name of its own"]);
+}
+
+#[test]
+fn the_page_holds_all_that_it_shows() {
+    let folder = with_training_cells();
+    for to in ["int8", "f16"] {
+        let args = format!("model.cic --calibrate cells.h5ad --to {to} -o q.cic --html q.html");
+        folder.quantize(&args).ok();
+        let page = String::from_utf8(folder.read("q.html")).unwrap();
+        for section in ["Labels that change", "Codes", "Layer by layer", "Where this comes from"] {
+            assert!(page.contains(section), "{to}: {section}");
+        }
+        assert_eq!(page.contains("On microcontrollers"), to == "int8");
+        for loaded in ["<script", "src=", "href=\"http", "@import", "url("] {
+            assert!(!page.contains(loaded), "{to}: {loaded}");
+        }
+    }
+}
+
+#[test]
 fn two_models_are_compared_on_the_same_cells() {
     let folder = with_training_cells();
     folder.quantize("model.cic --calibrate cells.h5ad --to int8 -o q.cic").ok();

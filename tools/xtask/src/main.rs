@@ -67,6 +67,7 @@ fn run(task: Task) -> Result<()> {
         Task::KernelCount(args) => kernel_count::run(&args),
         Task::Paper(args) => paper::run(&args),
         Task::Trust(args) => paper::trust::run(&args),
+        Task::Quantising(args) => paper::quantising::run(&args),
         Task::Reference => reference::run(),
         Task::Data => data::run(),
         Task::Python => python::run(),
@@ -123,6 +124,8 @@ enum Task {
     Paper(paper::Args),
     /// Run what shows rejection, confidence and missing genes on the data sets, and write docs/trust.md with what it prints
     Trust(paper::Args),
+    /// Quantise models of all data sets in every way, beside other quantizers, and write docs/quantising.md
+    Quantising(paper::Args),
     /// Train the model of models/ anew, and write its card.
     Reference,
     /// Install anndata and scanpy under the target directory, for the test that reads outputs with them.

@@ -2,6 +2,7 @@
 
 mod contest;
 mod page;
+pub mod quantising;
 pub mod sets;
 pub mod trust;
 
@@ -117,7 +118,18 @@ impl Paper {
     }
 
     fn quantized(&self, set: &Set, model: &Path, to: &str, further: &[&str]) -> Result<PathBuf> {
-        let path = model.with_extension(format!("{to}.cic"));
+        self.quantized_as(set, model, &model.with_extension(format!("{to}.cic")), to, further)
+    }
+
+    /// The same, in a file of that name.
+    fn quantized_as(
+        &self,
+        set: &Set,
+        model: &Path,
+        path: &Path,
+        to: &str,
+        further: &[&str],
+    ) -> Result<PathBuf> {
         if !path.is_file() {
             let mut quantize = Command::new(self.programs.join("cic-quantize"));
             quantize.arg(model).arg("--calibrate").arg(set.file(&self.root, &self.work)?);
@@ -125,10 +137,10 @@ impl Paper {
                 quantize.args(&set.arguments(&self.root)[kind..kind + 2]);
             }
             command::run(
-                quantize.args(further).args(["--to", to]).arg("--output").arg(&path).arg("--quiet"),
+                quantize.args(further).args(["--to", to]).arg("--output").arg(path).arg("--quiet"),
             )?;
         }
-        Ok(path)
+        Ok(path.to_owned())
     }
 
     /// Program arguments: a command, the data, labels and stored split, and what follows.

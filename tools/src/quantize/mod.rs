@@ -1,24 +1,24 @@
 //! `cic-quantize`: int8 and f16 models from full-precision ones.
 
-use std::io::{self, Write};
+mod report;
+
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use cic_data::{AlignedMatrix, CsrMatrix, SplitPart};
+use cic_data::{AlignedMatrix, AnnDataOut, Column, CsrMatrix, ObsTable, SplitPart, write_h5ad};
 use cic_model::provenance::Part;
 use cic_model::spec::LayoutPlan;
 use cic_model::{AlignedBytes, Dtype, Model};
 use cic_quant::{
-    CalibrationSet, Comparison, Language, LayerReport, OutputReport, QuantError, QuantizeOptions,
-    compare, emit, quantize, quantize_reported,
+    CalibrationSet, Comparison, Int8Options, Language, QuantError, QuantizeOptions, RangePlan,
+    Rounding, compare, emit, quantize, quantize_reported,
 };
 use cic_runtime::Pages;
 use clap::Args;
-use serde_json::json;
 
 use crate::console::{print, tell};
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, ValueArgs};
-use crate::diff::{GateArgs, interval};
+use crate::diff::GateArgs;
 use crate::failure::Failure;
 use crate::fine_tune::{self, FineTuning};
 use crate::model_file;
@@ -26,6 +26,9 @@ use crate::model_file;
 use crate::onnx_in;
 use crate::output;
 use crate::promises::{FalseRejectArgs, PromiseCells, leaves_of};
+use crate::totals::TotalArgs;
+
+use report::Report;
 
 /// Options of `cic-quantize`.
 #[derive(Args, Clone, Debug)]
@@ -38,6 +41,14 @@ pub struct QuantizeArgs {
     /// trained on
     #[arg(long, value_name = "DATA", verbatim_doc_comment)]
     calibrate: PathBuf,
+    /// Where the cells that were calibrated with go, as
+    /// .h5ad: calibrating with this file gives the same
+    /// without reading all of DATA. It has their counts
+    /// over all genes in the column total_counts
+    #[arg(long, value_name = "H5AD", verbatim_doc_comment)]
+    keep_calibration: Option<PathBuf>,
+    #[command(flatten)]
+    totals: TotalArgs,
     #[cfg(feature = "onnx")]
     #[command(flatten)]
     onnx: onnx_in::OnnxArgs,
@@ -72,10 +83,28 @@ pub struct QuantizeArgs {
     /// Where a report of what changed goes, as JSON
     #[arg(long, value_name = "JSON")]
     report: Option<PathBuf>,
+    /// Where the same goes as a page to be read without a
+    /// network, with figures
+    #[arg(long, value_name = "HTML", verbatim_doc_comment)]
+    html: Option<PathBuf>,
     /// Print what rounding did to each layer on the
     /// calibration cells
     #[arg(long, verbatim_doc_comment)]
     details: bool,
+    /// How ranges of int8 are chosen on the calibration
+    /// cells: minmax (all values and a margin),
+    /// percentile:P, entropy (Kullback-Leibler) or mse.
+    /// One for all, or others for some by their names,
+    /// such as minmax,encoder.0=mse; there are input, code
+    /// and the hidden layers of each stage
+    /// [default: minmax]
+    #[arg(long, value_name = "METHOD", verbatim_doc_comment)]
+    ranges: Option<RangePlan>,
+    /// How int8 weights are rounded: nearest, or fitted to
+    /// the outputs of their layer on the calibration cells
+    /// [default: nearest]
+    #[arg(long, value_name = "HOW", value_parser = parse_rounding, verbatim_doc_comment)]
+    rounding: Option<Rounding>,
     /// Leave the decoder out: profiles cannot be
     /// reproduced, the file is about half as large
     #[arg(long, verbatim_doc_comment)]
@@ -109,8 +138,16 @@ pub struct QuantizeArgs {
 
 /// Quantises, writes the model and the report, and prints a summary to standard error.
 pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
-    if args.to != Dtype::S8 && args.layout.is_some() {
-        return Err(Failure::usage("--layout is for int8; leave it out for f16"));
+    let of_int8 = [
+        ("--layout", args.layout.is_some()),
+        ("--ranges", args.ranges.is_some()),
+        ("--rounding", args.rounding.is_some()),
+    ];
+    if let Some((option, _)) = of_int8.iter().find(|(_, is_given)| *is_given)
+        && args.to != Dtype::S8
+    {
+        let to = args.to.name();
+        return Err(Failure::usage(format!("{option} is for int8; leave it out for {to}")));
     }
     if args.fine_tune {
         fine_tune::check(args.to)?;
@@ -120,13 +157,14 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
             "--rejects sets limits with labelled cells: name their column with --labels KEY",
         ));
     }
-    let outputs: Vec<&Path> =
-        args.report.iter().chain([&args.output]).map(PathBuf::as_path).collect();
+    let further = [&args.report, &args.html, &args.keep_calibration].into_iter().flatten();
+    let outputs: Vec<&Path> = further.chain([&args.output]).map(PathBuf::as_path).collect();
     output::check(&outputs, &[&args.model, &args.calibrate])?;
     let source = Source::read(args)?;
     let model = source.model(args)?;
     let Source { dataset, annotations, .. } = &source;
-    let cells = dataset.align(&model)?;
+    let mut cells = dataset.align(&model)?;
+    args.totals.apply(&model, &dataset.matrix, &mut cells)?;
     if cells.present.iter().any(|&is_present| !is_present) {
         return Err(Failure::input(format!(
             "{}: lacks {} of the model's {} genes; calibrate with the data that the model was \
@@ -156,6 +194,10 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     }
     let rows = calibration_rows(&model, dataset, annotations.split.as_deref())?;
     let options = QuantizeOptions {
+        int8: Int8Options {
+            ranges: args.ranges.clone().unwrap_or_default(),
+            rounding: args.rounding.unwrap_or_default(),
+        },
         with_decoder: !args.no_decoder,
         with_rows: args.keep_rows,
         layouts: args.layout.unwrap_or(match args.to {
@@ -165,11 +207,11 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         ..QuantizeOptions::new(args.to)
     };
     let calibration = Calibration::of(&cells, &rows);
-    let (mut quantised, mut layers) = quantize_reported(&model, &calibration.set(), options)?;
+    let (mut quantised, mut layers) = quantize_reported(&model, &calibration.set(), &options)?;
     let mut fine_tuned = None;
     if args.fine_tune {
         let tuning = FineTuning { model: &model, dataset, cells: &cells, annotations };
-        let tuned = tuning.run(&quantised, &calibration, options)?;
+        let tuned = tuning.run(&quantised, &calibration, &options)?;
         quantised.clone_from(&tuned.bytes);
         // What stands behind the code is rounded anew.
         layers.retain(|layer| layer.stage == "encoder");
@@ -188,21 +230,34 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         let name = args.output.file_stem().unwrap_or_default().to_string_lossy();
         emit(language, &quantised, &result, &name)
     });
+    if !args.quiet {
+        tell_unlike(&comparison);
+    }
     args.gate.check(&comparison)?;
+    if let Some(path) = &args.keep_calibration {
+        calibration.write(path, &model, rows.iter().map(|&row| names[row].clone()).collect())?;
+    }
     let written = emitted.as_ref().map_or(&quantised[..], |text| text.as_bytes());
     output::write(&args.output, |file| file.write_all(written))?;
+    let report = Report {
+        source: &model,
+        result: &result,
+        bytes: [source.bytes.len(), quantised.len()],
+        comparison: &comparison,
+        layers: &layers,
+        fine_tuned: fine_tuned.as_ref(),
+        cells: names,
+    };
     if let Some(path) = &args.report {
-        let mut report =
-            report(&model, &result, source.bytes.len(), quantised.len(), &comparison, dataset);
-        report["layers"] = layers.iter().map(layer_json).collect();
-        if let Some(tuned) = &fine_tuned {
-            report["fine_tuning"] = tuned.report();
-        }
-        let text = serde_json::to_string_pretty(&report).map_err(Failure::internal)?;
+        let text = serde_json::to_string_pretty(&report.json()?).map_err(Failure::internal)?;
         output::write(path, |file| writeln!(file, "{text}"))?;
     }
+    if let Some(path) = &args.html {
+        let page = report.html(&args.output)?;
+        output::write(path, |file| file.write_all(page.as_bytes()))?;
+    }
     if args.details {
-        print(|out| write_layers(out, &layers))?;
+        print(|out| report::write_layers(out, &layers))?;
     }
     if let Some(tuned) = fine_tuned.filter(|_| !args.quiet) {
         tell(tuned.summary());
@@ -303,12 +358,26 @@ impl Source {
     }
 }
 
+/// Says where the model does not know many of the cells that it was calibrated with.
+fn tell_unlike(comparison: &Comparison) {
+    let (n, n_rejected) = (comparison.n_cells, comparison.n_rejected[0]);
+    if n_rejected as f64 > MOST_UNLIKE * n as f64 {
+        tell(format_args!(
+            "note: the f32 model rejects {n_rejected} of {n} calibration cells: they are unlike what it was trained on, and \
+             ranges that were chosen on them may not fit other cells; see what cic type says of DATA"
+        ));
+    }
+}
+
+/// Share of calibration cells that a model may reject; of those that it was trained on it rejects one in fifty.
+const MOST_UNLIKE: f64 = 0.2;
+
 /// Quantises with some rows of an aligned file.
 pub(crate) fn quantize_rows(
     model: &Model<'_>,
     cells: &AlignedMatrix,
     rows: &[usize],
-    options: QuantizeOptions,
+    options: &QuantizeOptions,
 ) -> Result<Vec<u8>, Failure> {
     Ok(quantize(model, &Calibration::of(cells, rows).set(), options)?)
 }
@@ -327,6 +396,22 @@ impl Calibration {
 
     pub(crate) fn set(&self) -> CalibrationSet<'_> {
         CalibrationSet { values: &self.values, totals: &self.totals }
+    }
+
+    /// Writes the cells over the panel of `model`.
+    fn write(&self, path: &Path, model: &Model<'_>, names: Vec<String>) -> Result<(), Failure> {
+        let panel = model.genes();
+        let genes: Vec<String> = (0..model.n_genes()).map(|gene| panel.id(gene).into()).collect();
+        let mut obs = ObsTable::default();
+        obs.insert("total_counts", Column::F64(self.totals.clone()));
+        let out = AnnDataOut {
+            obs_names: &names,
+            obs,
+            var_names: &genes,
+            x: Some(&self.values),
+            ..AnnDataOut::default()
+        };
+        write_h5ad(path, &out).map_err(|error| output::failed(path, error))
     }
 }
 
@@ -376,85 +461,6 @@ pub(crate) fn refuse_test_rows(
     )))
 }
 
-fn report(
-    model: &Model<'_>,
-    result: &Model<'_>,
-    bytes_before: usize,
-    bytes_after: usize,
-    comparison: &Comparison,
-    dataset: &Dataset,
-) -> serde_json::Value {
-    let flips: Vec<serde_json::Value> = comparison
-        .flips
-        .iter()
-        .map(|flip| {
-            json!({
-                "id": dataset.matrix.obs_names[flip.row],
-                "reference": model.labels().leaf_name(flip.reference_leaf),
-                "quantised": result.labels().leaf_name(flip.leaf),
-                "reference_confidence": flip.reference_probability,
-                "quantised_confidence": flip.probability,
-                "margin": flip.margin,
-            })
-        })
-        .collect();
-    json!({
-        "schema_version": 1,
-        "source_model": model.id().to_string(),
-        "model_id": result.id().to_string(),
-        "to": result.dtype().name(),
-        "bytes_before": bytes_before,
-        "bytes_after": bytes_after,
-        "n_cells": comparison.n_cells,
-        "label_agreement": comparison.agreement(),
-        "label_agreement_interval": interval(comparison),
-        "neighbour_overlap": comparison.neighbour_overlap,
-        "flips": flips,
-        "code_error_pooled": comparison.pooled_code_error,
-        "code_error": comparison.code_error,
-    })
-}
-
-fn layer_json(layer: &LayerReport) -> serde_json::Value {
-    // JSON has no infinity: null where nothing was lost.
-    let finite = |db: f64| Some(db).filter(|db| db.is_finite());
-    json!({
-        "stage": layer.stage,
-        "layer": layer.layer,
-        "inputs": layer.dims.0,
-        "outputs": layer.dims.1,
-        "weights_sqnr_db": finite(layer.weights_db),
-        "range": layer.outputs.map(|outputs| [outputs.range.0, outputs.range.1]),
-        "sqnr_db": layer.outputs.and_then(|outputs| finite(outputs.sqnr_db)),
-        "clipped": layer.outputs.map(|outputs| outputs.clipped),
-    })
-}
-
-fn write_layers(out: &mut dyn Write, layers: &[LayerReport]) -> io::Result<()> {
-    writeln!(
-        out,
-        "{:<16}{:>14}{:>12}{:>22}{:>10}{:>10}",
-        "layer", "shape", "weights dB", "outputs", "dB", "clipped"
-    )?;
-    for layer in layers {
-        let name = format!("{} {}", layer.stage, layer.layer);
-        let shape = format!("{} to {}", layer.dims.0, layer.dims.1);
-        write!(out, "{name:<16}{shape:>14}{:>12.1}", layer.weights_db)?;
-        match layer.outputs {
-            None => writeln!(out)?,
-            Some(OutputReport { range: (lo, hi), sqnr_db, clipped }) => {
-                let range = format!("{lo:.3} to {hi:.3}");
-                writeln!(out, "{range:>22}{sqnr_db:>10.1}{:>8.2} %", 100.0 * clipped)?;
-            }
-        }
-    }
-    writeln!(
-        out,
-        "\ndB       signal to noise, of weights, and of outputs with the errors of all layers before"
-    )?;
-    writeln!(out, "clipped  outputs in full precision that no level expresses")
-}
-
 fn parse_layout(text: &str) -> Result<LayoutPlan, String> {
     match text {
         "microcontroller" => Ok(LayoutPlan::Fours),
@@ -464,6 +470,10 @@ fn parse_layout(text: &str) -> Result<LayoutPlan, String> {
         "host" => Ok(LayoutPlan::Panels),
         _ => Err("expected microcontroller, helium (either also with -dense) or host".into()),
     }
+}
+
+fn parse_rounding(text: &str) -> Result<Rounding, String> {
+    Rounding::from_name(text).ok_or_else(|| "expected nearest or fitted".into())
 }
 
 fn parse_language(text: &str) -> Result<Language, String> {

@@ -3,19 +3,11 @@
 use cic_trainer::interval::wilson;
 use maud::{Markup, PreEscaped, html};
 
-pub(super) use crate::console::count;
+pub(crate) use crate::console::count;
 use crate::plots::{Estimate, percent};
 
-/// A part of the page.
-pub(super) struct Section {
-    /// Its place in the page's addresses.
-    pub(super) id: &'static str,
-    pub(super) title: &'static str,
-    pub(super) body: Markup,
-}
-
 /// With `decimals` after the point, and a dash for what is no number.
-pub(super) fn decimal(value: f64, decimals: usize) -> String {
+pub(crate) fn decimal(value: f64, decimals: usize) -> String {
     if !value.is_finite() {
         return "–".into();
     }
@@ -26,13 +18,13 @@ pub(super) fn decimal(value: f64, decimals: usize) -> String {
 }
 
 /// A share with its interval.
-pub(super) fn share_of(right: u64, n: u64) -> Estimate {
+pub(crate) fn share_of(right: u64, n: u64) -> Estimate {
     let value = if n == 0 { f64::NAN } else { right as f64 / n as f64 };
     Estimate { value, interval: Some(wilson(right, n)) }
 }
 
 /// Its bounds as per cent.
-pub(super) fn interval(estimate: Estimate) -> String {
+pub(crate) fn interval(estimate: Estimate) -> String {
     match estimate.interval {
         Some((low, high)) => format!("{:.1}–{:.1}\u{a0}%", 100.0 * low, 100.0 * high),
         None => String::new(),
@@ -40,17 +32,17 @@ pub(super) fn interval(estimate: Estimate) -> String {
 }
 
 /// A number that other programs can read back.
-pub(super) fn readable(value: f64, text: &str) -> Markup {
+pub(crate) fn readable(value: f64, text: &str) -> Markup {
     html! { data value=(value) { (text) } }
 }
 
 /// A share as per cent, that other programs can read back.
-pub(super) fn readable_percent(value: f64) -> Markup {
+pub(crate) fn readable_percent(value: f64) -> Markup {
     readable(value, &percent(value))
 }
 
 /// A figure and what it says.
-pub(super) fn figure(svg: String, caption: Markup) -> Markup {
+pub(crate) fn figure(svg: String, caption: Markup) -> Markup {
     html! {
         figure {
             div.scroll tabindex="0" { (PreEscaped(svg)) }
@@ -60,7 +52,7 @@ pub(super) fn figure(svg: String, caption: Markup) -> Markup {
 }
 
 /// A table that scrolls on a narrow page.
-pub(super) fn table(head: &[&str], rows: Vec<Vec<Markup>>) -> Markup {
+pub(crate) fn table(head: &[&str], rows: Vec<Vec<Markup>>) -> Markup {
     html! {
         div.scroll tabindex="0" {
             table {
@@ -72,21 +64,21 @@ pub(super) fn table(head: &[&str], rows: Vec<Vec<Markup>>) -> Markup {
 }
 
 /// A table to look up in.
-pub(super) fn details(summary: &str, body: Markup) -> Markup {
+pub(crate) fn details(summary: &str, body: Markup) -> Markup {
     html! { details { summary { (summary) } (body) } }
 }
 
 /// What to be careful with.
-pub(super) fn beware(body: Markup) -> Markup {
+pub(crate) fn beware(body: Markup) -> Markup {
     html! { p.beware { strong { "Beware. " } (body) } }
 }
 
 /// A part that was not asked for, and how to get it.
-pub(super) fn absent(what: &str, how: &str) -> Markup {
+pub(crate) fn absent(what: &str, how: &str) -> Markup {
     html! { p.absent { (what) " " code { (how) } } }
 }
 
-pub(super) fn text(text: impl Into<String>) -> Markup {
+pub(crate) fn text(text: impl Into<String>) -> Markup {
     let text = text.into();
     html! { (text) }
 }
