@@ -51,11 +51,11 @@ pub(crate) struct GateArgs {
     gate: bool,
     /// Share of the cells whose label may change, with
     /// --gate [default: 0.005]
-    #[arg(long, value_name = "X", value_parser = parse_limit, requires = "gate", verbatim_doc_comment)]
+    #[arg(long, value_name = "X", value_parser = parse_limit, verbatim_doc_comment)]
     max_label_change: Option<f64>,
     /// Code error, in standard deviations of the code
     /// between cells, with --gate [default: 0.02]
-    #[arg(long, value_name = "X", value_parser = parse_limit, requires = "gate", verbatim_doc_comment)]
+    #[arg(long, value_name = "X", value_parser = parse_limit, verbatim_doc_comment)]
     max_code_error: Option<f64>,
 }
 
@@ -65,13 +65,40 @@ fn parse_limit(text: &str) -> Result<f64, String> {
 }
 
 impl GateArgs {
+    /// Most change of labels, and error of the code.
+    fn limits(self) -> [f64; 2] {
+        [
+            self.max_label_change.unwrap_or(MAX_LABEL_CHANGE),
+            self.max_code_error.unwrap_or(MAX_CODE_ERROR),
+        ]
+    }
+
+    /// Refuses limits that nothing asks for.
+    pub(crate) fn check_used(self, is_searching: bool) -> Result<(), Failure> {
+        let has_limits = self.max_label_change.is_some() || self.max_code_error.is_some();
+        match has_limits && !self.gate && !is_searching {
+            false => Ok(()),
+            true => Err(Failure::usage(
+                "--max-label-change and --max-code-error do nothing alone; give --gate too",
+            )),
+        }
+    }
+
+    /// What changed more than it may, whether or not that is a reason to fail.
+    pub(crate) fn missed(self, comparison: &Comparison) -> Vec<&'static str> {
+        let [most_flips, most_error] = self.limits();
+        let mut missed = Vec::new();
+        missed.extend((1.0 - comparison.agreement() > most_flips).then_some("labels"));
+        missed.extend((comparison.pooled_code_error > most_error).then_some("code"));
+        missed
+    }
+
     /// Refuses what changed more than it may.
     pub(crate) fn check(self, comparison: &Comparison) -> Result<(), Failure> {
         if !self.gate {
             return Ok(());
         }
-        let most_flips = self.max_label_change.unwrap_or(MAX_LABEL_CHANGE);
-        let most_error = self.max_code_error.unwrap_or(MAX_CODE_ERROR);
+        let [most_flips, most_error] = self.limits();
         let change = 1.0 - comparison.agreement();
         let mut missed = Vec::new();
         if change > most_flips {
@@ -157,6 +184,7 @@ struct OneFlip {
 
 /// Compares and prints.
 pub fn run(args: &DiffArgs) -> Result<(), Failure> {
+    args.gate.check_used(false)?;
     let read = |path: &Path| model_file::read(path);
     let (a_bytes, b_bytes) = (read(&args.a)?, read(&args.b)?);
     let a = model_file::open(&args.a, &a_bytes)?;

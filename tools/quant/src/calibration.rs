@@ -63,17 +63,21 @@ pub(crate) struct CalibrationCell<'a> {
 }
 
 impl<'a> CalibrationSet<'a> {
-    /// The cells that are not empty, at most [`MAX_CALIBRATION_ROWS`] of them.
-    pub(crate) fn cells(&self, profile: &Profile<'_>) -> Vec<CalibrationCell<'a>> {
+    /// The cells that are not empty, with their rows: all of them, or `most` evenly spaced ones.
+    pub(crate) fn cells(
+        &self,
+        profile: &Profile<'_>,
+        most: usize,
+    ) -> Vec<(usize, CalibrationCell<'a>)> {
         let n_rows = self.values.n_rows();
-        let n_used = n_rows.min(MAX_CALIBRATION_ROWS);
+        let n_used = n_rows.min(most);
         (0..n_used)
             .map(|number| number * n_rows / n_used)
             .filter_map(|row| {
                 let (genes, values) = self.values.row(row);
                 let total = self.totals.get(row).copied().unwrap_or(0.0);
                 let (library, factor) = divisor(profile, values, total)?;
-                Some(CalibrationCell { genes, values, library, factor })
+                Some((row, CalibrationCell { genes, values, library, factor }))
             })
             .collect()
     }

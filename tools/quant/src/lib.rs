@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod activation_range;
+mod aware;
 mod calibration;
 mod compare;
 mod emit;
@@ -28,6 +29,7 @@ mod rounding;
 mod runner;
 mod stage;
 
+pub use aware::{AwareReport, AwareSettings, tune_aware};
 pub use calibration::{
     CalibrationSet, MAX_CALIBRATION_ROWS, calibration_rows, fitted_parts, rows_of,
 };

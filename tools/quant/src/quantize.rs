@@ -1,16 +1,17 @@
 //! An f32 model to f16 or int8.
 
 use cic_model::novelty::FLOAT_CODE_UNITS;
+use cic_model::profile::has_gene_scales;
 use cic_model::quant::{LEVEL_MAX, ONE_Q16, code_level, requantize_i16};
 use cic_model::spec::{CodeDimSpec, LayoutPlan, ModelSpec, NetworkSpec, QuantNetwork};
 use cic_model::{AlignedBytes, DenseLayer, Dtype, Model, Network};
 use cic_runtime::{Numbers, Sample, Session};
 
-use crate::calibration::CalibrationSet;
+use crate::calibration::{CalibrationCell, CalibrationSet, MAX_CALIBRATION_ROWS};
 use crate::error::QuantError;
 use crate::input_levels;
 use crate::layer_report::{self, LayerReport};
-use crate::range_method::{Begin, RangeMethod, RangePlan};
+use crate::range_method::{Begin, CODE, GENES, INPUT, RangeMethod, RangePlan};
 use crate::rounding::Rounding;
 use crate::stage::{self, Activations, QuantStage, StagePlan, quantize_stage, ratio};
 
@@ -39,17 +40,12 @@ pub struct Int8Options {
 }
 
 impl Int8Options {
-    /// Provenance of what is not as by default.
-    fn facts(&self) -> Vec<(String, String)> {
-        let default = Self::default();
-        let mut facts = Vec::new();
-        if self.ranges != default.ranges {
-            facts.push(("quantize.ranges".into(), self.ranges.to_string()));
-        }
-        if self.rounding != default.rounding {
-            facts.push(("quantize.rounding".into(), self.rounding.name().into()));
-        }
-        facts
+    /// As provenance.
+    fn facts(&self) -> [(String, String); 2] {
+        [
+            ("quantize.ranges".into(), self.ranges.to_string()),
+            ("quantize.rounding".into(), self.rounding.name().into()),
+        ]
     }
 }
 
@@ -174,14 +170,16 @@ fn to_int8(
     let ([profile], [profile_spec]) = (model.profiles(), spec.profiles.as_mut_slice()) else {
         return Err(QuantError::SeveralProfiles { found: model.profiles().len() });
     };
+    let input_name = if has_gene_scales(profile.kind()) { GENES } else { INPUT };
     int8.ranges.check(&range_names(network))?;
-    let cells = calibration.cells(profile);
+    let cells = calibration.cells(profile, MAX_CALIBRATION_ROWS);
+    let cells: Vec<CalibrationCell<'_>> = cells.into_iter().map(|(_, cell)| cell).collect();
     let first = network.encoder.first().ok_or(QuantError::NoCalibration)?;
     if cells.is_empty() {
         return Err(QuantError::NoCalibration);
     }
     let inputs = input_levels::inputs(profile, &cells);
-    let levels = input_levels::fit(profile, &inputs, int8.ranges.method(INPUT))?;
+    let levels = input_levels::fit(profile, &inputs, int8.ranges.method(input_name))?;
     let input = Activations {
         levels: input_levels::levels(profile, &levels, &cells),
         scales: input_levels::input_scales(&levels, first.in_dim),
@@ -230,7 +228,7 @@ fn range_names(network: &Network) -> Vec<String> {
     let hidden = |name: &'static str, layers: &[DenseLayer]| {
         (0..layers.len().saturating_sub(1)).map(move |number| stage::hidden_name(name, number))
     };
-    [INPUT, CODE]
+    [INPUT, GENES, CODE]
         .map(String::from)
         .into_iter()
         .chain(hidden("encoder", &network.encoder))
@@ -306,7 +304,7 @@ fn code_levels(
 }
 
 /// Runs the golden cells through the new weights and stores what they give.
-fn renew_golden(spec: &mut ModelSpec) -> Result<(), QuantError> {
+pub(crate) fn renew_golden(spec: &mut ModelSpec) -> Result<(), QuantError> {
     let bytes = AlignedBytes::new(&spec.to_bytes(LayoutPlan::default())?);
     let model = Model::open(&bytes)?;
     let session = Session::new(&model, spec.golden.profile as usize)?;
@@ -335,10 +333,6 @@ fn renew_golden(spec: &mut ModelSpec) -> Result<(), QuantError> {
     }
     Ok(())
 }
-
-/// What [`RangePlan`] calls the network inputs, and the 7-bit copy of the code.
-const INPUT: &str = "input";
-const CODE: &str = "code";
 
 /// Cells unlike the calibration cells may have codes this many times as large before they clip.
 const CODE_HEADROOM: f64 = 4.0;

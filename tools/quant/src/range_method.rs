@@ -88,7 +88,10 @@ impl FromStr for RangeMethod {
 }
 
 /// Methods by tensor: one for all, others for some of them.
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// By default `minmax,input=mse`: values of all genes together are many, and few of them large; of anything else a few hundred cells show
+/// too little to leave some of it outside (ADR 0021).
+#[derive(Clone, Debug, PartialEq)]
 pub struct RangePlan {
     default: RangeMethod,
     /// By the names of [`RangePlan::method`]; the last of a name counts.
@@ -96,7 +99,7 @@ pub struct RangePlan {
 }
 
 impl RangePlan {
-    /// How the range of `input`, of the outputs of a hidden layer (`encoder.0`, counted in its stage), or of the 7-bit copy of the
+    /// How the range of `input` (of `genes` where each has its own: log2_intensity), of the outputs of a hidden layer (`encoder.0`, counted in its stage), or of the 7-bit copy of the
     /// `code` is chosen.
     pub fn method(&self, tensor: &str) -> RangeMethod {
         let named = self.named.iter().rev().find(|(name, _)| name == tensor);
@@ -111,6 +114,13 @@ impl RangePlan {
                 Err(QuantError::NoSuchRange { name: name.clone(), known: tensors.join(", ") })
             }
         }
+    }
+}
+
+impl Default for RangePlan {
+    fn default() -> Self {
+        let input = (INPUT.into(), RangeMethod::SquaredError);
+        Self { default: RangeMethod::MinMax, named: vec![input] }
     }
 }
 
@@ -132,7 +142,7 @@ impl FromStr for RangePlan {
     type Err = QuantError;
 
     fn from_str(text: &str) -> Result<Self, QuantError> {
-        let mut plan = Self::default();
+        let mut plan = Self::from(RangeMethod::MinMax);
         for part in text.split(',') {
             match part.split_once('=') {
                 Some((name, method)) => plan.named.push((name.into(), method.parse()?)),
@@ -142,6 +152,12 @@ impl FromStr for RangePlan {
         Ok(plan)
     }
 }
+
+/// What a plan calls the network inputs where one range holds for all genes, and where each has its own, and the 7-bit copy of the
+/// code.
+pub(crate) const INPUT: &str = "input";
+pub(crate) const GENES: &str = "genes";
+pub(crate) const CODE: &str = "code";
 
 /// Smallest and largest.
 pub(crate) fn extremes(values: &[f32]) -> (f64, f64) {

@@ -94,6 +94,27 @@ pub(crate) fn targets(model: &Model<'_>, n_bytes: usize) -> Result<Value, Failur
     Ok(describe(n_bytes, scratch_len(model)?, &budgets))
 }
 
+/// What an int8 model of so many bytes needs on a core, in whole.
+pub(crate) struct Need {
+    /// Bytes of model and code.
+    pub(crate) flash: u64,
+    /// Bytes of scratch, opened model and stack.
+    pub(crate) ram: u64,
+    /// Of a cell, at most.
+    pub(crate) instructions: u64,
+}
+
+/// Calculates it.
+pub(crate) fn need(model: &Model<'_>, n_bytes: usize, core: Core) -> Result<Need, Failure> {
+    let budget = Budget::of(model, core);
+    let scratch = scratch_len(model)? as u64;
+    Ok(Need {
+        flash: n_bytes as u64 + budget.code,
+        ram: budget.memory.in_all(scratch, budget.memory.opening),
+        instructions: core.instructions(model, Task::Dense),
+    })
+}
+
 fn scratch_len(model: &Model<'_>) -> Result<usize, Failure> {
     Ok(S8Session::new(model, 0).map_err(Failure::internal)?.scratch_len())
 }
@@ -337,7 +358,7 @@ fn grouped(number: u64) -> String {
     text
 }
 
-fn parse_core(name: &str) -> Result<Core, String> {
+pub(crate) fn parse_core(name: &str) -> Result<Core, String> {
     let known: Vec<&str> = CORES.iter().map(|core| core.name).collect();
     Core::from_name(name).ok_or_else(|| format!("expected one of {}", known.join(", ")))
 }

@@ -1,6 +1,8 @@
 //! `cic-quantize`: int8 and f16 models from full-precision ones.
 
+pub(crate) mod aware;
 mod report;
+mod search;
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,7 @@ use crate::promises::{FalseRejectArgs, PromiseCells, leaves_of};
 use crate::totals::TotalArgs;
 
 use report::Report;
+use search::SearchArgs;
 
 /// Options of `cic-quantize`.
 #[derive(Args, Clone, Debug)]
@@ -62,6 +65,13 @@ pub struct QuantizeArgs {
     /// standard error in cross-validation stays as it is
     #[arg(long, verbatim_doc_comment)]
     fine_tune: bool,
+    /// Tune the integers of encoder and classifier on the
+    /// training rows in DATA, in the arithmetic of the
+    /// runtime, so that codes and logits come nearer to
+    /// those of f32; what is no nearer on rows that were
+    /// held out stays as it is
+    #[arg(long, conflicts_with_all = ["fine_tune", "auto"], verbatim_doc_comment)]
+    qat: bool,
     /// Column with cell types: temperature and sets of
     /// labels are calibrated anew; without it, the result
     /// promises no sets. Also for --fine-tune
@@ -71,8 +81,10 @@ pub struct QuantizeArgs {
     #[arg(long, value_name = "TSV")]
     labels_file: Option<PathBuf>,
     /// int8 or f16; of a network as ONNX also f32
-    #[arg(long, value_name = "DTYPE", value_parser = parse_dtype)]
-    to: Dtype,
+    #[arg(long, value_name = "DTYPE", value_parser = parse_dtype, required_unless_present = "auto")]
+    to: Option<Dtype>,
+    #[command(flatten)]
+    search: SearchArgs,
     /// Where the model goes
     #[arg(long, short, value_name = "OUT")]
     output: PathBuf,
@@ -95,9 +107,10 @@ pub struct QuantizeArgs {
     /// cells: minmax (all values and a margin),
     /// percentile:P, entropy (Kullback-Leibler) or mse.
     /// One for all, or others for some by their names,
-    /// such as minmax,encoder.0=mse; there are input, code
-    /// and the hidden layers of each stage
-    /// [default: minmax]
+    /// such as minmax,encoder.0=mse; there are input (or
+    /// genes, where each has a range of its own), code and
+    /// the hidden layers of each stage
+    /// [default: minmax,input=mse]
     #[arg(long, value_name = "METHOD", verbatim_doc_comment)]
     ranges: Option<RangePlan>,
     /// How int8 weights are rounded: nearest, or fitted to
@@ -142,16 +155,18 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         ("--layout", args.layout.is_some()),
         ("--ranges", args.ranges.is_some()),
         ("--rounding", args.rounding.is_some()),
+        ("--qat", args.qat),
     ];
     if let Some((option, _)) = of_int8.iter().find(|(_, is_given)| *is_given)
-        && args.to != Dtype::S8
+        && let Some(to) = args.to.filter(|&to| to != Dtype::S8)
     {
-        let to = args.to.name();
+        let to = to.name();
         return Err(Failure::usage(format!("{option} is for int8; leave it out for {to}")));
     }
-    if args.fine_tune {
-        fine_tune::check(args.to)?;
+    if let Some(to) = args.to.filter(|_| args.fine_tune) {
+        fine_tune::check(to)?;
     }
+    args.gate.check_used(args.search.auto)?;
     if args.false_rejects.asks_for_limits() && args.labels.is_none() {
         return Err(Failure::usage(
             "--rejects sets limits with labelled cells: name their column with --labels KEY",
@@ -183,7 +198,7 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         leaves: has_labels.then(|| leaves_of(&model, names.len(), |row| annotations.label(row))),
         false_rejects: args.false_rejects.rates(),
     };
-    if args.to == Dtype::F32 {
+    if args.to == Some(Dtype::F32) {
         let plan = args.layout.unwrap_or_default();
         let bytes = promises.renew(&model)?.to_bytes(plan).map_err(Failure::internal)?;
         output::write(&args.output, |file| file.write_all(&bytes))?;
@@ -193,20 +208,29 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let rows = calibration_rows(&model, dataset, annotations.split.as_deref())?;
-    let options = QuantizeOptions {
+    // What is searched for says it itself.
+    let to = args.to.unwrap_or(Dtype::S8);
+    let mut options = QuantizeOptions {
         int8: Int8Options {
             ranges: args.ranges.clone().unwrap_or_default(),
             rounding: args.rounding.unwrap_or_default(),
         },
         with_decoder: !args.no_decoder,
         with_rows: args.keep_rows,
-        layouts: args.layout.unwrap_or(match args.to {
+        layouts: args.layout.unwrap_or(match to {
             Dtype::S8 => LayoutPlan::Fours,
             _ => LayoutPlan::Sparse,
         }),
-        ..QuantizeOptions::new(args.to)
+        ..QuantizeOptions::new(to)
     };
     let calibration = Calibration::of(&cells, &rows);
+    let mut search = None;
+    if args.search.auto {
+        let found = args.search.run(&options, &model, &calibration, (&cells, &rows), args.gate)?;
+        print(|out| found.write(out))?;
+        options = found.best()?.options.clone();
+        search = Some(found);
+    }
     let (mut quantised, mut layers) = quantize_reported(&model, &calibration.set(), &options)?;
     let mut fine_tuned = None;
     if args.fine_tune {
@@ -216,6 +240,12 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         // What stands behind the code is rounded anew.
         layers.retain(|layer| layer.stage == "encoder");
         fine_tuned = Some(tuned);
+    }
+    let mut tuned_aware = None;
+    if args.qat {
+        let (bytes, report) = aware::tune(&model, &quantised, &cells, names, options.layouts)?;
+        quantised = bytes;
+        tuned_aware = Some(report);
     }
     quantised = promises.renew_bytes(&quantised, options.layouts)?;
     let promised =
@@ -246,10 +276,15 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         comparison: &comparison,
         layers: &layers,
         fine_tuned: fine_tuned.as_ref(),
+        aware: tuned_aware.as_ref(),
         cells: names,
     };
     if let Some(path) = &args.report {
-        let text = serde_json::to_string_pretty(&report.json()?).map_err(Failure::internal)?;
+        let mut json = report.json()?;
+        if let Some(search) = &search {
+            json["search"] = search.json();
+        }
+        let text = serde_json::to_string_pretty(&json).map_err(Failure::internal)?;
         output::write(path, |file| writeln!(file, "{text}"))?;
     }
     if let Some(path) = &args.html {
@@ -261,6 +296,9 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     }
     if let Some(tuned) = fine_tuned.filter(|_| !args.quiet) {
         tell(tuned.summary());
+    }
+    if let Some(report) = tuned_aware.filter(|_| !args.quiet) {
+        tell(aware::summary(&report));
     }
     if !args.quiet {
         tell(format_args!(
@@ -342,7 +380,7 @@ impl Source {
         let bytes = SourceBytes::File(model_file::read(&args.model)?);
         let dtype = model_file::open(&args.model, &bytes)?.dtype();
         let error = match (dtype, args.to) {
-            (Dtype::F32, Dtype::F32) => Some(QuantError::NothingToDo),
+            (Dtype::F32, Some(Dtype::F32)) => Some(QuantError::NothingToDo),
             (Dtype::F32, _) => None,
             (found, _) => Some(QuantError::NotFullPrecision { found }),
         };

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use cic_model::{Dtype, Model};
-use cic_quant::{Comparison, LayerReport, N_NEIGHBOURS, OutputReport};
+use cic_quant::{AwareReport, Comparison, LayerReport, N_NEIGHBOURS, OutputReport};
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
@@ -27,6 +27,7 @@ pub(super) struct Report<'a> {
     pub(super) comparison: &'a Comparison,
     pub(super) layers: &'a [LayerReport],
     pub(super) fine_tuned: Option<&'a FineTunedModel>,
+    pub(super) aware: Option<&'a AwareReport>,
     /// Names of the rows of the calibration file.
     pub(super) cells: &'a [String],
 }
@@ -69,6 +70,15 @@ impl Report<'_> {
         }
         if let Some(tuned) = self.fine_tuned {
             report["fine_tuning"] = tuned.report();
+        }
+        if let Some(tuned) = self.aware {
+            report["qat"] = json!({
+                "n_cells": tuned.n_cells[0],
+                "n_held_out": tuned.n_cells[1],
+                "epoch": tuned.epoch,
+                "code_error": tuned.code_error,
+                "logit_error": tuned.logit_error,
+            });
         }
         Ok(report)
     }

@@ -73,7 +73,7 @@ fn ranges_and_rounding_can_be_chosen() {
         folder.quantize(&format!("{base} {options}")).refused(2, said);
     };
     refused("--ranges kl", &["\"kl\"", "entropy or mse"]);
-    refused("--ranges encoder.7=mse", &["encoder.7", "input, code"]);
+    refused("--ranges encoder.7=mse", &["encoder.7", "input, genes, code"]);
     refused("--rounding up", &["nearest or fitted"]);
     folder
         .quantize("model.cic --calibrate cells.h5ad --to f16 -o q.cic --ranges mse")
@@ -112,6 +112,59 @@ fn the_page_holds_all_that_it_shows() {
             assert!(!page.contains(loaded), "{to}: {loaded}");
         }
     }
+}
+
+#[test]
+fn the_smallest_model_that_fits_is_found() {
+    let folder = with_training_cells();
+    let loose = "--max-label-change 0.1 --max-code-error 0.2";
+    let base = format!("model.cic --calibrate cells.h5ad --auto -o q.cic --report r.json {loose}");
+    let run = folder.quantize(&format!("{base} --target cortex-m4 --flash 1M --ram 192K")).ok();
+    assert!(run.stdout.contains("int8 minmax,input=mse nearest"), "{}", run.stdout);
+    let report: serde_json::Value = serde_json::from_slice(&folder.read("r.json")).unwrap();
+    let candidates = report["search"]["candidates"].as_array().unwrap();
+    let best = &candidates[0];
+    assert_eq!((&best["misses"], &best["with_decoder"]), (&serde_json::json!([]), &true.into()));
+    for other in candidates {
+        assert!(best["bytes"].as_u64() <= other["bytes"].as_u64());
+    }
+    let run = folder.quantize(&format!("{base} --target host --ram 1M")).ok();
+    assert!(run.stdout.contains("\nf16 "), "{}", run.stdout);
+
+    let before = folder.names();
+    let refused = |options: &str, code: i32, said: &[&str]| {
+        folder.quantize(&format!("{base} {options}")).refused(code, said);
+    };
+    refused("--target cortex-m4 --flash 1K", 5, &["cortex-m4", "misses: flash"]);
+    refused("--target cortex-m4 --max-code-error 0.0000001", 2, &["--max-code-error"]);
+    refused("--target host --instructions 1000", 2, &["microcontrollers"]);
+    refused("--target cortex-a5", 2, &["cortex-m4", "host"]);
+    refused("--target host --flash 1.5M", 2, &["256K"]);
+    refused("", 2, &["--target"]);
+    refused("--target host --to int8", 2, &["--to"]);
+    assert_eq!(folder.names(), before);
+}
+
+#[test]
+fn tuning_brings_codes_nearer_to_those_of_full_precision() {
+    let folder = with_training_cells();
+    let base = "model.cic --calibrate cells.h5ad --to int8 --report r.json";
+    folder.quantize(&format!("{base} -o plain.cic")).ok();
+    let run = folder.quantize(&format!("{base} --qat -o q.cic")).ok();
+    assert!(run.stderr.contains("--qat: on"), "{}", run.stderr);
+    let report: serde_json::Value = serde_json::from_slice(&folder.read("r.json")).unwrap();
+    let errors = |key: &str| [0, 1].map(|at| report["qat"][key][at].as_f64().unwrap());
+    let ([code, code_after], [logits, logits_after]) =
+        (errors("code_error"), errors("logit_error"));
+    assert!(code_after <= code && logits_after <= logits, "{}", report["qat"]);
+    assert!(code_after + logits_after < code + logits, "{}", report["qat"]);
+    let inspected = folder.cic("inspect q.cic --json").json();
+    assert!(inspected["provenance"]["quantize.aware_epochs"].is_string());
+    assert_ne!(folder.read("q.cic"), folder.read("plain.cic"));
+    folder.quantize(&format!("{base} --qat --fine-tune -o q.cic")).refused(2, &["--fine-tune"]);
+    folder
+        .quantize("model.cic --calibrate cells.h5ad --to f16 --qat -o h.cic")
+        .refused(2, &["--qat is for int8"]);
 }
 
 #[test]

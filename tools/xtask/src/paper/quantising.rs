@@ -29,17 +29,18 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// A way to quantise: its name, the type, and further options.
-const WAYS: [(&str, &str, &[&str]); 8] = [
+const WAYS: [(&str, &str, &[&str]); 9] = [
     ("f16", "f16", &[]),
-    (PLAIN, "int8", &[]),
+    ("int8, minmax", "int8", &["--ranges", "minmax"]),
+    (DEFAULT, "int8", &[]),
     ("int8, fitted rounding", "int8", &["--rounding", "fitted"]),
     ("int8, percentile", "int8", &["--ranges", "percentile"]),
     ("int8, entropy", "int8", &["--ranges", "entropy"]),
     ("int8, mse", "int8", &["--ranges", "mse"]),
-    ("int8, fitted rounding and mse", "int8", &["--rounding", "fitted", "--ranges", "mse"]),
     ("int8, fine-tuned", "int8", &["--fine-tune"]),
+    ("int8, QAT", "int8", &["--qat"]),
 ];
-const PLAIN: &str = "int8";
+const DEFAULT: &str = "int8";
 
 /// A data set, and a model of it in every way.
 struct OfSet {
@@ -81,7 +82,11 @@ impl OfSet {
         for (number, (way, to, further)) in WAYS.iter().enumerate() {
             let mut options: Vec<&str> = further.to_vec();
             if further.contains(&"--fine-tune") {
-                options.extend(labels.iter().map(String::as_str));
+                // What else they say, every way is told.
+                let kind = labels.iter().position(|word| word == "--kind").unwrap_or(labels.len());
+                let others =
+                    labels.iter().enumerate().filter(|(at, _)| !(kind..kind + 2).contains(at));
+                options.extend(others.map(|(_, word)| word.as_str()));
             }
             let made = paper.quantized_as(
                 set,
@@ -214,7 +219,7 @@ fn tables(page: &mut Page, sets: &[OfSet]) {
     let rows: Vec<String> = sets
         .iter()
         .filter_map(|set| {
-            let of = set.way(PLAIN)?;
+            let of = set.way(DEFAULT)?;
             let more = of.more.as_ref()?;
             let share =
                 |share: Option<f64>| share.map_or("-".into(), |share| format!("{share:.4}"));
@@ -272,7 +277,7 @@ fn flips(page: &mut Page, sets: &[OfSet]) {
     let mut rows = Vec::new();
     for set in sets {
         let flips =
-            set.way(PLAIN).and_then(|of| of.more.as_ref()).map_or(&[][..], |more| &more.flips);
+            set.way(DEFAULT).and_then(|of| of.more.as_ref()).map_or(&[][..], |more| &more.flips);
         for flip in flips {
             if flip.margin <= NEAR {
                 n_near += 1;
