@@ -72,12 +72,17 @@ impl Hierarchy {
     }
 
     /// Goes down from the roots, each time to the most probable child, as long as that is probable
-    /// enough: what is above the node in this path is at least as probable.
+    /// enough: what is above the node in this path is at least as probable. A cell that has a label stays above it.
     pub(crate) fn deepest(&self, call: &Call, probabilities: &[f32]) -> NodeCall {
         let mut deepest = NodeCall { node: None, probability: 0.0 };
         if !call.is_named_or_in_doubt() {
             return deepest;
         }
+        // Leaves are fewer than 2³².
+        let label = call.best().filter(|_| call.is_named()).map(|leaf| leaf as u32);
+        let is_above_label = |node: &&u32| {
+            label.is_none_or(|label| self.leaves[**node as usize].binary_search(&label).is_ok())
+        };
         let probability = |&node: &u32| {
             let leaves = self.leaves[node as usize].iter();
             leaves.map(|&leaf| probabilities[leaf as usize]).sum::<f32>().min(1.0)
@@ -85,7 +90,7 @@ impl Hierarchy {
         let mut candidates = &self.roots;
         loop {
             let mut best = NodeCall { node: None, probability: 0.0 };
-            for node in candidates {
+            for node in candidates.iter().filter(is_above_label) {
                 let probability = probability(node);
                 if probability > best.probability {
                     best = NodeCall { node: Some(*node), probability };

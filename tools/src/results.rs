@@ -289,6 +289,11 @@ impl Call {
         node.map_or("", |node| model.labels().ontology_id(node))
     }
 
+    /// Whether the cell has a label.
+    pub(crate) fn is_named(&self) -> bool {
+        self.reject.is_none() && self.best.is_some()
+    }
+
     /// Whether the cell is sound: it has a label, or lacks one only because no label is probable enough.
     pub(crate) fn is_named_or_in_doubt(&self) -> bool {
         matches!(self.reject, None | Some(RejectReason::LowConfidence))

@@ -83,6 +83,21 @@ fn the_node_is_the_deepest_that_is_probable_enough() {
             assert!(id.starts_with("CL:"), "{id}");
         }
     }
+    // However little is asked for, the node is the label or stands above it.
+    let tree = folder.text("tree.tsv");
+    let parent = |label: &str| {
+        let line = tree.lines().find(|line| line.split('\t').next() == Some(label));
+        line.and_then(|line| line.split('\t').nth(1)).unwrap_or_default().to_owned()
+    };
+    for least in ["0.001", "0.3", "0.6"] {
+        let ([labelled, nodes, _], ..) = node(least);
+        for (label, node) in labelled.iter().zip(&nodes).filter(|(label, _)| *label != "Unassigned")
+        {
+            let above = std::iter::successors(Some(label.clone()), |label| Some(parent(label)));
+            let mut above = above.take_while(|label| !label.is_empty());
+            assert!(node == "Unassigned" || above.any(|above| above == *node), "{label}, {node}");
+        }
+    }
     let (_, mut confidences, _) = node("0.5");
     confidences.sort_by(f64::total_cmp);
     let ([_, nodes, _], ..) = node(&confidences[200].to_string());

@@ -46,7 +46,7 @@ impl H5Vector<u32> {
     }
 }
 
-impl<T: Converted> H5Vector<T> {
+impl<T: Converted + Default + PartialEq> H5Vector<T> {
     fn new(source: &H5Source, object: &str, dataset: H5Dataset, element: Element) -> Self {
         let len = dataset.total_elements();
         let chunk = dataset.chunk_dims().and_then(|dims| dims.first().copied()).unwrap_or(1);
@@ -78,11 +78,33 @@ impl<T: Converted> H5Vector<T> {
                 self.piece.push(converted);
             }
         });
+        self.refuse_missing_chunks()
+    }
+
+    /// The library gives zeros for a chunk that was never written, which in a sparse matrix is what a copy or a program left undone.
+    fn refuse_missing_chunks(&self) -> Result<(), VectorFault> {
+        let chunk = self.dataset.chunk_dims().and_then(|dims| dims.first().copied());
+        let Some(chunk) = chunk.filter(|&chunk| chunk > 0) else { return Ok(()) };
+        let zero = T::default();
+        for (at, values) in self.piece.chunks(chunk).enumerate() {
+            let number = self.start / chunk + at;
+            if values.iter().all(|value| *value == zero)
+                && self.dataset.read_chunk_raw_at(&[number]).is_err()
+            {
+                let (path, object) = (self.path.clone(), self.object.clone());
+                let reason = format!(
+                    "values {} to {} are not in the file: their chunk was never written; write or copy the file again, to its end",
+                    number * chunk,
+                    (number + 1) * chunk.min(self.len) - 1
+                );
+                return Err(DataError::Hdf5 { path, object, reason }.into());
+            }
+        }
         Ok(())
     }
 }
 
-impl<T: Converted> NumberVector<T> for H5Vector<T> {
+impl<T: Converted + Default + PartialEq> NumberVector<T> for H5Vector<T> {
     fn len(&self) -> usize {
         self.len
     }

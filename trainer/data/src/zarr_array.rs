@@ -16,6 +16,8 @@ pub(crate) struct ZarrArray {
     /// Of a chunk, where elements have a size.
     chunk_bytes: Option<usize>,
     held: Option<(Vec<usize>, Vec<u8>)>,
+    /// Whether a chunk that is not there is a fault, and not full of the fill value.
+    needs_all_chunks: bool,
 }
 
 impl ZarrArray {
@@ -44,7 +46,20 @@ impl ZarrArray {
             chunk_len.ok_or_else(|| store.broken(object, "its chunks have no end".into()))?;
         let chunk_bytes = size.map(|size| size * chunk_len);
         let (store, object) = (store.clone(), object.into());
-        Ok(Self { store, object, metadata, chunk_len, chunk_bytes, held: None })
+        Ok(Self {
+            store,
+            object,
+            metadata,
+            chunk_len,
+            chunk_bytes,
+            held: None,
+            needs_all_chunks: false,
+        })
+    }
+
+    /// An array whose chunks are all stored.
+    pub(crate) fn with_all_chunks(self) -> Self {
+        Self { needs_all_chunks: true, ..self }
     }
 
     pub(crate) fn metadata(&self) -> &ArrayMetadata {
@@ -161,6 +176,11 @@ impl ZarrArray {
         let element = self.element()?;
         let expected = self.chunk_len * element.size();
         let Some(mut bytes) = self.unpacked(&key, expected)? else {
+            if self.needs_all_chunks {
+                return Err(self.broken(format!(
+                    "chunk {key} is not there; write or copy the store again, to its end"
+                )));
+            }
             let fill = fill_bytes(&self.metadata.fill, element);
             let fill = fill.ok_or_else(|| {
                 self.broken(format!("chunk {key} is not there, nor a fill value for it"))

@@ -35,6 +35,8 @@ impl ZarrVector<u32> {
 impl<T> ZarrVector<T> {
     fn new(array: ZarrArray, element: Element) -> Result<Self, DataError> {
         let len = array.vector_len()?;
+        // Zeros need no chunk in a dense array; in a sparse matrix there are none.
+        let array = array.with_all_chunks();
         Ok(Self { array, element, len, becomes: PhantomData })
     }
 }

@@ -284,6 +284,17 @@ fn refuses_headers_that_claim_more_than_the_file_holds() {
 }
 
 #[test]
+fn refuses_sparse_matrices_that_were_not_written_to_their_end() {
+    assert_refused!(
+        "bad_missing_chunk.h5ad",
+        DataError::Hdf5 { .. },
+        "X/data",
+        "values 8 to 15",
+        "never written"
+    );
+}
+
+#[test]
 fn refuses_a_table_without_an_index() {
     assert_refused!("bad_no_index.h5ad", DataError::MissingIndex { .. }, "\"obs\"");
     assert_refused!("bad_dangling_index.h5ad", DataError::MissingIndex { .. }, "\"var\"");

@@ -144,6 +144,11 @@ fn damaged_chunks_are_named() {
         let error = refusal(format, |store| fs::write(store.join(&path), [0; 7]).unwrap());
         let expected = format!("chunk {chunk} has 7 bytes, not 12");
         assert!(error.to_string().contains(&expected), "{error}");
+        for array in ["data", "indices"] {
+            let path = format!("X/{array}/{chunk}");
+            let error = refusal(format, |store| fs::remove_file(store.join(&path)).unwrap());
+            assert!(error.to_string().contains(&format!("chunk {chunk} is not there")), "{error}");
+        }
         let path = format!("obs/_index/{chunk}");
         let error = refusal(format, |store| fs::write(store.join(&path), [4, 0, 0, 0, 9]).unwrap());
         assert!(error.to_string().contains("has 4 strings, not 3"), "{error}");
