@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use cic_data::{Gene, GeneNaming, NameKind, Names, gene_name, genome_prefix};
 use cic_model::genes::GeneName;
-use cic_model::quant::ONE_Q16;
+use cic_model::quant::{ONE_Q16, ONE_Q30};
 use cic_model::{IdKind, Model};
 
 use crate::failure::Failure;
@@ -38,6 +38,34 @@ pub(crate) fn check_coverage(
         "{path}: has {n_present} of the model's {n_genes} genes, at least {needed} are needed; {}",
         missing.reason()
     )))
+}
+
+/// Refuses a file that lacks too many genes to tell what is no cell, where the model would.
+pub(crate) fn check_judged(
+    names: Names<'_>,
+    share_q30: u32,
+    model: &Model<'_>,
+) -> Result<(), Failure> {
+    match unjudged(model, share_q30) {
+        None => Ok(()),
+        Some(reason) => Err(Failure::input(format!(
+            "{}: {reason}; give data with more of its genes or a model for this panel, or type it all the same with \
+             --accept-unjudged",
+            names.path.display()
+        ))),
+    }
+}
+
+/// Said where too many genes are missing to tell what is no cell.
+pub(crate) fn unjudged(model: &Model<'_>, share_q30: u32) -> Option<String> {
+    let novelty = model.novelty().filter(|novelty| !novelty.holds_for(share_q30))?;
+    let percent = |share_q30: u32| 100.0 * f64::from(share_q30) / f64::from(ONE_Q30);
+    Some(format!(
+        "too many genes are missing to reject noise, doublets and cells unlike those of training: the genes that are \
+         there had {:.1} % of the counts in training, {:.1} % are needed; what is no such cell would get a label",
+        percent(share_q30),
+        percent(novelty.least_share_q30())
+    ))
 }
 
 /// The genes of a model's panel, as those of a file.

@@ -12,7 +12,7 @@ use cic_model::{Model, ValueKind};
 use cic_trainer::parts::Assigned;
 use clap::Args;
 
-use crate::coverage::check_coverage;
+use crate::coverage::{check_coverage, check_judged};
 use crate::failure::Failure;
 use crate::same_scale::{GeneSums, check_log1p_sum};
 
@@ -153,18 +153,33 @@ impl Dataset {
     }
 }
 
+/// Whether files are typed whose cells cannot be told from noise.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct UnjudgedArgs {
+    /// Take a file also where so many of the model's
+    /// genes are missing that noise, doublets and
+    /// other cells cannot be told from those that it
+    /// knows, and get labels
+    #[arg(long, verbatim_doc_comment)]
+    pub(crate) accept_unjudged: bool,
+}
+
 /// Finds the genes of a file in the panel of a model. Refused where that much says already that the
 /// model cannot take the file, before a value was read.
 pub(crate) fn admit(
     names: Names<'_>,
     declared: Option<ValueKind>,
     model: &Model<'_>,
+    accepts_unjudged: bool,
 ) -> Result<PanelAlignment, Failure> {
     if let Some(declared) = declared {
         check_kind(names, declared, "", model)?;
     }
     let alignment = PanelAlignment::new(names, model.genes())?;
     check_coverage(names, &alignment.present, model)?;
+    if !accepts_unjudged {
+        check_judged(names, alignment.overlap.share_q30, model)?;
+    }
     Ok(alignment)
 }
 
@@ -195,15 +210,18 @@ pub(crate) fn check_kind(
     if expected == kind || expected == ValueKind::Ranks {
         return Ok(());
     }
-    Err(Failure::input(format!(
-        "{path}: the values are {found}{evidence}, the model was trained on {expected}; give it \
-         {expected} (another layer of the file?), or declare them with --kind if they were taken \
-         for the wrong kind",
-        evidence = if evidence.is_empty() { String::new() } else { format!(" ({evidence})") },
-        path = names.path.display(),
-        found = kind.name(),
-        expected = expected.name(),
-    )))
+    let (path, found, expected) = (names.path.display(), kind.name(), expected.name());
+    Err(Failure::input(match evidence {
+        "" => format!(
+            "{path}: declared {found}, but the model was trained on {expected}; give it {expected} (another layer of the file?), \
+             or leave --kind out if the values are {expected}"
+        ),
+        _ => format!(
+            "{path}: the values are {found} ({evidence}), the model was trained on {expected}; give it \
+             {expected} (another layer of the file?), or declare them with --kind if they were taken \
+             for the wrong kind"
+        ),
+    }))
 }
 
 /// The kind of values that the model was trained on.

@@ -3,9 +3,8 @@
 
 use cic_data::{GeneNaming, Names, PanelAlignment, SpeciesGuess};
 use cic_model::Model;
-use cic_model::quant::ONE_Q30;
 
-use crate::coverage::{LostCase, panel_genes};
+use crate::coverage::{LostCase, panel_genes, unjudged};
 use crate::notes;
 
 /// What to tell about the genes of a file that a model takes.
@@ -36,18 +35,6 @@ pub(crate) fn matching_notes(
     let is_taken = model.rules().is_covered(overlap.n_present as usize, alignment.present.len());
     let species = other_species(names, model).filter(|_| is_taken);
     [repeated, species, lost, unjudged.filter(|_| is_taken)].into_iter().flatten().collect()
-}
-
-/// Said where too many genes are missing to tell what is no cell.
-fn unjudged(model: &Model<'_>, share_q30: u32) -> Option<String> {
-    let novelty = model.novelty().filter(|novelty| !novelty.holds_for(share_q30))?;
-    let percent = |share_q30: u32| 100.0 * f64::from(share_q30) / f64::from(ONE_Q30);
-    Some(format!(
-        "too many genes are missing to reject noise, doublets and cells unlike those of training: the genes that are \
-         there had {:.1} % of the counts in training, {:.1} % are needed; what is no such cell gets a label",
-        percent(share_q30),
-        percent(novelty.least_share_q30())
-    ))
 }
 
 /// Genes whose names fit though they are of another species: symbols put in capitals.

@@ -1,8 +1,8 @@
 //! What a user should know of a file that is typed all the same.
 
-use cic_data::{ExpressionHead, PanelAlignment, Source, csv_text};
-use cic_model::Model;
+use cic_data::{ExpressionHead, PanelAlignment, ScaleVerdict, Source, csv_text};
 use cic_model::genes::{DuplicatePolicy, Overlap};
+use cic_model::{Model, ValueKind};
 
 use crate::gene_notes::gene_notes;
 
@@ -33,6 +33,22 @@ pub(crate) fn of_nothing(source: &Source) -> String {
     let matrix = &source.matrix;
     format!("every value of {matrix:?} is zero: is it the matrix that was meant (--layer)?")
 }
+
+/// Said of counts of many cells none of which is large: among the genes of so many cells some are counted often.
+pub(crate) fn of_small_counts(verdict: &ScaleVerdict) -> Option<String> {
+    let scale = &verdict.scale;
+    let is_small = scale.cells >= FEW_CELLS && scale.max <= SMALL_COUNT;
+    (is_small && verdict.kind == ValueKind::Counts).then(|| {
+        format!(
+            "no value of {} cells is above {}: are these counts, or logarithms that were rounded, or yes and no?",
+            scale.cells, scale.max
+        )
+    })
+}
+
+/// Cells among which counts are larger, and how large logarithms of counts are at most.
+const FEW_CELLS: usize = 50;
+const SMALL_COUNT: f32 = 9.0;
 
 /// Said where names of cells cannot be written as they are.
 pub(crate) fn of_names(names: &[String]) -> Option<String> {

@@ -9,12 +9,15 @@ use clap::Args;
 
 use crate::console::tell;
 use crate::dataset::DataArgs;
+use crate::digests::Digesting;
 use crate::failure::Failure;
 use crate::model_file;
 use crate::notes;
 use crate::output;
 use crate::outputs::provenance::{InputDigest, Provenance, Run};
-use crate::outputs::{Format, Target, anndata, columns, write_probability_row, write_table};
+use crate::outputs::{
+    Format, LABELS, PROBABILITIES, Target, anndata, columns, write_probability_row, write_table,
+};
 use crate::results::Calls;
 use crate::threads::ThreadArgs;
 use crate::typed::TypedCells;
@@ -113,6 +116,7 @@ pub fn run(args: &TypeArgs) -> Result<(), Failure> {
         threads: args.threads.number(),
         quiet: args.quiet,
         is_thorough: plan.options.thorough,
+        accepts_unjudged: plan.options.unjudged.accept_unjudged,
     };
     let done = match plan.target.format {
         Format::H5ad => typing.run(|opened| AnnDataSink::new(&plan, &model, &opened), &stages)?,
@@ -159,8 +163,8 @@ impl<'a> Plan<'a> {
         let (output, format, probabilities) = match (&args.outdir, &args.output) {
             (Some(folder), _) => {
                 let file = |name: &str| folder.join(format!("{}{name}.csv", args.prefix));
-                let labels = file("predicted_labels");
-                (labels, Some(Format::Celltypist), Some(file("probability_matrix")))
+                let labels = file(LABELS);
+                (labels, Some(Format::Celltypist), Some(file(PROBABILITIES)))
             }
             (None, Some(output)) => (output.clone(), args.format, None),
             (None, None) => return Err(Failure::usage("no place for the calls: give -o OUT")),
@@ -234,7 +238,7 @@ impl<'a> Held<'a> {
         let summary = Summary {
             n_cells: cells.calls.len(),
             n_rejected,
-            n_present: cells.n_present,
+            n_present: cells.overlap.n_present,
             votes: cells.vote_summary(),
         };
         Ok((cells, provenance, summary))
@@ -246,13 +250,14 @@ impl<'a> Held<'a> {
 struct TableSink<'a> {
     held: Held<'a>,
     /// Written as the cells come, under a temporary name.
-    probabilities: Option<(PathBuf, AtomicFile)>,
+    probabilities: Option<(PathBuf, Digesting<AtomicFile>)>,
 }
 
 impl<'a> TableSink<'a> {
     fn new(plan: &'a Plan<'a>, model: &'a Model<'a>, opened: &Opened<'_>) -> Result<Self, Failure> {
         let begin = |path: &PathBuf| {
-            let mut file = AtomicFile::create(path).map_err(|error| output::failed(path, error))?;
+            let file = AtomicFile::create(path).map_err(|error| output::failed(path, error))?;
+            let mut file = Digesting::new(file);
             write_probability_row(&mut file, model, None)
                 .map_err(|error| output::not_written(path, error))?;
             Ok::<_, Failure>((path.clone(), file))
@@ -283,11 +288,15 @@ impl CallSink for TableSink<'_> {
     fn finish(self, kind: ValueKind) -> Result<Summary, Failure> {
         let target = &self.held.plan.target;
         let is_quiet = self.held.plan.args.quiet;
-        let (cells, provenance, summary) = self.held.finish(kind)?;
+        let (cells, mut provenance, summary) = self.held.finish(kind)?;
         let failed = |path: &Path, error| output::failed(path, error);
-        let ready = self.probabilities.map(|(path, file)| match file.ready() {
-            Ok(file) => Ok((path, file)),
-            Err(error) => Err(failed(&path, error)),
+        let ready = self.probabilities.map(|(path, file)| {
+            let (file, digest) = file.finish();
+            provenance.probabilities_sha256 = Some(digest);
+            match file.ready() {
+                Ok(file) => Ok((path, file)),
+                Err(error) => Err(failed(&path, error)),
+            }
         });
         let ready = ready.transpose()?;
         write_table(target, &cells, provenance)?;

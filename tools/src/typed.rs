@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cic_data::ExpressionHead;
 use cic_model::Model;
+use cic_model::genes::Overlap;
 
 use crate::failure::Failure;
 use crate::hierarchy::{Hierarchy, NodeCall};
@@ -17,7 +18,7 @@ use crate::vote::{Clusters, Votes};
 pub(crate) struct TypedCells<'a> {
     pub(crate) model: &'a Model<'a>,
     pub(crate) head: Arc<ExpressionHead>,
-    pub(crate) n_present: u32,
+    pub(crate) overlap: Overlap,
     pub(crate) calls: Vec<Call>,
     hierarchy: Option<Hierarchy>,
     /// One per call where labels have parents.
@@ -36,7 +37,7 @@ impl<'a> TypedCells<'a> {
         let head = opened.head.clone();
         Ok(Self {
             model,
-            n_present: opened.n_present,
+            overlap: opened.overlap,
             calls: Vec::with_capacity(head.obs_names.len()),
             hierarchy: Hierarchy::new(model.labels(), options.min_node_confidence),
             nodes: Vec::new(),

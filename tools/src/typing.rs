@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use cic_data::{
     BlockSize, CsrMatrix, DataError, ExpressionHead, ExpressionReader, ScaleEvidence, rank_rows,
 };
+use cic_model::genes::Overlap;
 use cic_model::{Model, ValueKind};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -32,12 +33,13 @@ pub(crate) struct Typing<'a> {
     pub(crate) quiet: bool,
     /// Whether cells that cannot be reproduced are rejected too.
     pub(crate) is_thorough: bool,
+    pub(crate) accepts_unjudged: bool,
 }
 
 /// What is known of a file before its values are read.
 pub(crate) struct Opened<'a> {
     pub(crate) head: &'a Arc<ExpressionHead>,
-    pub(crate) n_present: u32,
+    pub(crate) overlap: Overlap,
     /// About how many values the file has.
     pub(crate) expected_values: usize,
 }
@@ -116,7 +118,7 @@ impl Typing<'_> {
         let head = reader.head().clone();
         let (names, declared) = (head.names(), self.data.values.kind);
         let expected = model_kind(self.model)?;
-        let alignment = admit(names, declared, self.model)?;
+        let alignment = admit(names, declared, self.model, self.accepts_unjudged)?;
         let totals = self.totals.read(self.model, names, &head.obs)?;
         let mut memory = None;
         let prepared = Prepared::new(self.model, &mut memory, &alignment.present)?;
@@ -160,8 +162,8 @@ impl Typing<'_> {
             }
         };
         let write = |results: &mut Results<'_, Result<TypedBlock, Failure>>| {
-            let n_present = alignment.overlap.n_present;
-            let opened = Opened { head: &head, n_present, expected_values };
+            let overlap = alignment.overlap;
+            let opened = Opened { head: &head, overlap, expected_values };
             let mut sink = Stages::measure(&stages.write, || sink(opened))?;
             let progress = Progress::new(head.obs_names.len(), self.quiet);
             let mut evidence = ScaleEvidence::default();
@@ -191,6 +193,7 @@ impl Typing<'_> {
             let kind = if evidence.has_values() {
                 let verdict = evidence.verdict(names, declared)?;
                 check_values(names, &verdict, &gene_sums, &alignment.present, self.model)?;
+                said.extend(notes::of_small_counts(&verdict));
                 verdict.kind
             } else {
                 // Zeros are zeros on every scale, and every cell is rejected for them.

@@ -6,7 +6,7 @@ use cic_data::Orientation;
 use cic_model::Model;
 use clap::{Args, Parser};
 
-use crate::dataset::ValueArgs;
+use crate::dataset::{UnjudgedArgs, ValueArgs};
 use crate::failure::Failure;
 use crate::totals::TotalArgs;
 use crate::vote::VoteArgs;
@@ -34,13 +34,15 @@ pub(crate) struct TypingOptions {
     /// too, not by its code alone; counts only, slower
     #[arg(long, verbatim_doc_comment)]
     pub(crate) thorough: bool,
+    #[command(flatten)]
+    pub(crate) unjudged: UnjudgedArgs,
 }
 
 impl TypingOptions {
     /// The options that are not as they are by default, as a command line. The destructuring makes a
     /// new option a fault of compilation here.
     pub(crate) fn arguments(&self) -> Vec<String> {
-        let Self { values, totals, vote, min_node_confidence, thorough } = self;
+        let Self { values, totals, vote, min_node_confidence, thorough, unjudged } = self;
         let ValueArgs { kind, layer, rows } = values;
         let TotalArgs { total_counts } = totals;
         let VoteArgs { over_clustering, majority_voting: _, min_prop } = vote;
@@ -59,7 +61,9 @@ impl TypingOptions {
         ];
         let given =
             given.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
-        given.chain(thorough.then(|| "--thorough".to_owned())).collect()
+        let flags = [("--thorough", *thorough), ("--accept-unjudged", unjudged.accept_unjudged)];
+        let flags = flags.into_iter().filter(|(_, is_given)| *is_given);
+        given.chain(flags.map(|(name, _)| name.to_owned())).collect()
     }
 
     /// Refuses what a model cannot do.
@@ -111,7 +115,7 @@ mod tests {
     fn options_come_back_from_their_record() {
         for given in [
             &["--kind=counts", "--layer=raw", "--min-node-confidence=0.5"][..],
-            &["--min-node-confidence=0.25", "--thorough"],
+            &["--min-node-confidence=0.25", "--thorough", "--accept-unjudged"],
             &["--rows=cells", "--over-clustering=leiden", "--min-prop=0.25"],
             &["--total-counts=-odd name", "--min-node-confidence=0.9"],
         ] {

@@ -1,8 +1,8 @@
 //! `cic verify`: types again from what an output says about itself, and compares.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use cic_data::{CsrMatrix, sanitise_for_terminal};
 use cic_model::{Dtype, ValueKind};
@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::model_file;
 use crate::outputs::Format;
 use crate::outputs::columns::{Cell, ColumnSpec, Get};
-use crate::outputs::provenance::{InputDigest, Provenance};
+use crate::outputs::provenance::{InputDigest, Provenance, Run};
 use crate::outputs::read::{Written, read};
 use crate::results::Calls;
 use crate::threads::ThreadArgs;
@@ -91,6 +91,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         threads: args.threads.number(),
         quiet: args.quiet,
         is_thorough: options.thorough,
+        accepts_unjudged: options.unjudged.accept_unjudged,
     };
     let sink = |opened: Opened<'_>| {
         check_input(&data.data, &opened, record)?;
@@ -99,8 +100,20 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         let arrays = written.codes.is_some().then(Arrays::default);
         Ok(Again { cells, options: &options, arrays })
     };
-    let (cells, arrays) = typing.run(sink, &Stages::default())?;
-    let comparison = Comparison::new(&written, &cells, arrays.as_ref());
+    let (cells, arrays, kind) = typing.run(sink, &Stages::default())?;
+    let again = Run {
+        options: &options,
+        model_path: &model_path,
+        data_path: &data.data,
+        started: SystemTime::now(),
+        kind,
+        input: InputDigest::default(),
+    };
+    let record_again = Provenance::new(&cells, again)?;
+    let mut comparison = Comparison::new(&written, &cells, arrays.as_ref());
+    for (name, found, expected) in record.differences(&record_again)? {
+        comparison.faults.push(format!("its provenance says {name} {found}, it is {expected}"));
+    }
     match args.json {
         true => print_json(&comparison.report(&args.output, record))?,
         false => print(|out| comparison.write(&args.output, record, out))?,
@@ -124,7 +137,7 @@ fn tell_differences(record: &Provenance) {
         ));
     }
     if record.input_sha256.is_none() {
-        tell("note: the data were read from a pipe: there is no digest to compare");
+        tell("note: there is no digest of the data to compare");
     }
 }
 
@@ -181,7 +194,7 @@ struct Arrays {
 }
 
 impl<'a> CallSink for Again<'a> {
-    type Done = (TypedCells<'a>, Option<Arrays>);
+    type Done = (TypedCells<'a>, Option<Arrays>, ValueKind);
     const TAKES_VALUES: bool = false;
 
     fn take(&mut self, calls: Calls, _: Option<CsrMatrix>) -> Result<(), Failure> {
@@ -193,9 +206,9 @@ impl<'a> CallSink for Again<'a> {
         Ok(())
     }
 
-    fn finish(mut self, _: ValueKind) -> Result<Self::Done, Failure> {
+    fn finish(mut self, kind: ValueKind) -> Result<Self::Done, Failure> {
         self.cells.count_votes(self.options);
-        Ok((self.cells, self.arrays))
+        Ok((self.cells, self.arrays, kind))
     }
 }
 
@@ -224,22 +237,27 @@ impl Comparison {
     fn new(written: &Written, cells: &TypedCells<'_>, arrays: Option<&Arrays>) -> Self {
         let expected_names = &cells.head.obs_names;
         let mut faults = written.faults.clone();
-        let (found, expected) = (written.names.len(), expected_names.len());
-        if found != expected {
-            let last = written.names.last().map_or("none", String::as_str);
-            faults.push(format!(
-                "has {found} cells, typed were {expected}; the last in the file is {last}"
-            ));
-        }
         let text = |name: &String| match written.format {
             Format::Csv | Format::Celltypist => cic_data::csv_text(name).into_owned(),
             _ => name.clone(),
         };
-        let mut names = Compared::new("names of cells");
+        let mut names = Compared::new("name");
         for (found, expected) in written.names.iter().zip(expected_names) {
             if *found != text(expected) {
                 names.add(found, found.clone(), expected.clone());
             }
+        }
+        let (found, expected) = (written.names.len(), expected_names.len());
+        if found != expected {
+            let place = match (names.first.first(), written.names.last()) {
+                // Every row from there on is another cell's.
+                (Some(first), _) => {
+                    format!("where cell {} should stand, cell {} does", first.expected, first.found)
+                }
+                (None, Some(last)) => format!("the last in the file is {last}"),
+                (None, None) => "the file has none".into(),
+            };
+            faults.push(format!("has {found} cells, typed were {expected}; {place}"));
         }
         let mut columns = vec![names];
         for column in cells.extent().columns() {
@@ -399,7 +417,10 @@ impl Compared {
                 _ => f64::from((a - b).abs()) <= FLOATING * f64::from(b.abs().max(1.0)),
             };
             if !found.iter().zip(expected).all(is_same) {
-                compared.add(name, numbers(found), numbers(expected));
+                let differs = |at: &usize| !is_same((&found[*at], &expected[*at]));
+                let first = (0..found.len().min(expected.len())).find(differs).unwrap_or(0);
+                let shown = |values: &[f32]| format!("{} at place {first}", values[first]);
+                compared.add(name, shown(found), shown(expected));
             }
         }
         compared
@@ -423,15 +444,6 @@ fn tolerance(cells: &TypedCells<'_>) -> f64 {
     }
 }
 
-fn numbers(values: &[f32]) -> String {
-    let mut text = String::new();
-    for value in values.iter().take(3) {
-        // Writing to a text does not fail.
-        let _ = write!(text, "{value} ");
-    }
-    text + "..."
-}
-
 fn short(digest: &str) -> String {
     shown(&digest.chars().take(12).collect::<String>())
 }
@@ -442,7 +454,7 @@ fn shown(text: &str) -> String {
 
 fn quoted(text: &str) -> String {
     match text {
-        "" => "empty".into(),
+        "" => "nothing".into(),
         text => shown(text),
     }
 }

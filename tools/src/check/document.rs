@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::fit::{Fit, share};
 use super::{Checked, plan};
+use crate::failure::Failure;
 use crate::model_file;
 
 /// The whole document.
@@ -39,6 +40,11 @@ pub(super) fn json(checked: &Checked<'_>) -> Value {
         "refusal": checked.refusal.as_ref().map(ToString::to_string),
         "model": checked.fit.as_ref().map(|fit| model(checked, fit)),
     })
+}
+
+/// Of a file that was not read to its end.
+pub(super) fn unread(refusal: &Failure) -> Value {
+    json!({"schema_version": 1, "refusal": refusal.to_string()})
 }
 
 fn genes(checked: &Checked<'_>) -> Value {

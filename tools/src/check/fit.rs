@@ -35,15 +35,24 @@ pub(super) struct MissingGene<'a> {
     pub(super) share: f64,
 }
 
+/// A model that a file is checked for.
+#[derive(Clone, Copy)]
+pub(super) struct Against<'a> {
+    pub(super) path: &'a Path,
+    pub(super) model: &'a Model<'a>,
+    /// As `cic type --accept-unjudged`.
+    pub(super) accepts_unjudged: bool,
+}
+
 impl<'a> Fit<'a> {
     /// What the names of the genes say, and why they make the model refuse the file.
     pub(super) fn new(
-        path: &'a Path,
-        model: &'a Model<'a>,
+        against: Against<'a>,
         names: Names<'_>,
         declared: Option<ValueKind>,
     ) -> Result<(Self, Option<Failure>), Failure> {
-        let (alignment, refusal) = match admit(names, declared, model) {
+        let Against { path, model, accepts_unjudged } = against;
+        let (alignment, refusal) = match admit(names, declared, model, accepts_unjudged) {
             Ok(alignment) => (Some(alignment), None),
             Err(refusal) => (PanelAlignment::new(names, model.genes()).ok(), Some(refusal)),
         };

@@ -10,20 +10,20 @@ mod spread;
 mod survey;
 mod text;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cic_data::{BlockSize, DataError, ExpressionHead, ExpressionReader, GeneNaming, ScaleVerdict};
-use cic_model::{Model, ValueKind};
+use cic_model::ValueKind;
 use clap::Args;
 use serde_json::Value;
 
 use crate::console::{print, print_json};
-use crate::dataset::{DataArgs, Dataset};
+use crate::dataset::{DataArgs, Dataset, UnjudgedArgs};
 use crate::failure::Failure;
 use crate::model_file;
 use crate::typing::Progress;
-use fit::Fit;
+use fit::{Against, Fit};
 use survey::Survey;
 
 /// Options of `cic check`.
@@ -35,6 +35,8 @@ pub struct CheckArgs {
     /// exit with 3 if it would refuse the file
     #[arg(long, short, value_name = "MODEL", verbatim_doc_comment)]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    unjudged: UnjudgedArgs,
     /// Print JSON: docs/check.md lists its keys
     #[arg(long)]
     json: bool,
@@ -47,7 +49,20 @@ pub fn run(args: &CheckArgs) -> Result<(), Failure> {
         (Some(path), Some(bytes)) => Some((path.as_path(), model_file::open(path, bytes)?)),
         _ => None,
     };
-    let checked = Checked::read(&args.data, model.as_ref().map(|(path, model)| (*path, model)))?;
+    let against = model.as_ref().map(|(path, model)| Against {
+        path,
+        model,
+        accepts_unjudged: args.unjudged.accept_unjudged,
+    });
+    let checked = match Checked::read(&args.data, against) {
+        Ok(checked) => checked,
+        // A program that reads the document learns the reason from it too.
+        Err(failure @ Failure::Input(_)) if args.json => {
+            print_json(&document::unread(&failure))?;
+            return Err(failure);
+        }
+        Err(failure) => return Err(failure),
+    };
     match args.json {
         true => print_json(&document::json(&checked))?,
         false => print(|out| text::write(&checked, out))?,
@@ -91,7 +106,7 @@ struct Checked<'a> {
 
 impl<'a> Checked<'a> {
     /// Reads a file to its end.
-    fn read(data: &DataArgs, model: Option<(&'a Path, &'a Model<'a>)>) -> Result<Self, Failure> {
+    fn read(data: &DataArgs, model: Option<Against<'a>>) -> Result<Self, Failure> {
         let (path, options, size) = (&data.data, data.options(), BlockSize::default());
         let declared = data.values.kind;
         let reader = ExpressionReader::open(path, &options, size)?;
@@ -109,7 +124,7 @@ impl<'a> Checked<'a> {
     fn survey(
         mut reader: ExpressionReader,
         declared: Option<ValueKind>,
-        model: Option<(&'a Path, &'a Model<'a>)>,
+        model: Option<Against<'a>>,
     ) -> Result<Result<Self, Unsorted>, Failure> {
         let head = reader.head().clone();
         let names = head.names();
@@ -117,8 +132,8 @@ impl<'a> Checked<'a> {
         let progress = Progress::new(head.obs_names.len(), false);
         let (mut fit, mut refusal) = match model {
             None => (None, None),
-            Some((path, model)) => {
-                let (fit, refusal) = Fit::new(path, model, names, declared)?;
+            Some(against) => {
+                let (fit, refusal) = Fit::new(against, names, declared)?;
                 (Some(fit), refusal)
             }
         };

@@ -8,7 +8,7 @@ use super::Checked;
 use super::fit::Fit;
 use crate::console::count;
 use crate::gene_notes;
-use crate::notes::of_nothing;
+use crate::notes::{of_nothing, of_small_counts};
 
 /// What a user should know of the file.
 pub(super) fn notes(checked: &Checked<'_>) -> Vec<String> {
@@ -21,6 +21,7 @@ pub(super) fn notes(checked: &Checked<'_>) -> Vec<String> {
     if checked.survey.n_values == 0 {
         notes.push(of_nothing(&checked.head.source));
     }
+    notes.extend(checked.verdict.iter().filter_map(of_small_counts));
     notes.extend(checked.fit.iter().flat_map(|fit| fit.gene_notes.iter().cloned()));
     notes.extend(gene_notes::mangled(naming));
     if naming.species.is_mixed {

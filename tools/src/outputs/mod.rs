@@ -38,6 +38,10 @@ pub(crate) enum Format {
     H5ad,
 }
 
+/// CellTypist's names of its tables, after the prefix.
+pub(crate) const LABELS: &str = "predicted_labels";
+pub(crate) const PROBABILITIES: &str = "probability_matrix";
+
 /// Where a table goes, and how it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {

@@ -58,6 +58,12 @@ pub(crate) struct Provenance {
     pub(crate) min_genes: u32,
     pub(crate) min_coverage: f64,
     pub(crate) min_confidence: f64,
+    /// Whether cells unlike those of training were looked for: `judged`, `too few genes` or `not known to the model`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) novelty: String,
+    /// Of CellTypist's table of probabilities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) probabilities_sha256: Option<String>,
     /// Of the file with the clusters, where they are in one of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) clusters_sha256: Option<String>,
@@ -110,16 +116,38 @@ impl Provenance {
             library: profile.map_or("none", |profile| library_name(profile.library())).into(),
             target_sum: profile.map_or(0, |profile| profile.target_sum()),
             n_genes_model: model.n_genes() as u64,
-            n_genes_present: cells.n_present,
+            n_genes_present: cells.overlap.n_present,
             n_cells: cells.calls.len() as u64,
             n_rejected: cells.n_rejected() as u64,
             min_counts: rules.min_counts,
             min_genes: rules.min_genes,
             min_coverage: share(rules.min_coverage_q16),
             min_confidence: share(rules.min_confidence_q16),
+            novelty: match model.novelty() {
+                None => "not known to the model",
+                Some(novelty) if novelty.holds_for(cells.overlap.share_q30) => "judged",
+                Some(_) => "too few genes",
+            }
+            .into(),
+            probabilities_sha256: None,
             clusters_sha256: clusters.map(|file| file_sha256(&file)).transpose()?,
             output_sha256: None,
         })
+    }
+
+    /// What typing again must give too: names of fields, with what is recorded and what should be.
+    pub(crate) fn differences(&self, again: &Self) -> Result<Vec<(String, Value, Value)>, Failure> {
+        let (Value::Object(recorded), Value::Object(mut again)) =
+            (self.to_json()?, again.to_json()?)
+        else {
+            return Ok(Vec::new());
+        };
+        let others = recorded.into_iter().filter(|(name, _)| !OF_ONE_RUN.contains(&name.as_str()));
+        let pairs = others.map(|(name, recorded)| {
+            let now = again.remove(&name).unwrap_or_default();
+            (name, recorded, now)
+        });
+        Ok(pairs.filter(|(_, recorded, now)| recorded != now).collect())
     }
 
     /// As JSON.
@@ -137,6 +165,22 @@ impl Provenance {
         serde_json::from_value(json_of(value))
     }
 }
+
+/// What may be other when the same is done again, or is compared by itself.
+const OF_ONE_RUN: [&str; 12] = [
+    "runtime_version",
+    "command",
+    "arguments",
+    "unix_time",
+    "seconds",
+    "kernel",
+    "model_path",
+    "input_path",
+    "input_sha256",
+    "input_files",
+    "probabilities_sha256",
+    "output_sha256",
+];
 
 fn arithmetic(model: &Model<'_>) -> &'static str {
     match model.dtype() {
@@ -194,11 +238,12 @@ fn json_of(value: UnsValue) -> Value {
     }
 }
 
-/// Digests of the files that are read, made while they are typed.
+/// Digests of the files that are read, made while they are typed. By default there is none.
+#[derive(Default)]
 pub(crate) struct InputDigest(Option<JoinHandle<Result<Vec<String>, Failure>>>);
 
 impl InputDigest {
-    /// Begins on a thread of its own. Of pipes there is no digest: they can be read once only.
+    /// Begins on a thread of its own.
     pub(crate) fn start(files: &[PathBuf]) -> Self {
         if files.is_empty() || !files.iter().all(|file| file.is_file() || file.is_dir()) {
             return Self(None);

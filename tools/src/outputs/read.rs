@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::json_lines::{BARCODE, PROVENANCE, VERDICT};
 use super::provenance::{Provenance, beside, not_provenance, read_beside};
-use super::{Format, Target};
+use super::{Format, LABELS, PROBABILITIES, Target};
 use crate::digests::file_sha256;
 use crate::failure::Failure;
 
@@ -50,7 +50,21 @@ pub(crate) fn read(path: &Path, provenance: Option<&Path>) -> Result<Written, Fa
         let found = file_sha256(path)?;
         written.is_other_file = found != *recorded;
     }
+    if let Some(recorded) = &written.provenance.probabilities_sha256 {
+        written.faults.extend(other_probabilities(path, recorded));
+    }
     Ok(written)
+}
+
+/// What is wrong with the table of probabilities beside CellTypist's table of labels.
+fn other_probabilities(labels: &Path, recorded: &str) -> Option<String> {
+    let name = labels.file_name()?.to_string_lossy().replace(LABELS, PROBABILITIES);
+    let path = labels.with_file_name(&name);
+    match file_sha256(&path) {
+        Ok(found) if found == recorded => None,
+        Ok(_) => Some(format!("{name} beside it has other bytes than were written: SHA-256")),
+        Err(failure) => Some(format!("{name} beside it cannot be read: {failure}")),
+    }
 }
 
 /// The provenance from a file that was named, or else from what a table itself holds.

@@ -49,7 +49,7 @@ pub struct QuantizeArgs {
     /// without reading all of DATA. It has their counts
     /// over all genes in the column total_counts
     #[arg(long, value_name = "H5AD", verbatim_doc_comment)]
-    keep_calibration: Option<PathBuf>,
+    keep_cells: Option<PathBuf>,
     #[command(flatten)]
     totals: TotalArgs,
     #[cfg(feature = "onnx")]
@@ -108,13 +108,14 @@ pub struct QuantizeArgs {
     /// percentile:P, entropy (Kullback-Leibler) or mse.
     /// One for all, or others for some by their names,
     /// such as minmax,encoder.0=mse; there are input (or
-    /// genes, where each has a range of its own), code and
-    /// the hidden layers of each stage
+    /// genes, where each has a range of its own), code
+    /// and the hidden layers of each stage
     /// [default: minmax,input=mse]
     #[arg(long, value_name = "METHOD", verbatim_doc_comment)]
     ranges: Option<RangePlan>,
-    /// How int8 weights are rounded: nearest, or fitted to
-    /// the outputs of their layer on the calibration cells
+    /// How int8 weights are rounded: nearest, or fitted
+    /// to the outputs of their layer on the calibration
+    /// cells
     /// [default: nearest]
     #[arg(long, value_name = "HOW", value_parser = parse_rounding, verbatim_doc_comment)]
     rounding: Option<Rounding>,
@@ -172,7 +173,7 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
             "--rejects sets limits with labelled cells: name their column with --labels KEY",
         ));
     }
-    let further = [&args.report, &args.html, &args.keep_calibration].into_iter().flatten();
+    let further = [&args.report, &args.html, &args.keep_cells].into_iter().flatten();
     let outputs: Vec<&Path> = further.chain([&args.output]).map(PathBuf::as_path).collect();
     output::check(&outputs, &[&args.model, &args.calibrate])?;
     let source = Source::read(args)?;
@@ -264,7 +265,7 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         tell_unlike(&comparison);
     }
     args.gate.check(&comparison)?;
-    if let Some(path) = &args.keep_calibration {
+    if let Some(path) = &args.keep_cells {
         calibration.write(path, &model, rows.iter().map(|&row| names[row].clone()).collect())?;
     }
     let written = emitted.as_ref().map_or(&quantised[..], |text| text.as_bytes());

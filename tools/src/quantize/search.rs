@@ -22,15 +22,16 @@ use crate::failure::Failure;
 /// What a model is searched for.
 #[derive(Args, Clone, Debug)]
 pub struct SearchArgs {
-    /// Try int8 with all ranges and roundings, and where
-    /// --target runs it f16, and write the smallest model
-    /// that passes --max-label-change and --max-code-error
-    /// and has room; of equally large ones the one that
-    /// changes least. Exit with 5 where there is none
+    /// Try int8 with all ranges and roundings, and f16
+    /// where --target runs it, and write the smallest
+    /// model that has room and passes --max-label-change
+    /// and --max-code-error; of equally large ones the
+    /// one that changes least. Exit with 5 where there is
+    /// none
     #[arg(long, requires = "target", conflicts_with_all = ["to", "ranges", "rounding", "layout", "fine_tune"], verbatim_doc_comment)]
     pub(super) auto: bool,
-    /// What the model is for, with --auto: cortex-m0, -m4,
-    /// -m7, -m33, -m55, generic-rv32, or host for a
+    /// What the model is for, with --auto: cortex-m0,
+    /// -m4, -m7, -m33, -m55, generic-rv32, or host for a
     /// processor with an operating system (x86-64,
     /// aarch64)
     #[arg(long, value_name = "CORE", value_parser = parse_target, requires = "auto", verbatim_doc_comment)]
@@ -39,8 +40,8 @@ pub struct SearchArgs {
     /// of a host those of the file
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, requires = "auto", verbatim_doc_comment)]
     flash: Option<u64>,
-    /// Bytes of memory for scratch, opened model and stack;
-    /// of a host only for scratch
+    /// Bytes of memory for scratch, opened model and
+    /// stack; of a host only for scratch
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, requires = "auto", verbatim_doc_comment)]
     ram: Option<u64>,
     /// Instructions for a cell that lists all genes, as
@@ -78,6 +79,8 @@ impl Target {
 pub(super) struct Candidate {
     pub(super) options: QuantizeOptions,
     bytes: usize,
+    /// The least of those with the same numbers in other places: what is written about how they were made takes bytes too.
+    least_bytes: usize,
     need: Need,
     comparison: Comparison,
     /// What it is too large for, or does too much of; empty for none.
@@ -128,7 +131,20 @@ impl SearchArgs {
             missed.extend(over(Some(need.flash), self.flash).then_some("flash"));
             missed.extend(over(Some(need.ram), self.ram).then_some("ram"));
             missed.extend(over(need.instructions, self.instructions).then_some("instructions"));
-            candidates.push(Candidate { options, bytes: bytes.len(), need, comparison, missed });
+            let bytes = bytes.len();
+            candidates.push(Candidate {
+                options,
+                bytes,
+                least_bytes: bytes,
+                need,
+                comparison,
+                missed,
+            });
+        }
+        let sizes: Vec<_> = candidates.iter().map(|one| (one.shape(), one.bytes)).collect();
+        for candidate in &mut candidates {
+            let alike = sizes.iter().filter(|(shape, _)| *shape == candidate.shape());
+            candidate.least_bytes = alike.map(|(_, bytes)| *bytes).min().unwrap_or(candidate.bytes);
         }
         candidates.sort_by(Candidate::order);
         Ok(Search { target, candidates })
@@ -174,9 +190,14 @@ impl Candidate {
         let error = |one: &Self| one.comparison.pooled_code_error;
         (self.missed.is_empty().cmp(&other.missed.is_empty()).reverse())
             .then(self.options.with_decoder.cmp(&other.options.with_decoder).reverse())
-            .then(self.bytes.cmp(&other.bytes))
+            .then(self.least_bytes.cmp(&other.least_bytes))
             .then(flips(self).cmp(&flips(other)))
             .then(error(self).total_cmp(&error(other)))
+    }
+
+    /// What its size depends on.
+    fn shape(&self) -> (Dtype, bool) {
+        (self.options.to, self.options.with_decoder)
     }
 
     fn name(&self) -> String {
@@ -211,7 +232,7 @@ impl Search {
             "way", "decoder", "bytes", "flash", "ram", "instructions", "changed", "error"
         )?;
         for candidate in &self.candidates {
-            let Candidate { options, bytes, need, comparison, missed } = candidate;
+            let Candidate { options, bytes, need, comparison, missed, .. } = candidate;
             let decoder = if options.with_decoder { "yes" } else { "no" };
             let instructions =
                 need.instructions.map_or("-".into(), |instructions| count(instructions as usize));

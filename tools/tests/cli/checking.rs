@@ -22,6 +22,38 @@ fn renamed(matrix: &ExpressionMatrix, name: impl Fn(usize, &str) -> String) -> E
 }
 
 #[test]
+fn json_tells_why_a_file_was_not_read() {
+    let folder = Sandbox::new();
+    folder.write("broken.tsv", "gene\ta\tb\nTP53\t1\tx\n");
+    let run = folder.cic("check broken.tsv --json");
+    assert_eq!(run.code, Some(3));
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(report["schema_version"], 1);
+    assert!(report["refusal"].as_str().unwrap().contains("broken.tsv"), "{report}");
+}
+
+#[test]
+fn small_counts_are_doubted() {
+    let folder = Sandbox::new();
+    let mut matrix = cells(80);
+    matrix.values.data.iter_mut().for_each(|value| *value = 1.0);
+    write_h5ad(&folder.path("yes.h5ad"), &matrix);
+    let said = "no value of 80 cells is above 1";
+    assert!(folder.cic("check yes.h5ad").ok().stdout.contains(said));
+    assert!(folder.cic("type yes.h5ad -m model.cic -o -").ok().stderr.contains(said));
+}
+
+#[test]
+fn pipes_are_refused_as_such() {
+    let folder = Sandbox::new();
+    write_h5ad(&folder.path("cells.h5ad"), &cells(20));
+    let mut command = folder.command("type /dev/stdin -m model.cic -o -");
+    let output = command.stdin(std::process::Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(3) && said.contains("is a pipe or a device"), "{said}");
+}
+
+#[test]
 fn a_file_is_refused_exactly_where_typing_refuses_it_and_in_the_same_words() {
     let folder = Sandbox::new();
     let with = |row: usize, value: f32| {
@@ -66,15 +98,16 @@ fn a_file_is_refused_exactly_where_typing_refuses_it_and_in_the_same_words() {
         assert_eq!(typed.code == Some(0), matches!(name, "sound" | "declared"), "{name} {options}");
         let json = folder.cic(&format!("check cells.h5ad -m model.cic {options} --json"));
         assert_eq!((json.code, &json.stderr), (typed.code, &typed.stderr), "{name}");
+        let report: Value = serde_json::from_str(&json.stdout).unwrap();
+        let said = report["refusal"].as_str().map(|said| format!("cic: {said}\n"));
+        assert_eq!(said.unwrap_or_default(), typed.stderr, "{name} {options}");
         // A file that can be read to its end is described before it is refused.
-        if let Ok(report) = serde_json::from_str::<Value>(&json.stdout) {
-            let said = report["refusal"].as_str().map(|said| format!("cic: {said}\n"));
-            assert_eq!(said.unwrap_or_default(), typed.stderr, "{name} {options}");
+        let unreadable = ["negative", "nan", "half_and_nan", "unknown_and_damaged", "layer"];
+        if unreadable.contains(&name) {
+            assert_eq!(report.as_object().unwrap().len(), 2, "{name}: {report}");
+        } else {
             assert_eq!(report["model"]["refusal"], report["refusal"]);
             assert_eq!(report["n_obs"], matrix.n_obs());
-        } else {
-            let unreadable = ["negative", "nan", "half_and_nan", "unknown_and_damaged", "layer"];
-            assert!(unreadable.contains(&name), "{name}: {}", json.stdout);
         }
     }
 }

@@ -67,11 +67,18 @@ fn too_few_genes_to_tell_what_is_no_cell_are_told() {
     folder.write("n.cic", spec.to_bytes(LayoutPlan::default()).unwrap());
     let order: Vec<usize> = (1..matrix.n_vars()).collect();
     write_h5ad(&folder.path("few.h5ad"), &reorder_genes(&matrix, &order));
-    let few = folder.cic("type few.h5ad -m n.cic -o -").ok();
-    assert_eq!(novelties(&few.stdout), 0);
-    for told in [&few.stderr, &folder.cic("check few.h5ad -m n.cic").ok().stdout] {
+    let said = ["few.h5ad", "too many genes are missing to reject noise", "--accept-unjudged"];
+    folder.refuses("type few.h5ad -m n.cic -o -", 3, &said);
+    let checked = folder.cic("check few.h5ad -m n.cic");
+    assert!(checked.code == Some(3) && checked.stderr.contains(said[2]), "{}", checked.stderr);
+    let few = folder.cic("type few.h5ad -m n.cic --accept-unjudged -o out.csv").ok();
+    assert_eq!(novelties(&folder.text("out.csv")), 0);
+    let checked = folder.cic("check few.h5ad -m n.cic --accept-unjudged").ok();
+    for told in [&few.stderr, &checked.stdout] {
         assert!(told.contains("too many genes are missing to reject noise"), "{told}");
     }
+    assert!(folder.text("out.csv.json").contains("\"novelty\": \"too few genes\""));
+    folder.cic("verify out.csv").ok();
 }
 
 #[test]

@@ -102,8 +102,13 @@ fn training_prepares_for_shallow_cells_and_for_missing_genes() {
     let some: Vec<usize> = (0..all.n_vars()).filter(|gene| gene % 10 < 4).collect();
     write_h5ad(&folder.path("some.h5ad"), &reorder_genes(&all, &some));
     folder.refuses("type some.h5ad -m n.cic -o -", 3, &["of the model's 100 genes"]);
-    // What a model was prepared for, its rules let pass.
-    let typed = folder.cic("type some.h5ad -m g.cic -o -").ok();
+    // What a model was prepared for, its rules let pass; what is noise, it cannot tell of so few genes.
+    folder.refuses(
+        "type some.h5ad -m g.cic -o -",
+        3,
+        &["too many genes are missing to reject noise"],
+    );
+    let typed = folder.cic("type some.h5ad -m g.cic -o - --accept-unjudged").ok();
     assert!(typed.stderr.contains("300 cells typed, 0 rejected"), "{}", typed.stderr);
     let rules =
         |model: &str| folder.cic(&format!("inspect {model} --json")).json()["rules"].clone();

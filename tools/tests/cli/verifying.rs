@@ -76,6 +76,37 @@ fn a_confidence_that_was_raised_is_found() {
 }
 
 #[test]
+fn provenance_that_was_edited_is_found() {
+    let folder = with_outputs();
+    let record = folder.text("out.csv.json");
+    let edited = |from: &str, to: &str| {
+        assert!(record.contains(from), "{from} is not in {record}");
+        folder.write("out.csv.json", record.replacen(from, to, 1));
+    };
+    edited("\"n_rejected\": ", "\"n_rejected\": 7");
+    differs(&folder, "out.csv", &["provenance says n_rejected 7"]);
+    edited("\"value_kind\": \"counts\"", "\"value_kind\": \"log1p\"");
+    differs(&folder, "out.csv", &["provenance says value_kind \"log1p\", it is \"counts\""]);
+    edited("\"min_counts\": ", "\"min_counts\": 1");
+    differs(&folder, "out.csv", &["min_counts"]);
+    // When it was, nobody can know.
+    edited("\"unix_time\": ", "\"unix_time\": 1");
+    folder.cic("verify out.csv").ok();
+}
+
+#[test]
+fn probabilities_beside_celltypists_labels_are_verified() {
+    let folder = with_outputs();
+    folder.cic("type cells.h5ad -m model.cic --outdir . --prefix p_").ok();
+    folder.cic("verify p_predicted_labels.csv").ok();
+    let table = folder.text("p_probability_matrix.csv");
+    folder.write("p_probability_matrix.csv", table.replacen("0.", "1.", 1));
+    differs(&folder, "p_predicted_labels.csv", &["p_probability_matrix.csv", "SHA-256"]);
+    std::fs::remove_file(folder.path("p_probability_matrix.csv")).unwrap();
+    differs(&folder, "p_predicted_labels.csv", &["p_probability_matrix.csv", "cannot be read"]);
+}
+
+#[test]
 fn a_probability_that_was_changed_is_found() {
     let folder = with_outputs();
     let file = rust_hdf5::H5File::open(folder.path("out.h5ad")).unwrap();
@@ -105,7 +136,12 @@ fn files_that_were_cut_or_reordered_are_found() {
     let mut swapped: Vec<&str> = table.lines().collect();
     swapped.swap(3, 4);
     folder.write("out.csv", swapped.join("\n") + "\n");
-    differs(&folder, "out.csv", &["names of cells", &names[2], &names[3]]);
+    differs(&folder, "out.csv", &["name", &names[2], &names[3]]);
+    let mut lacking: Vec<&str> = table.lines().collect();
+    lacking.remove(7);
+    folder.write("out.csv", lacking.join("\n") + "\n");
+    let place = format!("where cell {} should stand, cell {} does", names[6], names[7]);
+    differs(&folder, "out.csv", &["has 39 cells, typed were 40", &place]);
     folder.write("out.csv", table.replace("conf_score", "score"));
     differs(&folder, "out.csv", &["no column conf_score"]);
     folder.write("out.csv", table.replacen("\n", "\r\n", 1));

@@ -19,6 +19,16 @@ pub enum DataError {
         /// What the system said.
         source: io::Error,
     },
+    /// A pipe or a device.
+    #[error(
+        "{path} is a pipe or a device: what it is and where its parts are shows in places that have to be read again; write it to a file \
+         first",
+        path = path.display()
+    )]
+    NoFile {
+        /// Its name.
+        path: PathBuf,
+    },
     /// The file has no bytes, or no rows.
     #[error(
         "{path} is empty: expected {expected}; is it the right file, and whole?",

@@ -52,6 +52,9 @@ pub(crate) fn sniff(path: &Path) -> Result<FileKind, DataError> {
     if metadata.is_dir() {
         return sniff_folder(path);
     }
+    if !metadata.is_file() {
+        return Err(DataError::NoFile { path: path.to_path_buf() });
+    }
     let mut head = Vec::new();
     let mut file = File::open(path).map_err(DataError::io(path))?;
     (&mut file).take(HEAD_LEN).read_to_end(&mut head).map_err(DataError::io(path))?;
