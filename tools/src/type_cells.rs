@@ -41,9 +41,10 @@ pub struct TypeArgs {
     model: PathBuf,
     /// Where the calls go: NAME.csv, NAME.jsonl,
     /// NAME.parquet, NAME.h5ad (AnnData: obs, its
-    /// columns by name, and X are kept; layers, obsm,
-    /// obsp, varm, varp, uns, raw and columns of var
-    /// are not), or - for CSV on standard output
+    /// columns by name, is kept, and as X the matrix
+    /// that was typed; layers, obsm, obsp, varm, varp,
+    /// uns, raw and columns of var are not), or - for
+    /// CSV on standard output
     #[arg(
         long,
         short,
