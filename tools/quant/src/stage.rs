@@ -218,6 +218,10 @@ fn last_layer(
     let rounded = round(&weights, layer.in_dim, &input.levels, plan.int8.rounding, |row| {
         min_scale(layer, &weights, row, carried_bound(row))
     });
+    let weights_db =
+        layer_report::weights_db(&weights, &rounded.weights, &rounded.scales, layer.in_dim);
+    // As large as the outputs that follow.
+    drop(weights);
     let mut products = integer_products(&rounded.weights, layer.in_dim, &input.levels);
     let mut float = affine(layer, &input.float);
     if let (Some(carry), Some(first)) = (carry, before.first_mut()) {
@@ -252,8 +256,6 @@ fn last_layer(
         scale: 0.0,
         offset: 0.0,
     });
-    let weights_db =
-        layer_report::weights_db(&weights, &rounded.weights, &rounded.scales, layer.in_dim);
     before.push(QuantLayer {
         in_dim: layer.in_dim,
         segments: segments.collect(),

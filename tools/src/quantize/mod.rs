@@ -12,8 +12,8 @@ use cic_model::provenance::Part;
 use cic_model::spec::LayoutPlan;
 use cic_model::{AlignedBytes, Dtype, Model};
 use cic_quant::{
-    CalibrationSet, Comparison, Int8Options, Language, QuantError, QuantizeOptions, RangePlan,
-    Rounding, compare, emit, quantize, quantize_reported,
+    CalibrationSet, Comparison, Int8Options, Language, MAX_CALIBRATION_ROWS, QuantError,
+    QuantizeOptions, RangePlan, Rounding, compare, emit, quantize, quantize_reported,
 };
 use cic_runtime::Pages;
 use clap::Args;
@@ -27,7 +27,7 @@ use crate::model_file;
 #[cfg(feature = "onnx")]
 use crate::onnx_in;
 use crate::output;
-use crate::promises::{FalseRejectArgs, PromiseCells, leaves_of};
+use crate::promises::{FalseRejectArgs, PromiseCells, evenly, leaves_of};
 use crate::totals::TotalArgs;
 
 use report::Report;
@@ -176,11 +176,13 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     let further = [&args.report, &args.html, &args.keep_cells].into_iter().flatten();
     let outputs: Vec<&Path> = further.chain([&args.output]).map(PathBuf::as_path).collect();
     output::check(&outputs, &[&args.model, &args.calibrate])?;
-    let source = Source::read(args)?;
-    let model = source.model(args)?;
-    let Source { dataset, annotations, .. } = &source;
+    let Source { bytes: source_bytes, mut dataset, annotations } = Source::read(args)?;
+    let model = model_file::open(&args.model, &source_bytes)?;
     let mut cells = dataset.align(&model)?;
     args.totals.apply(&model, &dataset.matrix, &mut cells)?;
+    // They are in `cells`; together they would be most of the memory that is taken.
+    dataset.matrix.values = CsrMatrix::default();
+    let dataset = &dataset;
     if cells.present.iter().any(|&is_present| !is_present) {
         return Err(Failure::input(format!(
             "{}: lacks {} of the model's {} genes; calibrate with the data that the model was \
@@ -224,7 +226,8 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         }),
         ..QuantizeOptions::new(to)
     };
-    let calibration = Calibration::of(&cells, &rows);
+    let used = evenly(&rows, MAX_CALIBRATION_ROWS);
+    let calibration = Calibration::of(&cells, &used);
     let mut search = None;
     if args.search.auto {
         let found = args.search.run(&options, &model, &calibration, (&cells, &rows), args.gate)?;
@@ -235,7 +238,8 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     let (mut quantised, mut layers) = quantize_reported(&model, &calibration.set(), &options)?;
     let mut fine_tuned = None;
     if args.fine_tune {
-        let tuning = FineTuning { model: &model, dataset, cells: &cells, annotations };
+        let tuning =
+            FineTuning { model: &model, dataset, cells: &cells, annotations: &annotations };
         let tuned = tuning.run(&quantised, &calibration, &options)?;
         quantised.clone_from(&tuned.bytes);
         // What stands behind the code is rounded anew.
@@ -266,14 +270,14 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     }
     args.gate.check(&comparison)?;
     if let Some(path) = &args.keep_cells {
-        calibration.write(path, &model, rows.iter().map(|&row| names[row].clone()).collect())?;
+        calibration.write(path, &model, used.iter().map(|&row| names[row].clone()).collect())?;
     }
     let written = emitted.as_ref().map_or(&quantised[..], |text| text.as_bytes());
     output::write(&args.output, |file| file.write_all(written))?;
     let report = Report {
         source: &model,
         result: &result,
-        bytes: [source.bytes.len(), quantised.len()],
+        bytes: [source_bytes.len(), quantised.len()],
         comparison: &comparison,
         layers: &layers,
         fine_tuned: fine_tuned.as_ref(),
@@ -306,9 +310,9 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
             "{}: {} -> {} bytes ({:.1} % of f32); on {} calibration cells: {:.2} % same label, \
              code error {:.4} of a standard deviation",
             args.output.display(),
-            source.bytes.len(),
+            source_bytes.len(),
             quantised.len(),
-            100.0 * quantised.len() as f64 / source.bytes.len() as f64,
+            100.0 * quantised.len() as f64 / source_bytes.len() as f64,
             comparison.n_cells,
             100.0 * comparison.agreement(),
             comparison.pooled_code_error,
@@ -390,10 +394,6 @@ impl Source {
         }
         let (dataset, annotations) = annotated()?;
         Ok(Self { bytes, dataset, annotations })
-    }
-
-    fn model(&self, args: &QuantizeArgs) -> Result<Model<'_>, Failure> {
-        model_file::open(&args.model, &self.bytes)
     }
 }
 
