@@ -35,7 +35,12 @@ pub fn run() -> Result<()> {
     train.arg("train").arg(&cells).args(&labelled).args(TRAINING);
     command::run(train.arg("--output").arg(&full))?;
     let mut quantize = Command::new(programs.join("cic-quantize"));
-    quantize.arg(&full).arg("--calibrate").arg(&cells).args(&labelled).args(["--to", "int8"]);
+    quantize
+        .arg(&full)
+        .arg("--calibrate")
+        .arg(&cells)
+        .args(&labelled)
+        .args(["--to", "int8", "--ranges", "minmax"]);
     command::run(quantize.arg("--output").arg(&small))?;
 
     let ask = |arguments: &[&str], models: &[&PathBuf], cells: &Path| -> Result<Value> {
