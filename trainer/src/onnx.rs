@@ -6,15 +6,15 @@
 //! (weights stored `[out, in]`, `transB = 1`), `Concat`, `Add`, `Softmax` and activations. Each
 //! segment of a layer, and its carry, is a `Gemm` of its own.
 
+mod file;
 pub mod messages;
+mod nodes;
 
 use cic_model::{Activation, DenseLayer, Network, SOFT_SHRINK_LAMBDA};
-use prost::Message;
 
-use messages::{
-    ATTRIBUTE_FLOAT, ATTRIBUTE_INT, Attribute, DATA_FLOAT, Dimension, Graph, Model, Node,
-    OperatorSet, Property, Shape, Tensor, TensorType, Type, ValueInfo,
-};
+use file::{file, properties};
+use messages::{Graph, Node};
+use nodes::{add_concat, add_softmax, float, int, node, tensor, value_info};
 
 /// What an exported file says about the network, as metadata properties.
 #[derive(Clone, Copy, Debug)]
@@ -107,11 +107,7 @@ pub fn export_onnx(
         expect("decoder", last, "number of outputs", dims.outputs, encoder.inputs)?;
     }
     let n_classes = classifier.map_or(0, |dims| dims.outputs);
-    let properties = vec![
-        lines("genes", description.genes, encoder.inputs)?,
-        lines("labels", description.labels, n_classes)?,
-        Property { key: "preprocessing".into(), value: description.preprocessing.into() },
-    ];
+    let properties = properties(description, encoder.inputs, n_classes)?;
 
     let mut graph = Graph { name: description.name.into(), ..Graph::default() };
     graph.input.push(value_info("x", encoder.inputs));
@@ -119,8 +115,7 @@ pub fn export_onnx(
     graph.output.push(value_info("code", encoder.outputs));
     if classifier.is_some() {
         add_stage(&mut graph, "classifier", &network.classifier, "code", "logits");
-        let softmax = node("Softmax", &["logits"], "probabilities");
-        graph.node.push(Node { attribute: vec![int("axis", 1)], ..softmax });
+        add_softmax(&mut graph, "logits", "probabilities");
         graph.output.push(value_info("logits", n_classes));
         graph.output.push(value_info("probabilities", n_classes));
     }
@@ -129,19 +124,7 @@ pub fn export_onnx(
         graph.output.push(value_info("reconstruction", dims.outputs));
     }
 
-    let model = Model {
-        ir_version: IR_VERSION,
-        producer_name: "cic".into(),
-        producer_version: env!("CARGO_PKG_VERSION").into(),
-        graph: Some(graph),
-        opset_import: vec![OperatorSet { domain: String::new(), version: OPSET_VERSION }],
-        metadata_props: properties,
-    };
-    let bytes = model.encoded_len();
-    if i32::try_from(bytes).is_err() {
-        return Err(OnnxError::TooLarge { bytes });
-    }
-    Ok(model.encode_to_vec())
+    file(graph, properties)
 }
 
 #[derive(Clone, Copy)]
@@ -184,16 +167,6 @@ fn expect(
     }
 }
 
-fn lines(what: &'static str, names: &[String], expected: usize) -> Result<Property, OnnxError> {
-    if names.len() != expected {
-        return Err(OnnxError::NameCount { what, found: names.len(), expected });
-    }
-    if let Some(name) = names.iter().find(|name| name.contains(['\n', '\r'])) {
-        return Err(OnnxError::LineBreak { what, name: name.clone() });
-    }
-    Ok(Property { key: what.into(), value: names.join("\n") })
-}
-
 /// The operations of a checked, non-empty stage, from value `input` to value `output`.
 fn add_stage(graph: &mut Graph, stage: &str, layers: &[DenseLayer], input: &str, output: &str) {
     let mut value = input.to_owned();
@@ -214,15 +187,7 @@ fn add_stage(graph: &mut Graph, stage: &str, layers: &[DenseLayer], input: &str,
             add_gemm(graph, layer, row..row + layer.carry, &value, &name);
             carry = Some(name);
         }
-        value = match <[String; 1]>::try_from(segments) {
-            Ok([only]) => only,
-            Err(segments) => {
-                let inputs: Vec<&str> = segments.iter().map(String::as_str).collect();
-                let concat = node("Concat", &inputs, &name);
-                graph.node.push(Node { attribute: vec![int("axis", 1)], ..concat });
-                name
-            }
-        };
+        value = add_concat(graph, segments, name);
     }
     let rows = 0..last.out_dim();
     match carry {
@@ -294,46 +259,5 @@ fn add_soft_plus(graph: &mut Graph, input: &str, output: &str) {
     ]);
 }
 
-/// An operation named for its output.
-fn node(op_type: &str, inputs: &[&str], output: &str) -> Node {
-    Node {
-        input: inputs.iter().map(|&input| input.to_owned()).collect(),
-        output: vec![output.to_owned()],
-        name: output.to_owned(),
-        op_type: op_type.to_owned(),
-        attribute: Vec::new(),
-    }
-}
-
-fn int(name: &str, i: i64) -> Attribute {
-    Attribute { name: name.into(), i, kind: ATTRIBUTE_INT, ..Attribute::default() }
-}
-
-fn float(name: &str, f: f32) -> Attribute {
-    Attribute { name: name.into(), f, kind: ATTRIBUTE_FLOAT, ..Attribute::default() }
-}
-
-fn tensor(name: &str, dims: &[usize], values: &[f32]) -> Tensor {
-    Tensor {
-        // Lengths of slices in memory are below 2⁶³.
-        dims: dims.iter().map(|dim| *dim as i64).collect(),
-        data_type: DATA_FLOAT,
-        name: name.into(),
-        raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-    }
-}
-
-/// `[N, width]`
-fn value_info(name: &str, width: usize) -> ValueInfo {
-    let batch = Dimension { value: None, name: Some("N".into()) };
-    let width = Dimension { value: Some(width as i64), name: None };
-    let shape = Shape { dim: vec![batch, width] };
-    let tensor = TensorType { elem_type: DATA_FLOAT, shape: Some(shape) };
-    ValueInfo { name: name.into(), kind: Some(Type { tensor: Some(tensor) }) }
-}
-
-/// What onnx 1.13 and later read; the operators in use have not changed since set 16.
-const IR_VERSION: i64 = 8;
-const OPSET_VERSION: i64 = 17;
 /// Name of the constant of [`add_soft_plus`].
 const ONE: &str = "one";
