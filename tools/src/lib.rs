@@ -31,6 +31,7 @@ pub mod noise;
 mod notes;
 #[cfg(feature = "onnx")]
 mod onnx_in;
+mod onnx_out;
 mod output;
 mod outputs;
 pub mod plots;

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cic_model::profile::Library;
-use cic_model::spec::{FalseRejects, LayoutPlan, ModelSpec, NetworkSpec};
+use cic_model::spec::{FalseRejects, LayoutPlan, ModelSpec};
 use cic_model::{Activation, AlignedBytes, Model, ValueKind};
-use cic_trainer::onnx::{OnnxDescription, export_onnx};
 use cic_trainer::panel::PanelSize;
 use cic_trainer::parts::{Assigned, Division, Parts};
 use cic_trainer::pipeline::{Request, TrainedModel, train};
@@ -23,6 +22,7 @@ use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs};
 use crate::failure::Failure;
 use crate::gene_args::GeneArgs;
 use crate::label_tree::LabelTree;
+use crate::onnx_out;
 use crate::output;
 use crate::promises::{FalseRejectArgs, PromiseCells, leaves_of};
 use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
@@ -256,7 +256,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     let bytes = trained.spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
     output::write(&args.output, |file| file.write_all(&bytes))?;
     if let Some(path) = &args.onnx {
-        let onnx = onnx(&trained.spec)?;
+        let onnx = onnx_out::full_precision(&trained.spec)?;
         output::write(path, |file| file.write_all(&onnx))?;
     }
     if !args.quiet {
@@ -475,34 +475,6 @@ pub(crate) fn check_interrupted() -> Result<(), Failure> {
 
 /// Set by the first interrupt.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// The network of a full-precision model as ONNX.
-pub(crate) fn onnx(spec: &ModelSpec) -> Result<Vec<u8>, Failure> {
-    let NetworkSpec::F32(network) = &spec.network else {
-        return Err(Failure::internal("only full-precision models are exported"));
-    };
-    let genes: Vec<String> = spec.panel.genes.iter().map(|gene| gene.id.clone()).collect();
-    let leaves = spec.labels.nodes.iter().filter(|node| node.is_leaf);
-    let labels: Vec<String> = leaves.map(|node| node.name.clone()).collect();
-    let profile = spec.profiles.first();
-    let preprocessing = profile.map_or(String::new(), |profile| {
-        if profile.target_sum == 0 {
-            return format!("{}: values as they are", profile.kind.name());
-        }
-        format!(
-            "{}: ln(1 + value * {} / sum over the genes of the panel)",
-            profile.kind.name(),
-            profile.target_sum
-        )
-    });
-    let description = OnnxDescription {
-        name: "cell_identity_code",
-        genes: &genes,
-        labels: &labels,
-        preprocessing: &preprocessing,
-    };
-    export_onnx(network, &description).map_err(|error| Failure::Usage(error.into()))
-}
 
 /// Epochs between two checkpoints.
 const CHECKPOINT_EPOCHS: usize = 5;

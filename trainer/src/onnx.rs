@@ -1,4 +1,5 @@
-//! Export of a network as ONNX, for other runtimes and as an independent check of this one's.
+//! Export of a network as ONNX, for other runtimes and as an independent check of this one's:
+//! [`export_onnx`] in single precision, [`export_qdq`] of an int8 model with its integers.
 //!
 //! Input `x` `[N, n_genes]` takes preprocessed values in single precision; outputs are `code`
 //! `[N, code_dim]`, and where the network has them `logits` and `probabilities` `[N, n_classes]`
@@ -9,8 +10,11 @@
 mod file;
 pub mod messages;
 mod nodes;
+mod qdq;
 
-use cic_model::{Activation, DenseLayer, Network, SOFT_SHRINK_LAMBDA};
+use cic_model::{Activation, DenseLayer, Dtype, Network, SOFT_SHRINK_LAMBDA};
+
+pub use qdq::export_qdq;
 
 use file::{file, properties};
 use messages::{Graph, Node};
@@ -73,6 +77,12 @@ pub enum OnnxError {
         what: &'static str,
         /// The name.
         name: String,
+    },
+    /// Weights of another kind than the export writes.
+    #[error("the model is {}, expected int8; quantise it first", .found.name())]
+    NotInt8 {
+        /// What they are.
+        found: Dtype,
     },
     /// ONNX files end at 2 GiB.
     #[error(

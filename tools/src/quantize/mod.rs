@@ -26,6 +26,7 @@ use crate::fine_tune::{self, FineTuning};
 use crate::model_file;
 #[cfg(feature = "onnx")]
 use crate::onnx_in;
+use crate::onnx_out;
 use crate::output;
 use crate::promises::{FalseRejectArgs, PromiseCells, evenly, leaves_of};
 use crate::totals::TotalArgs;
@@ -89,9 +90,10 @@ pub struct QuantizeArgs {
     #[arg(long, short, value_name = "OUT")]
     output: PathBuf,
     /// Write the model as source code, for firmware
-    /// without files: rust or c
-    #[arg(long, value_name = "LANGUAGE", value_parser = parse_language, verbatim_doc_comment)]
-    emit: Option<Language>,
+    /// without files: rust or c; or an int8 model as onnx
+    /// with quantised operators, for other runtimes
+    #[arg(long, value_name = "FORM", value_parser = parse_form, verbatim_doc_comment)]
+    emit: Option<Form>,
     /// Where a report of what changed goes, as JSON
     #[arg(long, value_name = "JSON")]
     report: Option<PathBuf>,
@@ -150,6 +152,13 @@ pub struct QuantizeArgs {
     quiet: bool,
 }
 
+/// What a model is written as, other than a file of its own.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Source(Language),
+    Onnx,
+}
+
 /// Quantises, writes the model and the report, and prints a summary to standard error.
 pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     let of_int8 = [
@@ -163,6 +172,11 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     {
         let to = to.name();
         return Err(Failure::usage(format!("{option} is for int8; leave it out for {to}")));
+    }
+    if matches!(args.emit, Some(Form::Onnx)) && args.to.is_some_and(|to| to != Dtype::S8) {
+        return Err(Failure::usage(
+            "--emit onnx is for int8: give --to int8; cic train --onnx writes the network in full precision",
+        ));
     }
     if let Some(to) = args.to.filter(|_| args.fine_tune) {
         fine_tune::check(to)?;
@@ -261,10 +275,14 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     let aligned = AlignedBytes::new(&quantised);
     let result = model_file::open(&args.output, &aligned)?;
     let comparison = compare(&model, &result, &cells, &rows).map_err(Failure::internal)?;
-    let emitted = args.emit.map(|language| {
-        let name = args.output.file_stem().unwrap_or_default().to_string_lossy();
-        emit(language, &quantised, &result, &name)
-    });
+    let emitted = match args.emit {
+        None => None,
+        Some(Form::Onnx) => Some(onnx_out::int8(&result)?),
+        Some(Form::Source(language)) => {
+            let name = args.output.file_stem().unwrap_or_default().to_string_lossy();
+            Some(emit(language, &quantised, &result, &name).into_bytes())
+        }
+    };
     if !args.quiet {
         tell_unlike(&comparison);
     }
@@ -272,7 +290,7 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     if let Some(path) = &args.keep_cells {
         calibration.write(path, &model, used.iter().map(|&row| names[row].clone()).collect())?;
     }
-    let written = emitted.as_ref().map_or(&quantised[..], |text| text.as_bytes());
+    let written = emitted.as_deref().unwrap_or(&quantised);
     output::write(&args.output, |file| file.write_all(written))?;
     let report = Report {
         source: &model,
@@ -515,11 +533,12 @@ fn parse_rounding(text: &str) -> Result<Rounding, String> {
     Rounding::from_name(text).ok_or_else(|| "expected nearest or fitted".into())
 }
 
-fn parse_language(text: &str) -> Result<Language, String> {
+fn parse_form(text: &str) -> Result<Form, String> {
     match text {
-        "rust" => Ok(Language::Rust),
-        "c" => Ok(Language::C),
-        _ => Err("expected rust or c".into()),
+        "rust" => Ok(Form::Source(Language::Rust)),
+        "c" => Ok(Form::Source(Language::C)),
+        "onnx" => Ok(Form::Onnx),
+        _ => Err("expected rust, c or onnx".into()),
     }
 }
 

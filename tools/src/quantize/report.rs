@@ -206,7 +206,7 @@ impl Report<'_> {
         };
         let body = html! {
             (figure(chart.svg(), html! {
-                "Over all dimensions " (decimal(self.comparison.pooled_code_error, 4)) ". Technical replicates of a cell differ by far more."
+                "Over all dimensions " (decimal(self.comparison.pooled_code_error, 4)) "."
             }))
         };
         Section { id: "codes", title: "Codes", body }

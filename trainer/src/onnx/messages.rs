@@ -110,7 +110,7 @@ pub struct Tensor {
     /// Shape.
     #[prost(int64, repeated, tag = "1")]
     pub dims: Vec<i64>,
-    /// [`DATA_FLOAT`].
+    /// [`DATA_FLOAT`], [`DATA_UINT8`], [`DATA_INT8`] or [`DATA_INT32`].
     #[prost(int32, tag = "2")]
     pub data_type: i32,
     /// Name of the value.
@@ -176,3 +176,9 @@ pub const ATTRIBUTE_FLOAT: i32 = 1;
 pub const ATTRIBUTE_INT: i32 = 2;
 /// `TensorProto.DataType.FLOAT`
 pub const DATA_FLOAT: i32 = 1;
+/// `TensorProto.DataType.UINT8`
+pub const DATA_UINT8: i32 = 2;
+/// `TensorProto.DataType.INT8`
+pub const DATA_INT8: i32 = 3;
+/// `TensorProto.DataType.INT32`
+pub const DATA_INT32: i32 = 6;

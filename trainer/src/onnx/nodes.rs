@@ -1,8 +1,8 @@
 //! Parts of a graph, made short.
 
 use super::messages::{
-    ATTRIBUTE_FLOAT, ATTRIBUTE_INT, Attribute, DATA_FLOAT, Dimension, Graph, Node, Shape, Tensor,
-    TensorType, Type, ValueInfo,
+    ATTRIBUTE_FLOAT, ATTRIBUTE_INT, Attribute, DATA_FLOAT, DATA_INT8, DATA_INT32, DATA_UINT8,
+    Dimension, Graph, Node, Shape, Tensor, TensorType, Type, ValueInfo,
 };
 
 /// An operation named for its output.
@@ -68,6 +68,30 @@ impl Element for f32 {
 
     fn to_le_bytes(&self) -> impl IntoIterator<Item = u8> {
         f32::to_le_bytes(*self)
+    }
+}
+
+impl Element for i32 {
+    const DATA_TYPE: i32 = DATA_INT32;
+
+    fn to_le_bytes(&self) -> impl IntoIterator<Item = u8> {
+        i32::to_le_bytes(*self)
+    }
+}
+
+impl Element for i8 {
+    const DATA_TYPE: i32 = DATA_INT8;
+
+    fn to_le_bytes(&self) -> impl IntoIterator<Item = u8> {
+        i8::to_le_bytes(*self)
+    }
+}
+
+impl Element for u8 {
+    const DATA_TYPE: i32 = DATA_UINT8;
+
+    fn to_le_bytes(&self) -> impl IntoIterator<Item = u8> {
+        [*self]
     }
 }
 
