@@ -14,6 +14,7 @@ mod label_trees;
 mod leaving_out;
 mod model_faults;
 mod onnx_in;
+mod onnx_out;
 mod outputs;
 mod quantising;
 mod reporting;

@@ -1,28 +1,17 @@
 //! What is written, read by anndata and scanpy themselves: see `round_trip.py`. `cargo xtask
 //! python` installs them under the target directory.
 
-use std::path::Path;
-use std::process::Command;
-
-use crate::sandbox::{Run, Sandbox};
+use crate::sandbox::{Run, Sandbox, python};
 use crate::writers::{cells, write_h5ad};
 
 #[test]
 fn anndata_and_scanpy_read_every_column() {
-    let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("python");
-    if !packages.join("installed.txt").exists() {
-        println!("SKIPPED: no anndata and scanpy to read outputs with; cargo xtask python");
-        return;
-    }
+    let Some(python) = python("round_trip.py", "scanpy") else { return };
     let folder = Sandbox::new();
     let matrix = cells(120);
     write_h5ad(&folder.path("cells.h5ad"), &matrix);
-    let script = |what: &str| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/round_trip.py");
-        let mut python = Command::new("python3");
-        python.arg(script).arg(what).arg(folder.path("")).env("PYTHONPATH", &packages);
-        Run::of(python.output().unwrap()).ok()
-    };
+    let script =
+        |what: &str| Run::of(python().arg(what).arg(folder.path("")).output().unwrap()).ok();
     script("inputs");
     // With parents, ids and a vote, so that there is every column; and a model in whole numbers.
     let labels: std::collections::BTreeSet<String> =

@@ -2,13 +2,29 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
 /// A temporary folder that holds the committed fixture model as `model.cic`.
 pub struct Sandbox(TempDir);
+
+/// Python with what `cargo xtask python` installs under the target directory, about to run a script beside these tests;
+/// `None`, and a line that says so, where `package` is not there.
+pub fn python(script: &str, package: &str) -> Option<impl Fn() -> Command> {
+    let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("python");
+    if !packages.join("installed.txt").exists() || !packages.join(package).exists() {
+        println!("SKIPPED: {script}: no {package} to run it with; cargo xtask python");
+        return None;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli").join(script);
+    Some(move || {
+        let mut python = Command::new("python3");
+        python.arg(&script).env("PYTHONPATH", &packages);
+        python
+    })
+}
 
 /// What a program did.
 pub struct Run {

@@ -88,7 +88,7 @@ fn a_model_of_ranks_takes_every_kind_of_values_and_gives_the_same_calls() {
 }
 
 /// Intensities of every gene, from 2⁴ on: no zeros.
-fn log2_intensities() -> ExpressionMatrix {
+pub fn log2_intensities() -> ExpressionMatrix {
     let counts = cells(120);
     let mut dense = vec![0.0; counts.n_obs() * counts.n_vars()];
     for row in 0..counts.n_obs() {

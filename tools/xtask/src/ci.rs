@@ -29,7 +29,7 @@ const STEPS: &[(&str, Work)] = &[
     ("no_std", Xtask(&["no-std"])),
     ("C header", Xtask(&["header", "--check"])),
     ("C library without panics", Xtask(&["proofs"])),
-    ("anndata and scanpy", Xtask(&["python"])),
+    ("anndata, scanpy and onnxruntime", Xtask(&["python"])),
     ("tests", Cargo(TESTS)),
     ("fuzzing", Xtask(&["fuzz"])),
     ("kernel conformance", Xtask(&["conformance"])),

@@ -128,7 +128,7 @@ enum Task {
     Quantising(paper::Args),
     /// Train the model of models/ anew, and write its card.
     Reference,
-    /// Install anndata and scanpy under the target directory, for the test that reads outputs with them.
+    /// Install anndata, scanpy and onnxruntime under the target directory, for the tests that read outputs with them.
     Python,
     /// Fetch the demo's data by package name, with its checksum, into .cache/data.
     Data,

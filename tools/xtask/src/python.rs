@@ -1,5 +1,5 @@
-//! anndata and scanpy, for the test that reads outputs with them: installed from the configured
-//! package index, under the target directory, once.
+//! anndata, scanpy and onnxruntime, for the tests that read outputs with them: installed from the
+//! configured package index, under the target directory, once.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::{ci, command, workspace};
 
 /// With what they need, whatever version that has.
-const REQUIREMENTS: [&str; 2] = ["anndata==0.12.19", "scanpy==1.11.5"];
+const REQUIREMENTS: [&str; 3] = ["anndata==0.12.19", "scanpy==1.11.5", "onnxruntime==1.32.0"];
 
 /// Installs the packages unless they are there. Without an index they are left out, except in CI.
 pub fn run() -> Result<()> {
@@ -33,7 +33,9 @@ pub fn run() -> Result<()> {
         Err(error) => {
             // Half of a package would fail in the test.
             let _ = fs::remove_dir_all(&folder);
-            println!("SKIPPED: no anndata and scanpy, outputs are not read with them: {error:#}");
+            println!(
+                "SKIPPED: no anndata, scanpy and onnxruntime, outputs are not read with them: {error:#}"
+            );
             Ok(())
         }
     }
@@ -46,6 +48,6 @@ fn install(folder: &Path) -> Result<()> {
     // Wheels only: nothing is built, and nothing of a package runs but in the test.
     pip.args(["--only-binary=:all:", "--retries=1", "--timeout=30", "--target"]).arg(folder);
     command::run(pip.args(REQUIREMENTS)).context(
-        "anndata and scanpy are installed with python3 and pip from the configured package index",
+        "anndata, scanpy and onnxruntime are installed with python3 and pip from the configured package index",
     )
 }
