@@ -59,7 +59,7 @@ fn tract_gives_the_integers_of_every_activation_and_shape() {
         let values: Vec<f32> = profiles.iter().flatten().map(|&count| count as f32).collect();
         let values = CsrMatrix::from_dense(shape.n_genes, &values).unwrap();
         let set = CalibrationSet { values: &values, totals: &vec![0.0; N_CELLS] };
-        let int8 = quantize(&model, &set, QuantizeOptions::new(Dtype::S8)).unwrap();
+        let int8 = quantize(&model, &set, &QuantizeOptions::new(Dtype::S8)).unwrap();
         check(&format!("{:?}", shape.activations), &int8, &profiles);
     }
 }
