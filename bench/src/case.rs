@@ -15,7 +15,7 @@ use cic_model::spec::{
 use cic_model::{
     Activation, AlignedBytes, DenseLayer, Dtype, IdKind, Model, Network, Segment, ValueKind,
 };
-use cic_quant::{CalibrationSet, QuantizeOptions, quantize};
+use cic_quant::{CalibrationSet, Int8Options, QuantizeOptions, quantize};
 
 /// A chain of layers with ReLU between them; the code and the logits are linear.
 #[derive(Clone, Debug)]
@@ -44,7 +44,10 @@ impl Chain {
         let values = CsrMatrix::from_dense(n_genes, rows)?;
         let totals = vec![0.0; values.n_rows()];
         let calibration = CalibrationSet { values: &values, totals: &totals };
-        let bytes = quantize(&model, &calibration, &QuantizeOptions::new(Dtype::S8))?;
+        // Recorded counts of instructions are of this one.
+        let options =
+            QuantizeOptions { int8: Int8Options::plain(), ..QuantizeOptions::new(Dtype::S8) };
+        let bytes = quantize(&model, &calibration, &options)?;
         let quantized = AlignedBytes::new(&bytes);
         let quantized = Model::open(&quantized)?;
         let spec = ModelSpec::from_model(&quantized);

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use cic_data::simulate::{SimulatedCells, Simulation};
 use cic_data::{AlignedMatrix, DataError, align};
 use cic_model::{AlignedBytes, Dtype, Model};
-use cic_quant::{CalibrationSet, QuantError, QuantizeOptions, calibration_rows, quantize};
+use cic_quant::{
+    CalibrationSet, Int8Options, QuantError, QuantizeOptions, calibration_rows, quantize,
+};
 
 /// The cells that the fixture was trained on.
 pub fn cells() -> SimulatedCells {
@@ -41,6 +43,8 @@ pub fn quantised(
     let values = cells.values.select_rows(&rows);
     let totals: Vec<f64> = rows.iter().map(|&row| cells.totals[row]).collect();
     let mut options = QuantizeOptions::new(to);
+    // Recorded sizes and counts of instructions are of this one.
+    options.int8 = Int8Options::plain();
     options.with_decoder = false;
     quantize(model, &CalibrationSet { values: &values, totals: &totals }, &options)
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use cic_data::{CsrMatrix, align};
 use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
 use cic_model::{Activation, AlignedBytes, Dtype, Model};
-use cic_quant::{CalibrationSet, QuantizeOptions, quantize};
+use cic_quant::{CalibrationSet, Int8Options, QuantizeOptions, quantize};
 use cic_tests::fixture;
 use cic_tests::models::{LAYOUTS, Random, Shape, model, random_network};
 
@@ -158,5 +158,7 @@ fn int8(widths: &Widths, random: &mut Random) -> Result<Vec<u8>, Box<dyn Error>>
     let dense: Vec<f32> = (0..n_cells * n_genes).map(|_| count(random)).collect();
     let values = CsrMatrix::from_dense(n_genes, &dense)?;
     let calibration = CalibrationSet { values: &values, totals: &vec![0.0; n_cells] };
-    Ok(quantize(&full, &calibration, &QuantizeOptions::new(Dtype::S8))?)
+    // Recorded counts of instructions are of this one.
+    let options = QuantizeOptions { int8: Int8Options::plain(), ..QuantizeOptions::new(Dtype::S8) };
+    Ok(quantize(&full, &calibration, &options)?)
 }

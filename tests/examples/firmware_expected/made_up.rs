@@ -6,7 +6,7 @@ use std::error::Error;
 use cic_data::CsrMatrix;
 use cic_model::spec::{GoldenCellSpec, LayoutPlan, NetworkSpec};
 use cic_model::{Activation, AlignedBytes, DenseLayer, Dtype, Model, Network, Segment};
-use cic_quant::{CalibrationSet, QuantizeOptions, quantize};
+use cic_quant::{CalibrationSet, Int8Options, QuantizeOptions, quantize};
 use cic_tests::models::{Random, model};
 
 /// Widths of the layers of a model, inputs first.
@@ -51,7 +51,9 @@ pub fn int8(widths: &Widths) -> Result<Vec<u8>, Box<dyn Error>> {
     let full = AlignedBytes::new(&spec.to_bytes(LayoutPlan::default())?);
     let full = Model::open_verified(&full)?;
     let calibration = CalibrationSet { values: &values, totals: &totals };
-    Ok(quantize(&full, &calibration, &QuantizeOptions::new(Dtype::S8))?)
+    // Recorded counts of instructions are of this one.
+    let options = QuantizeOptions { int8: Int8Options::plain(), ..QuantizeOptions::new(Dtype::S8) };
+    Ok(quantize(&full, &calibration, &options)?)
 }
 
 fn ends(widths: &[usize]) -> (usize, usize) {

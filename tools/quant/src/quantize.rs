@@ -40,12 +40,22 @@ pub struct Int8Options {
 }
 
 impl Int8Options {
-    /// As provenance.
-    fn facts(&self) -> [(String, String); 2] {
-        [
-            ("quantize.ranges".into(), self.ranges.to_string()),
-            ("quantize.rounding".into(), self.rounding.name().into()),
-        ]
+    /// By min-max, each weight to the nearest: what models are fitted by that say nothing else.
+    pub fn plain() -> Self {
+        Self { ranges: RangeMethod::MinMax.into(), rounding: Rounding::Nearest }
+    }
+
+    /// What is other than [`Self::plain`], as provenance.
+    fn facts(&self) -> Vec<(String, String)> {
+        let plain = Self::plain();
+        let mut facts = Vec::new();
+        if self.ranges != plain.ranges {
+            facts.push(("quantize.ranges".into(), self.ranges.to_string()));
+        }
+        if self.rounding != plain.rounding {
+            facts.push(("quantize.rounding".into(), self.rounding.name().into()));
+        }
+        facts
     }
 }
 
