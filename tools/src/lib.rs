@@ -36,6 +36,7 @@ mod output;
 mod outputs;
 pub mod plots;
 mod profiles;
+mod progress;
 mod promises;
 pub mod quantize;
 pub mod report;

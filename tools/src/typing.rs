@@ -1,6 +1,5 @@
 //! Typing a file block by block: read, align and type, write.
 
-use std::io::IsTerminal;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,13 +11,13 @@ use cic_data::{
 };
 use cic_model::genes::Overlap;
 use cic_model::{Model, ValueKind};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::console::tell;
 use crate::dataset::{DataArgs, admit, check_values, model_kind};
 use crate::failure::Failure;
 use crate::in_order::{self, Results};
 use crate::notes;
+use crate::progress::Progress;
 use crate::results::{Calls, Prepared, Runner};
 use crate::same_scale::GeneSums;
 use crate::totals::{TotalArgs, Totals};
@@ -165,7 +164,7 @@ impl Typing<'_> {
             let overlap = alignment.overlap;
             let opened = Opened { head: &head, overlap, expected_values };
             let mut sink = Stages::measure(&stages.write, || sink(opened))?;
-            let progress = Progress::new(head.obs_names.len(), self.quiet);
+            let progress = Progress::of_cells(head.obs_names.len(), self.quiet);
             let mut evidence = ScaleEvidence::default();
             let mut gene_sums = GeneSums::default();
             let (mut n_cells, mut fault) = (0, None);
@@ -246,33 +245,4 @@ fn type_block(
 
 fn is_unsorted(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(DataError::NotByCell { .. }))
-}
-
-/// A bar on a terminal, nothing elsewhere.
-pub(crate) struct Progress(Option<ProgressBar>);
-
-impl Progress {
-    pub(crate) fn new(n_cells: usize, quiet: bool) -> Self {
-        if quiet || !std::io::stderr().is_terminal() {
-            return Self(None);
-        }
-        let bar = ProgressBar::new(n_cells as u64);
-        let template = "[{bar:20}] {human_pos}/{human_len} cells, {per_sec}, {eta} to go";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        Self(Some(bar))
-    }
-
-    pub(crate) fn tell(&self, n_cells: usize) {
-        if let Some(bar) = &self.0 {
-            bar.set_position(n_cells as u64);
-        }
-    }
-
-    pub(crate) fn finish(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
-    }
 }

@@ -22,7 +22,7 @@ use crate::console::{print, print_json};
 use crate::dataset::{DataArgs, Dataset, UnjudgedArgs};
 use crate::failure::Failure;
 use crate::model_file;
-use crate::typing::Progress;
+use crate::progress::Progress;
 use fit::{Against, Fit};
 use survey::Survey;
 
@@ -129,7 +129,7 @@ impl<'a> Checked<'a> {
         let head = reader.head().clone();
         let names = head.names();
         let mut survey = Survey::default();
-        let progress = Progress::new(head.obs_names.len(), false);
+        let progress = Progress::of_cells(head.obs_names.len(), false);
         let (mut fit, mut refusal) = match model {
             None => (None, None),
             Some(against) => {

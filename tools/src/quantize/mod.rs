@@ -28,11 +28,12 @@ use crate::model_file;
 use crate::onnx_in;
 use crate::onnx_out;
 use crate::output;
+use crate::progress::Progress;
 use crate::promises::{FalseRejectArgs, PromiseCells, evenly, leaves_of};
 use crate::totals::TotalArgs;
 
 use report::Report;
-use search::SearchArgs;
+use search::{SearchArgs, Trial};
 
 /// Options of `cic-quantize`.
 #[derive(Args, Clone, Debug)]
@@ -244,14 +245,25 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     let calibration = Calibration::of(&cells, &used);
     let mut search = None;
     if args.search.auto {
-        let found = args.search.run(&options, &model, &calibration, (&cells, &rows), args.gate)?;
+        let trial = Trial {
+            model: &model,
+            calibration: &calibration,
+            cells: &cells,
+            rows: &rows,
+            gate: args.gate,
+            quiet: args.quiet,
+        };
+        let found = args.search.run(&options, &trial)?;
         print(|out| found.write(out))?;
         options = found.best()?.options.clone();
         search = Some(found);
     }
+    let progress = Progress::of_stages(args.quiet);
+    progress.say("choosing ranges and rounding weights");
     let (mut quantised, mut layers) = quantize_reported(&model, &calibration.set(), &options)?;
     let mut fine_tuned = None;
     if args.fine_tune {
+        progress.say("fine-tuning classifier and decoder");
         let tuning =
             FineTuning { model: &model, dataset, cells: &cells, annotations: &annotations };
         let tuned = tuning.run(&quantised, &calibration, &options)?;
@@ -262,11 +274,14 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     }
     let mut tuned_aware = None;
     if args.qat {
+        progress.say("tuning integers");
         let (bytes, report) = aware::tune(&model, &quantised, &cells, names, options.layouts)?;
         quantised = bytes;
         tuned_aware = Some(report);
     }
+    progress.say("calibrating what is promised");
     quantised = promises.renew_bytes(&quantised, options.layouts)?;
+    progress.finish();
     let promised =
         |model: &Model<'_>| model.confidence().is_some_and(|confidence| confidence.has_sets());
     if !has_labels && promised(&model) && !args.quiet {
@@ -274,7 +289,10 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     }
     let aligned = AlignedBytes::new(&quantised);
     let result = model_file::open(&args.output, &aligned)?;
+    let progress = Progress::of_stages(args.quiet);
+    progress.say("comparing with f32");
     let comparison = compare(&model, &result, &cells, &rows).map_err(Failure::internal)?;
+    progress.finish();
     let emitted = match args.emit {
         None => None,
         Some(Form::Onnx) => Some(onnx_out::int8(&result)?),
@@ -376,6 +394,8 @@ impl Source {
             ..LabelArgs::default()
         };
         let annotated = || -> Result<(Dataset, Annotations), Failure> {
+            let progress = Progress::of_stages(args.quiet);
+            progress.say("reading cells");
             let dataset = data.read()?;
             let annotations = Annotations::read(&dataset.matrix, &labels, &args.split, None)?;
             Ok((dataset, annotations))

@@ -18,6 +18,7 @@ use crate::budget::{self, Core};
 use crate::console::count;
 use crate::diff::GateArgs;
 use crate::failure::Failure;
+use crate::progress::Progress;
 
 /// What a model is searched for.
 #[derive(Args, Clone, Debug)]
@@ -75,6 +76,18 @@ impl Target {
     }
 }
 
+/// A model, and what ways to quantise it are tried with.
+#[derive(Clone, Copy)]
+pub(super) struct Trial<'a> {
+    pub(super) model: &'a Model<'a>,
+    pub(super) calibration: &'a Calibration,
+    /// Cells and rows that are compared.
+    pub(super) cells: &'a AlignedMatrix,
+    pub(super) rows: &'a [usize],
+    pub(super) gate: GateArgs,
+    pub(super) quiet: bool,
+}
+
 /// A way that was tried.
 pub(super) struct Candidate {
     pub(super) options: QuantizeOptions,
@@ -103,14 +116,8 @@ pub(super) struct Search {
 
 impl SearchArgs {
     /// Tries all ways with the cells that are calibrated with.
-    pub(super) fn run(
-        &self,
-        base: &QuantizeOptions,
-        model: &Model<'_>,
-        calibration: &Calibration,
-        cells: (&AlignedMatrix, &[usize]),
-        gate: GateArgs,
-    ) -> Result<Search, Failure> {
+    pub(super) fn run(&self, base: &QuantizeOptions, trial: &Trial<'_>) -> Result<Search, Failure> {
+        let Trial { model, calibration, cells, rows, gate, quiet } = *trial;
         let target = self.target.ok_or_else(|| Failure::usage("--auto needs --target CORE"))?;
         if self.instructions.is_some() && matches!(target, Target::Host) {
             return Err(Failure::usage(
@@ -119,12 +126,13 @@ impl SearchArgs {
         }
         let mut candidates = Vec::new();
         let has_decoder = !model.stage(StageKind::Decoder).is_empty();
-        for options in ways(target, base, has_decoder) {
+        let ways = ways(target, base, has_decoder);
+        let progress = Progress::of_steps(ways.len(), "ways", quiet);
+        for options in ways {
             let bytes = quantize(model, &calibration.set(), &options)?;
             let aligned = AlignedBytes::new(&bytes);
             let quantised = Model::open(&aligned).map_err(Failure::internal)?;
-            let comparison =
-                compare(model, &quantised, cells.0, cells.1).map_err(Failure::internal)?;
+            let comparison = compare(model, &quantised, cells, rows).map_err(Failure::internal)?;
             let need = need(target, &quantised, bytes.len())?;
             let mut missed = gate.missed(&comparison);
             let over = |found: Option<u64>, most: Option<u64>| matches!((found, most), (Some(found), Some(most)) if found > most);
@@ -140,6 +148,7 @@ impl SearchArgs {
                 comparison,
                 missed,
             });
+            progress.tell(candidates.len());
         }
         let sizes: Vec<_> = candidates.iter().map(|one| (one.shape(), one.bytes)).collect();
         for candidate in &mut candidates {

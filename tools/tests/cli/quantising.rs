@@ -248,6 +248,27 @@ fn quantised_models_type_like_the_one_they_are_made_from() {
 }
 
 #[test]
+fn what_is_interrupted_leaves_nothing_behind() {
+    let folder = with_training_cells();
+    let before = folder.names();
+    let args =
+        "model.cic --calibrate cells.h5ad --to int8 --qat -o q.cic --report r.json --html q.html";
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cic-quantize"));
+    command.current_dir(folder.path(".")).args(args.split(' '));
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(150));
+    let signal =
+        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    let status = child.wait().unwrap();
+    if status.success() {
+        // It was faster; then all of it is there.
+        assert!(signal.is_ok() && folder.names().contains("q.html"));
+        return;
+    }
+    assert_eq!(folder.names(), before);
+}
+
+#[test]
 fn quantising_twice_gives_the_same_bytes() {
     let folder = with_training_cells();
     for to in ["int8", "f16"] {
