@@ -245,11 +245,17 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     let calibration = Calibration::of(&cells, &used);
     let mut search = None;
     if args.search.auto {
+        // Ways that fit closely look better on the cells that they were fitted to than they are.
+        let half = |which: usize| -> Vec<usize> {
+            used.iter().enumerate().filter(|(at, _)| at % 2 == which).map(|(_, &row)| row).collect()
+        };
+        let [fitted, judged] =
+            if used.len() < FEW_CELLS { [used.clone(), used.clone()] } else { [half(0), half(1)] };
         let trial = Trial {
             model: &model,
-            calibration: &calibration,
+            calibration: &Calibration::of(&cells, &fitted),
             cells: &cells,
-            rows: &rows,
+            rows: &judged,
             gate: args.gate,
             quiet: args.quiet,
         };
@@ -434,6 +440,9 @@ impl Source {
         Ok(Self { bytes, dataset, annotations })
     }
 }
+
+/// With fewer calibration cells halves of them show nothing.
+const FEW_CELLS: usize = 20;
 
 /// Says where the model does not know many of the cells that it was calibrated with.
 fn tell_unlike(comparison: &Comparison) {

@@ -27,8 +27,10 @@ pub struct SearchArgs {
     /// where --target runs it, and write the smallest
     /// model that has room and passes --max-label-change
     /// and --max-code-error; of equally large ones the
-    /// one that changes least. Exit with 5 where there is
-    /// none
+    /// one that changes least. Each is fitted to a half
+    /// of the calibration cells and judged on the others;
+    /// the chosen one is fitted to all. Exit with 5 where
+    /// there is none
     #[arg(long, requires = "target", conflicts_with_all = ["to", "ranges", "rounding", "layout", "fine_tune"], verbatim_doc_comment)]
     pub(super) auto: bool,
     /// What the model is for, with --auto: cortex-m0,
@@ -81,7 +83,7 @@ impl Target {
 pub(super) struct Trial<'a> {
     pub(super) model: &'a Model<'a>,
     pub(super) calibration: &'a Calibration,
-    /// Cells and rows that are compared.
+    /// Cells, and rows that are compared: others than were calibrated with.
     pub(super) cells: &'a AlignedMatrix,
     pub(super) rows: &'a [usize],
     pub(super) gate: GateArgs,

@@ -139,11 +139,14 @@ impl Card {
     fn figures(&self) -> Result<String> {
         let row = |name: &str, of: &Value| -> Result<String> {
             let [accuracy, f1, ece] = ["accuracy", "macro_f1", "ece"].map(|key| figure(&of[key]));
+            let band = &of["sureness"]["ece_if_calibrated"];
             Ok(format!(
-                "| {name} | {} | {} | {} | {} |",
+                "| {name} | {} | {} | {} | {} to {} | {} |",
                 accuracy?,
                 f1?,
                 ece?,
+                figure(&band[0])?,
+                figure(&band[1])?,
                 figure(&of["reconstruction"]["r2"])?
             ))
         };

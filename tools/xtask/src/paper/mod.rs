@@ -136,9 +136,10 @@ impl Paper {
             if let Some(kind) = set.arguments(&self.root).iter().position(|word| word == "--kind") {
                 quantize.args(&set.arguments(&self.root)[kind..kind + 2]);
             }
-            command::run(
-                quantize.args(further).args(["--to", to]).arg("--output").arg(path).arg("--quiet"),
-            )?;
+            if !to.is_empty() {
+                quantize.args(["--to", to]);
+            }
+            command::run(quantize.args(further).arg("--output").arg(path).arg("--quiet"))?;
         }
         Ok(path.to_owned())
     }

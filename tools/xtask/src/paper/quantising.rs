@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// A way to quantise: its name, the type, and further options.
-const WAYS: [(&str, &str, &[&str]); 9] = [
+const WAYS: [(&str, &str, &[&str]); 10] = [
     ("f16", "f16", &[]),
     ("int8, minmax", "int8", &["--ranges", "minmax"]),
     (DEFAULT, "int8", &[]),
@@ -37,6 +37,12 @@ const WAYS: [(&str, &str, &[&str]); 9] = [
     ("int8, percentile", "int8", &["--ranges", "percentile"]),
     ("int8, entropy", "int8", &["--ranges", "entropy"]),
     ("int8, mse", "int8", &["--ranges", "mse"]),
+    // Whatever is best, though it were not good enough.
+    (
+        "int8, --auto",
+        "",
+        &["--auto", "--target", "host", "--max-code-error", "1", "--max-label-change", "1"],
+    ),
     ("int8, fine-tuned", "int8", &["--fine-tune"]),
     ("int8, QAT", "int8", &["--qat"]),
 ];
