@@ -136,6 +136,8 @@ fn run_step(work: &Work, tally: &mut Tally) -> Result<()> {
             xtask
         }
     };
+    // Nothing is built twice, and what is kept for that takes gigabytes.
+    command.env("CARGO_INCREMENTAL", "0");
     command::announce(&command);
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let output = child.stdout.take().context("standard output is piped")?;

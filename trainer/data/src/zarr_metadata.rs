@@ -169,7 +169,7 @@ impl Datatype {
         match self {
             Self::Number { element, .. } => Some(element.size()),
             Self::Bool => Some(1),
-            Self::FixedUtf32 { len, .. } => len.checked_mul(4),
+            Self::FixedUtf32 { len, .. } => Some(len.saturating_mul(4)),
             Self::FixedBytes { len } => Some(*len),
             Self::Text | Self::Other(_) => None,
         }

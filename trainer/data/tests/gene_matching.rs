@@ -47,6 +47,7 @@ fn model_of(
             library: Library::Panel,
             target_sum: 10_000,
             fill_values: vec![0.0; n_genes],
+            limits: Vec::new(),
             levels: None,
         }],
         network: NetworkSpec::F32(Network {

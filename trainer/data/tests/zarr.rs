@@ -187,6 +187,14 @@ fn claims_beyond_what_the_store_holds_are_refused() {
             assert!(matches!(error, DataError::TooLarge { .. }), "{error}");
         }
     }
+    // Four times this is beyond the largest integer.
+    let error = refusal(Format::V2, |store| {
+        edit(store, "obs/_index", Format::V2, |json| {
+            json["dtype"] = "<U6148914691236517201".into();
+            json["filters"] = serde_json::Value::Null;
+        });
+    });
+    assert!(matches!(error, DataError::TooLarge { .. }), "{error}");
 }
 
 #[test]
