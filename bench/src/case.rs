@@ -95,6 +95,7 @@ impl Chain {
                 library: Library::None,
                 target_sum: 0,
                 fill_values: vec![0.0; n_genes],
+                limits: Vec::new(),
                 levels: None,
             }],
             network: NetworkSpec::F32(network),

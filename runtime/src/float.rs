@@ -114,7 +114,7 @@ impl<'m> FloatSession<'m> {
         correction.fill(0);
         let sums: &mut [f32] = bytemuck::must_cast_slice_mut(correction);
         if let Some(layer) = self.model.stage(StageKind::Encoder).first() {
-            let mut listed = Listed::new(&self.kernels, layer, None, sums);
+            let mut listed = Listed::new(&self.kernels, layer, None, &[], sums);
             for ((gene, &is_present), &value) in (0..).zip(mask).zip(self.profile.fill_values()) {
                 if !is_present {
                     listed.push(gene, value);
@@ -211,7 +211,8 @@ impl<'m> FloatSession<'m> {
             }
         }
         let factor = is_scaled(self.profile.kind()).then_some(factor);
-        let mut listed = Listed::new(&self.kernels, first, factor, sums);
+        let limits = self.profile.limits();
+        let mut listed = Listed::new(&self.kernels, first, factor, limits, sums);
         // A zero is a network input of zero, of whatever kind it is.
         sample.for_each_value(|gene, value| {
             if value != 0.0 {

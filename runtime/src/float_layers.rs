@@ -1,6 +1,7 @@
 //! Layers of f32 and f16 models, by the kernel that their layout has.
 
 use cic_model::layer::{Epilogue, Layer, Weights};
+use cic_model::profile::limited;
 
 use crate::kernels::float::{BLOCK, Columns, FloatKernels, FloatSumRows, InputRows};
 
@@ -10,6 +11,8 @@ pub(crate) struct Listed<'a> {
     layer: &'a Layer<'a>,
     /// Of values that are scaled; the others are network inputs.
     factor: Option<f32>,
+    /// What the inputs of all genes are at most; empty for no limits.
+    limits: &'a [f32],
     sums: &'a mut [f32],
     genes: [u32; BLOCK],
     values: [f32; BLOCK],
@@ -21,9 +24,11 @@ impl<'a> Listed<'a> {
         kernels: &'a FloatKernels,
         layer: &'a Layer<'a>,
         factor: Option<f32>,
+        limits: &'a [f32],
         sums: &'a mut [f32],
     ) -> Self {
-        Self { kernels, layer, factor, sums, genes: [0; BLOCK], values: [0.0; BLOCK], len: 0 }
+        let (genes, values) = ([0; BLOCK], [0.0; BLOCK]);
+        Self { kernels, layer, factor, limits, sums, genes, values, len: 0 }
     }
 
     pub(crate) fn push(&mut self, gene: u32, value: f32) {
@@ -45,6 +50,11 @@ impl<'a> Listed<'a> {
         let values = self.values.get_mut(..len).unwrap_or(&mut []);
         if let Some(factor) = self.factor {
             self.kernels.log1p_f32(factor, values);
+        }
+        if !self.limits.is_empty() {
+            for (&gene, value) in genes.iter().zip(&mut *values) {
+                *value = limited(self.limits, gene as usize, *value);
+            }
         }
         let layer = self.layer;
         let layout = layer.layout();

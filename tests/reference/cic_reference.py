@@ -208,19 +208,25 @@ class Model:
         profile = {}
         profile["kind"], profile["library"], profile["target"], profile["shift"] = reader.take("I", 4)
         profile["scale"], profile["offset"] = reader.take("f", 2)
-        n_thresholds, zero = reader.take("I", 2)
-        require(n_thresholds == (127 if self.dtype == INT8 else 0) and zero == 0, "profile")
+        n_thresholds, n_limits = reader.take("I", 2)
+        require(n_thresholds == (127 if self.dtype == INT8 else 0), "profile")
+        require(n_limits == 0 or (n_limits == self.n_genes and profile["kind"] != LOG2_INTENSITY),
+                "profile: number of limits")
         is_scaled = profile["kind"] in (COUNTS, LINEAR_NORMALISED)
         require(profile["kind"] in (1, 2, 3, 4, 5) and profile["library"] in (0, 1, 2), "profile")
         require(is_scaled == (profile["library"] != NO_LIBRARY), "profile: library")
         require(is_scaled == (profile["target"] != 0), "profile: target sum")
         profile["name"] = reader.text(32).rstrip(b"\0").decode("utf-8")
         profile["fill"] = reader.take("f", self.n_genes)
+        profile["limits"] = reader.take("f", n_limits)
+        require(all(0 <= limit < math.inf for limit in profile["limits"]), "profile: limits")
         if self.dtype == INT8:
             profile["count_thresholds"] = reader.take("I", 127)
             profile["value_thresholds"] = reader.take("f", 127)
-            profile["fill_levels"] = reader.take("B", self.n_genes)
-            require(all(level <= 127 for level in profile["fill_levels"]), "fill levels")
+            levels = reader.take("B", self.n_genes + n_limits)
+            require(all(level <= 127 for level in levels), "fill levels and level limits")
+            profile["fill_levels"] = levels[: self.n_genes]
+            profile["level_limits"] = levels[self.n_genes :]
             if profile["kind"] == LOG2_INTENSITY:
                 profile["gene_offsets"] = reader.take("f", self.n_genes)
                 profile["gene_gains"] = reader.take("f", self.n_genes)
@@ -473,7 +479,7 @@ class Model:
         for gene, value in zip(cell["genes"], cell["values"]):
             if profile["kind"] in (COUNTS, LINEAR_NORMALISED):
                 value = math.log1p(value * profile["target"] / library)
-            inputs[gene] = value
+            inputs[gene] = min(value, profile["limits"][gene]) if profile["limits"] else value
         inputs = filled(inputs, profile["fill"], present)
 
         def stage(layers, values):
@@ -502,6 +508,8 @@ class Model:
         levels = [0] * self.n_genes
         for gene, value in zip(cell["genes"], cell["values"]):
             levels[gene] = level(profile, gene, value, library)
+            if profile["level_limits"]:
+                levels[gene] = min(levels[gene], profile["level_limits"][gene])
         levels = filled(levels, profile["fill_levels"], present)
 
         def stage(layers, values, low, high):

@@ -153,6 +153,7 @@ pub fn model(network: NetworkSpec, n_genes: usize, n_leaves: usize) -> ModelSpec
             library: Library::Panel,
             target_sum: 10_000,
             fill_values: vec![0.5; n_genes],
+            limits: Vec::new(),
             levels: is_quantised.then(|| levels(n_genes)),
         }],
         network,
@@ -182,6 +183,7 @@ fn levels(n_genes: usize) -> LevelsSpec {
         count_thresholds: counts.to_vec(),
         value_thresholds: fit_value_thresholds(ValueKind::Counts, scale, 0.0).to_vec(),
         fill_levels: vec![8; n_genes],
+        level_limits: Vec::new(),
         gene_scales: Vec::new(),
     }
 }

@@ -149,6 +149,53 @@ fn gene_scales_that_give_no_levels_are_refused() {
     assert_eq!(counts.to_bytes(LayoutPlan::default()).unwrap_err(), length);
 }
 
+#[test]
+fn limits_are_read_back_and_lower_what_is_above_them() {
+    let spec = limited(&[1.0, 0.5], &[16, 8]);
+    let bytes = AlignedBytes::new(&spec.to_bytes(LayoutPlan::default()).unwrap());
+    let model = Model::open_verified(&bytes).unwrap();
+    assert_eq!(ModelSpec::from_model(&model).profiles, spec.profiles);
+    let profile = model.profiles()[0];
+    let (below, above) = (profile.input(0, 1.0, 1.0), profile.input(0, 2.0, 1.0));
+    assert_eq!((below, above), (2.0_f32.ln(), 1.0));
+    assert_eq!(profile.unit(0), 1.0 / 16.0);
+    // Thresholds in steps of 1/16 of the logarithm.
+    assert_eq!(profile.value_level(0, 1.0, 1.0), 11);
+    assert_eq!(profile.value_level(1, 1.0, 1.0), 8);
+}
+
+#[test]
+fn limits_that_are_none_are_refused() {
+    let error = |limits: &[f32], levels: &[u8]| {
+        limited(limits, levels).to_bytes(LayoutPlan::default()).unwrap_err()
+    };
+    let field = |field| ModelError::BadField { kind: SectionKind::Profile, field };
+    for limit in [-0.0, -1.0, f32::NAN, f32::INFINITY] {
+        assert_eq!(error(&[1.0, limit], &[16, 8]), field("fill value or limit"));
+    }
+    for level in [128, 255] {
+        assert_eq!(error(&[1.0, 0.5], &[16, level]), field("thresholds"));
+    }
+    assert_eq!(error(&[1.0], &[16]), field("number of limits"));
+    // The padding of two levels hides that two more are missing, and is too short for more.
+    let length = ModelError::BadSectionLength { kind: SectionKind::Profile };
+    assert_eq!(error(&[1.0, 0.5], &[16, 8, 1]), length);
+    let mut intensities = limited(&[1.0, 0.5], &[16, 8]);
+    let profile = &mut intensities.profiles[0];
+    (profile.kind, profile.library) = (ValueKind::Log2Intensity, cic_model::profile::Library::None);
+    profile.target_sum = 0;
+    profile.levels.as_mut().unwrap().gene_scales = gene_scales().to_vec();
+    assert_eq!(intensities.to_bytes(LayoutPlan::default()).unwrap_err(), field("number of limits"));
+}
+
+/// The smallest int8 model, its inputs limited.
+fn limited(limits: &[f32], levels: &[u8]) -> ModelSpec {
+    let mut spec = smallest_int8();
+    spec.profiles[0].limits = limits.to_vec();
+    spec.profiles[0].levels.as_mut().unwrap().level_limits = levels.to_vec();
+    spec
+}
+
 fn gene_scales() -> [GeneScale; 2] {
     [GeneScale { offset: 4.5, gain: 1.0 }, GeneScale { offset: 6.0, gain: 0.5 }]
 }

@@ -99,6 +99,39 @@ fn made_up_models_agree_for_every_activation_kind_of_value_and_layout() {
 }
 
 #[test]
+fn models_with_limits_agree_for_every_kind_of_value_and_layout() {
+    let shape = Shape { n_genes: 60, ..Shape::small() };
+    let kinds = [
+        (ValueKind::Counts, Library::AllMeasured),
+        (ValueKind::LinearNormalised, Library::Panel),
+        (ValueKind::Log1p, Library::None),
+    ];
+    let layouts = [LayoutPlan::Sparse, LayoutPlan::Rows, LayoutPlan::Panels, LayoutPlan::Fours];
+    for (number, (kind, library)) in kinds.into_iter().enumerate() {
+        let mut random = Random(number as u64 + 20);
+        let mut spec = float_model(&shape, kind, library, &mut random);
+        let cells: Vec<Cell> = (0..40).map(|_| cell(&shape, kind, &mut random)).collect();
+        let plain = AlignedBytes::new(&spec.to_bytes(layouts[number]).unwrap());
+        // From far below to far above what genes have.
+        spec.profiles[0].limits =
+            (0..shape.n_genes).map(|gene| 0.02 * 1.15_f32.powi(gene as i32 % 50)).collect();
+        let full = AlignedBytes::new(&spec.to_bytes(layouts[number]).unwrap());
+        let model = Model::open_verified(&full).unwrap();
+        assert_ne!(model.id(), Model::open_verified(&plain).unwrap().id());
+        if !check(&full, &cells, &shape, &mut random) {
+            return;
+        }
+        for layout in layouts {
+            let int8 = int8(&model, &cells, layout);
+            let quantised = Model::open_verified(&int8).unwrap();
+            let limits = quantised.profiles()[0].level_limits();
+            assert!(limits.contains(&1) && limits.contains(&127), "{limits:?}");
+            check(&int8, &cells, &shape, &mut random);
+        }
+    }
+}
+
+#[test]
 fn the_smallest_model_agrees_at_the_ends_of_the_ranges() {
     let bytes = AlignedBytes::new(&smallest_int8().to_bytes(LayoutPlan::default()).unwrap());
     let model = Model::open_verified(&bytes).unwrap();

@@ -3,7 +3,7 @@
 use cic_model::ValueKind;
 use cic_model::profile::{
     CountLevels, GeneScale, Library, Scaling, fit_count_thresholds, fit_value_thresholds,
-    library_size, value_level,
+    library_size, limited, limited_unit, value_level,
 };
 use cic_model::quant::{ONE_Q16, ONE_Q30, Ratio, requantize_i32, softmax_q16};
 
@@ -21,6 +21,16 @@ fn section_2_levels_of_counts() {
     assert_eq!((shift, thresholds[0], thresholds[126]), (18, 6_636, 146_108_007));
     let mut levels = CountLevels::with_thresholds(&thresholds, 10_000 << 18, 2_000);
     assert_eq!(levels.level(1), 36);
+}
+
+#[test]
+fn section_2_levels_with_a_limit() {
+    let scaling =
+        Scaling { kind: ValueKind::Counts, library: Library::AllMeasured, target_sum: 10_000 };
+    let factor = scaling.factor(0.0, 2_000.0, ONE_Q30).unwrap();
+    assert_eq!(limited(&[1.0], 0, scaling.input(1.0, factor)), 1.0);
+    assert_eq!(limited_unit(0.05, 1.0, 20) * 20.0, 1.0);
+    assert_eq!(limited_unit(0.05, 9.0, 127), 0.05);
 }
 
 #[test]

@@ -283,7 +283,7 @@ fn score(
         let factor = profile.factor(sum, cells.totals[row], cells.overlap.share_q30).unwrap();
         let mut input = vec![0.0; model.n_genes()];
         for (&gene, &value) in genes.iter().zip(values) {
-            input[gene as usize] = profile.input(value, factor);
+            input[gene as usize] = profile.input(gene as usize, value, factor);
         }
         reconstruction.add(&input, &reproduced);
     }

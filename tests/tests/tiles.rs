@@ -82,6 +82,24 @@ fn int8(shape: &Shape, random: &mut Random) -> ModelSpec {
     ModelSpec::from_model(&Model::open_verified(&bytes).unwrap())
 }
 
+/// The same model, and one in which the levels of most genes are limited.
+fn with_and_without_limits(spec: ModelSpec, random: &mut Random) -> [ModelSpec; 2] {
+    let mut limited = spec.clone();
+    let profile = &mut limited.profiles[0];
+    let levels = profile.levels.as_mut().unwrap();
+    levels.level_limits = levels.fill_levels.iter().map(|_| 1 + random.below(127) as u8).collect();
+    profile.limits = levels.level_limits.iter().map(|&level| 0.05 * f32::from(level)).collect();
+    [spec, limited]
+}
+
+/// The model without its limits.
+fn plain_of(model: &Model<'_>) -> AlignedBytes {
+    let mut spec = ModelSpec::from_model(model);
+    spec.profiles[0].limits.clear();
+    spec.profiles[0].levels.as_mut().unwrap().level_limits.clear();
+    AlignedBytes::new(&spec.to_bytes(LayoutPlan::Sparse).unwrap())
+}
+
 const LAYOUTS: [LayoutPlan; 7] = [
     LayoutPlan::Sparse,
     LayoutPlan::Panels,
@@ -133,13 +151,13 @@ fn in_tiles(
 fn tiles_give_the_bits_of_single_cells_on_every_instruction_set_and_layout() {
     for shape in shapes() {
         let mut random = Random(23);
-        let spec = int8(&shape, &mut random);
+        let specs = with_and_without_limits(int8(&shape, &mut random), &mut random);
         let mut cells: Vec<Cell> =
             (0..39).map(|n| Cell::new(shape.n_genes, 1 + n % 20, &mut random)).collect();
         cells.push(Cell { genes: vec![], counts: vec![], dense: vec![0; shape.n_genes] });
         let samples: Vec<Sample<'_>> =
             cells.iter().flat_map(|cell| [cell.sparse(), cell.dense()]).collect();
-        for layouts in LAYOUTS {
+        for (spec, layouts) in specs.iter().flat_map(|spec| LAYOUTS.map(|plan| (spec, plan))) {
             let bytes = AlignedBytes::new(&spec.to_bytes(layouts).unwrap());
             let model = Model::open_verified(&bytes).unwrap();
             let expected = expected(&model, &samples, None);
@@ -157,7 +175,7 @@ fn tiles_give_the_bits_of_single_cells_on_every_instruction_set_and_layout() {
 fn counts_of_16_bits_give_the_bits_of_32() {
     for shape in shapes() {
         let mut random = Random(37);
-        let spec = int8(&shape, &mut random);
+        let specs = with_and_without_limits(int8(&shape, &mut random), &mut random);
         let mut cells: Vec<Cell> =
             (0..30).map(|n| Cell::new(shape.n_genes, 1 + n % 20, &mut random)).collect();
         // Deep enough for the largest level, and zeros that are listed.
@@ -183,7 +201,7 @@ fn counts_of_16_bits_give_the_bits_of_32() {
                 ]
             })
             .collect();
-        for layouts in LAYOUTS {
+        for (spec, layouts) in specs.iter().flat_map(|spec| LAYOUTS.map(|plan| (spec, plan))) {
             let bytes = AlignedBytes::new(&spec.to_bytes(layouts).unwrap());
             let model = Model::open_verified(&bytes).unwrap();
             let expected = expected(&model, &wide, None);
@@ -250,8 +268,13 @@ fn missing_genes_are_filled_alike() {
 fn values_at_thresholds_have_the_levels_that_the_thresholds_say() {
     let [.., shape] = shapes();
     let mut random = Random(31);
-    for (kind, offset) in [(ValueKind::Log1p, 0.0), (ValueKind::Log2Intensity, 2.75)] {
-        let mut spec = int8(&shape, &mut random);
+    for (kind, offset, is_limited) in [
+        (ValueKind::Log1p, 0.0, false),
+        (ValueKind::Log1p, 0.0, true),
+        (ValueKind::Log2Intensity, 2.75, false),
+    ] {
+        let [plain, limited] = with_and_without_limits(int8(&shape, &mut random), &mut random);
+        let mut spec = if is_limited { limited } else { plain };
         let profile = &mut spec.profiles[0];
         (profile.kind, profile.library, profile.target_sum) = (kind, Library::None, 0);
         let levels = profile.levels.as_mut().unwrap();
@@ -288,6 +311,23 @@ fn values_at_thresholds_have_the_levels_that_the_thresholds_say() {
         let samples: Vec<Sample<'_>> =
             cells.iter().map(|values| Sample::DenseValues { values, total: None }).collect();
         let expected = expected(&model, &samples, None);
+        let profile = model.profiles()[0];
+        let lowered = |values: &Vec<f32>| -> Vec<f32> {
+            let genes = values.iter().zip(profile.level_limits());
+            let top = |limit: u8| thresholds.get(usize::from(limit)).copied();
+            genes
+                .map(|(&value, &limit)| top(limit).map_or(value, |top| value.min(top.next_down())))
+                .collect()
+        };
+        if is_limited {
+            // Values that have no higher levels to begin with.
+            let lowered: Vec<Vec<f32>> = cells.iter().map(lowered).collect();
+            let samples: Vec<Sample<'_>> =
+                lowered.iter().map(|values| Sample::DenseValues { values, total: None }).collect();
+            let plain = plain_of(&model);
+            let plain = Model::open_verified(&plain).unwrap();
+            assert!(self::expected(&plain, &samples, None) == expected);
+        }
         for_each_session(&model, |name, session| {
             for len in [1, 32] {
                 let found = in_tiles(session, &samples, None, len);

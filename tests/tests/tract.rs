@@ -67,7 +67,8 @@ fn largest_differences(model: &Model<'_>, network: &Network, profiles: &[Vec<u32
         .flat_map(|counts| {
             let sum: u32 = counts.iter().sum();
             let factor = profile.factor(f64::from(sum), 0.0, 1 << 30).unwrap();
-            counts.iter().map(move |&count| profile.input(count as f32, factor))
+            let counts = counts.iter().enumerate();
+            counts.map(move |(gene, &count)| profile.input(gene, count as f32, factor))
         })
         .collect();
     let [codes, logits] = tract(network, &inputs, profiles.len());

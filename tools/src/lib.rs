@@ -4,7 +4,9 @@
 //! [`Failure`].
 #![forbid(unsafe_code)]
 
+mod adopted;
 pub mod budget;
+mod celltypist_in;
 pub mod check;
 pub mod compare;
 mod console;

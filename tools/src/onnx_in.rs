@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cic_data::{align, nearest_name};
-use cic_model::genes::strip_version;
+use cic_data::align;
 use cic_model::profile::Library;
 use cic_model::spec::{LayoutPlan, ModelSpec};
 use cic_model::{AlignedBytes, Model, ValueKind};
@@ -13,7 +12,7 @@ use cic_runtime::Session;
 use cic_trainer::adoption::{Adoption, adopt};
 use clap::Args;
 
-use crate::console::tell;
+use crate::adopted::{Imported, check_labels, gene_columns};
 use crate::dataset::{Annotations, Dataset};
 use crate::failure::Failure;
 use crate::promises::evenly;
@@ -42,12 +41,6 @@ pub struct OnnxArgs {
     /// the narrowest hidden layer]
     #[arg(long, value_name = "TENSOR", verbatim_doc_comment)]
     code: Option<String>,
-    /// Of an ONNX model: it was trained on none of the
-    /// cells in DATA, so that with --labels they tell how
-    /// sure it may be; otherwise no sets of labels are
-    /// promised
-    #[arg(long, verbatim_doc_comment)]
-    held_out: bool,
     /// Of an ONNX model: its outputs are the code; it
     /// names no classes
     #[arg(long, verbatim_doc_comment)]
@@ -63,7 +56,6 @@ impl OnnxArgs {
             (self.preprocess.is_some(), "--preprocess"),
             (self.code.is_some(), "--code"),
             (self.encoder_only, "--encoder-only"),
-            (self.held_out, "--held-out"),
         ];
         given.into_iter().find(|(is_given, _)| *is_given).map(|(_, name)| name)
     }
@@ -102,17 +94,11 @@ fn parse_preprocess(text: &str) -> Result<Preprocess, String> {
     .ok_or_else(|| "expected none, log1p:SUM or log1p:SUM:panel, as log1p:10000".into())
 }
 
-/// A full-precision model around the network of an ONNX file.
-pub(crate) struct Imported {
-    pub(crate) bytes: AlignedBytes,
-    /// What the user should know.
-    pub(crate) notes: Vec<String>,
-}
-
 /// Makes a model of an ONNX file with the cells that it is to be calibrated with.
 pub(crate) fn import(
     path: &Path,
     args: &OnnxArgs,
+    are_held_out: bool,
     dataset: &Dataset,
     annotations: &Annotations,
 ) -> Result<Imported, Failure> {
@@ -137,11 +123,12 @@ pub(crate) fn import(
     let mut spec = adopt(&Adoption {
         network,
         matrix: &dataset.matrix,
-        are_held_out: args.held_out,
+        are_held_out,
         kind: dataset.kind,
         library,
         target_sum,
         columns: &columns,
+        own_inputs: None,
         classes: &classes,
         labels: &labels,
         groups: &annotations.groups,
@@ -161,7 +148,7 @@ pub(crate) fn import(
         spec.provenance.insert(LOG1P_SUM.into(), log1p_sum_text(sum));
     }
     notes.push(format!("the code is {code:?}, its dimensions scaled to unit variance"));
-    if !args.held_out && !classes.is_empty() {
+    if !are_held_out && !classes.is_empty() {
         notes.push(
             "no sets of labels are promised, as DATA may be what the network was trained on; --held-out says \
              that it is not"
@@ -221,17 +208,10 @@ fn names(
 
 /// Columns of the data that the network reads, by id, Ensembl id or symbol.
 fn columns(genes: &[String], dataset: &Dataset) -> Result<Vec<u32>, Failure> {
-    let mut places = std::collections::HashMap::new();
-    for (column, gene) in (0_u32..).zip(&dataset.matrix.genes) {
-        let names = [Some(gene.id.as_str()), Some(gene.key()), gene.symbol.as_deref()];
-        for name in names.into_iter().flatten() {
-            places.entry(name).or_insert(column);
-        }
-    }
-    let place = |gene: &String| {
-        places.get(gene.as_str()).or_else(|| places.get(strip_version(gene))).copied()
-    };
-    let missing: Vec<&String> = genes.iter().filter(|gene| place(gene).is_none()).collect();
+    let places = gene_columns(genes, dataset);
+    let pairs = genes.iter().zip(&places);
+    let missing: Vec<&String> =
+        pairs.filter(|(_, place)| place.is_none()).map(|(gene, _)| gene).collect();
     if let Some(first) = missing.first() {
         return Err(Failure::input(format!(
             "{}: lacks {} of the {} genes that the network reads, the first is {first:?}; calibrate with the \
@@ -241,7 +221,7 @@ fn columns(genes: &[String], dataset: &Dataset) -> Result<Vec<u32>, Failure> {
             genes.len(),
         )));
     }
-    let columns: Vec<u32> = genes.iter().filter_map(place).collect();
+    let columns: Vec<u32> = places.into_iter().flatten().collect();
     // By what a file that is typed later is searched for.
     let mut named: Vec<(&str, &String)> = columns
         .iter()
@@ -287,26 +267,6 @@ fn scaling(preprocess: Option<Preprocess>, dataset: &Dataset) -> Result<(Library
     }
 }
 
-/// Refuses labels of which none is a class.
-fn check_labels(
-    labels: &[Option<String>],
-    classes: &[String],
-    dataset: &Dataset,
-) -> Result<(), Failure> {
-    let mut unknown = labels.iter().flatten().filter(|label| !classes.contains(label));
-    let Some(first) = unknown.next() else { return Ok(()) };
-    if labels.iter().flatten().any(|label| classes.contains(label)) || classes.is_empty() {
-        return Ok(());
-    }
-    let near = nearest_name(first, classes.iter().map(String::as_str));
-    let near = near.map_or(String::new(), |near| format!(", did you mean {near:?}?"));
-    Err(Failure::input(format!(
-        "{}: no label is one of the {} classes of the network; the first is {first:?}{near}",
-        dataset.matrix.source.path.display(),
-        classes.len()
-    )))
-}
-
 /// Runs the untouched graph on some cells. What differs by more than rounding is refused, what cannot be run is told.
 fn compare_with_tract(path: &Path, spec: &ModelSpec, dataset: &Dataset) -> Result<String, String> {
     let bytes = spec.to_bytes(LayoutPlan::default()).map_err(|error| error.to_string())?;
@@ -349,11 +309,6 @@ fn compare_with_tract(path: &Path, spec: &ModelSpec, dataset: &Dataset) -> Resul
         "scores are those of the graph itself (tract) within {worst:.1e}, on {} cells",
         rows.len()
     ))
-}
-
-/// Tells what the user should know.
-pub(crate) fn tell_notes(imported: &Imported) {
-    imported.notes.iter().for_each(|note| tell(format_args!("note: {note}")));
 }
 
 /// Cells that the graph itself is run on.

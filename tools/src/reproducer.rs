@@ -58,9 +58,10 @@ impl<'a> Reproducer<'a> {
         let (Some(code), Some(factor)) = (code, factor) else {
             return Ok(Reproduced { taken, error: None });
         };
-        self.input.fill(self.profile.input(0.0, factor));
+        // A zero is below every limit.
+        self.input.fill(self.profile.input(0, 0.0, factor));
         for (&gene, &value) in genes.iter().zip(values) {
-            self.input[gene as usize] = self.profile.input(value, factor);
+            self.input[gene as usize] = self.profile.input(gene as usize, value, factor);
         }
         self.runner.reconstruct(&code, &mut self.reproduced).map_err(Failure::internal)?;
         let pairs = self.input.iter().zip(&self.reproduced).zip(&self.present);

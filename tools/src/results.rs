@@ -318,9 +318,10 @@ pub(crate) fn network_input(
     let sum: f64 = values.iter().map(|&value| f64::from(value)).sum();
     let factor = profile.factor(sum, cells.totals[row], cells.overlap.share_q30);
     let Some(factor) = factor else { return false };
-    input.fill(profile.input(0.0, factor));
+    // A zero is below every limit.
+    input.fill(profile.input(0, 0.0, factor));
     for (&gene, &value) in genes.iter().zip(values) {
-        input[gene as usize] = profile.input(value, factor);
+        input[gene as usize] = profile.input(gene as usize, value, factor);
     }
     true
 }

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use cic_data::ExpressionMatrix;
+use cic_model::genes::is_ensembl;
 use cic_model::profile::{Library, Scaling, is_scaled};
-use cic_model::spec::ModelSpec;
-use cic_model::{DenseLayer, Network, ValueKind};
+use cic_model::spec::{ModelSpec, PanelSpec};
+use cic_model::{DenseLayer, IdKind, Network, ValueKind};
 
 use crate::UNLABELLED;
 use crate::assembly::{Assembly, Least, network_inputs, panel_spec, panel_values, row_sums};
 use crate::codes::Coder;
 use crate::error::TrainError;
+use crate::input_rule::InputRule;
 use crate::parts::{Assigned, PartRow, Parts};
 use crate::pipeline::{MIN_CALIBRATION_ROWS, data_digest, facts_of_parts};
 
@@ -31,6 +33,8 @@ pub struct Adoption<'a> {
     pub target_sum: u32,
     /// Columns of the matrix in the order of the network's inputs.
     pub columns: &'a [u32],
+    /// What the network brings of its inputs; without, names, and what stands for missing genes, are those of the matrix.
+    pub own_inputs: Option<OwnInputs<'a>>,
     /// Names of the classes in the order of its outputs; empty without a classifier.
     pub classes: &'a [String],
     /// Label per row, or none.
@@ -43,6 +47,17 @@ pub struct Adoption<'a> {
     pub seed: u64,
     /// Facts about where the network is from.
     pub facts: &'a [(&'static str, String)],
+}
+
+/// What a network knows of its inputs, in their order.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnInputs<'a> {
+    /// The names that genes of files are found by.
+    pub names: &'a [String],
+    /// What stands for missing genes, `[n_genes]`, in network input units.
+    pub fill_values: &'a [f32],
+    /// What the inputs are at most, `[n_genes]`, above zero; see [`cic_model::profile::Profile::limits`].
+    pub limits: &'a [f32],
 }
 
 /// The model. Its code has mean zero and unit standard deviation in every dimension, as those of our own training have: what
@@ -87,12 +102,18 @@ pub fn adopt(adoption: &Adoption<'_>) -> Result<ModelSpec, TrainError> {
     };
     let raw = panel_values(&matrix.values, columns);
     let totals = row_sums(&matrix.values);
-    let inputs = network_inputs(&raw, &totals, scaling);
+    let own = adoption.own_inputs;
+    let rule = InputRule { scaling, limits: own.map_or(&[], |own| own.limits) };
+    let inputs = network_inputs(&raw, &totals, rule);
     let network = standardised(&adoption.network, &inputs, &seen);
     let provenance = facts(adoption, &parts, &rows, &network);
     let held = if are_calibrated(adoption, &parts) { &parts.calibrate[..] } else { &[] };
+    let mut panel = panel_spec(matrix, columns, &raw, &seen);
+    if let Some(own) = own {
+        rename(&mut panel, own.names);
+    }
     let assembly = Assembly {
-        panel: panel_spec(matrix, columns, &raw, &seen),
+        panel,
         classes,
         labels: &labels,
         parts: &parts,
@@ -102,7 +123,8 @@ pub fn adopt(adoption: &Adoption<'_>) -> Result<ModelSpec, TrainError> {
         raw: &raw,
         inputs: &inputs,
         totals: &totals,
-        scaling,
+        rule,
+        fill_values: own.map(|own| own.fill_values),
         least: Least { coverage: 0.5, depth: 0.5 },
         seed: adoption.seed,
     };
@@ -119,16 +141,30 @@ fn check(adoption: &Adoption<'_>) -> Result<(), TrainError> {
     let n_inputs = encoder.first().map_or(0, |layer| layer.in_dim);
     let n_scores = classifier.last().map_or(0, DenseLayer::out_dim);
     let n_rows = adoption.matrix.n_obs();
+    let own = &adoption.own_inputs;
     for (what, expected, found) in [
         ("genes", n_inputs, adoption.columns.len()),
         ("names of classes", n_scores, adoption.classes.len()),
         ("labels", n_rows, adoption.labels.len()),
+        ("names of genes", n_inputs, own.map_or(n_inputs, |own| own.names.len())),
+        ("fill values", n_inputs, own.map_or(n_inputs, |own| own.fill_values.len())),
+        ("limits", n_inputs, own.map_or(n_inputs, |own| own.limits.len())),
     ] {
         if expected != found {
             return Err(TrainError::Shape { what, expected, found });
         }
     }
     Ok(())
+}
+
+/// Genes by these names, and by no others.
+fn rename(panel: &mut PanelSpec, names: &[String]) {
+    for (gene, name) in panel.genes.iter_mut().zip(names) {
+        gene.id.clone_from(name);
+        gene.symbol.clear();
+    }
+    let n_ensembl = names.iter().filter(|name| is_ensembl(name)).count();
+    panel.id_kind = if 2 * n_ensembl > names.len() { IdKind::Ensembl } else { IdKind::Symbol };
 }
 
 /// The same network, its code with mean zero and unit standard deviation over these rows.

@@ -16,6 +16,7 @@ use crate::UNLABELLED;
 use crate::codes::Coder;
 use crate::error::TrainError;
 use crate::golden::golden_cells;
+use crate::input_rule::InputRule;
 use crate::novelty::{Cells, fit_novelty};
 use crate::parts::{Parts, row_digest};
 use crate::temperature::{fit_temperature, inverse_q16};
@@ -39,7 +40,9 @@ pub(crate) struct Assembly<'a> {
     pub(crate) inputs: &'a CsrMatrix,
     /// Sums over all measured genes.
     pub(crate) totals: &'a [f64],
-    pub(crate) scaling: Scaling,
+    pub(crate) rule: InputRule<'a>,
+    /// What stands for missing genes, `[n_genes]`; without, the means of the inputs of the `seen` rows.
+    pub(crate) fill_values: Option<&'a [f32]>,
     pub(crate) least: Least,
     pub(crate) seed: u64,
 }
@@ -61,8 +64,8 @@ impl Assembly<'_> {
         network: Network,
         provenance: BTreeMap<String, String>,
     ) -> Result<ModelSpec, TrainError> {
-        let Self { classes, labels, parts, seen, raw, inputs, totals, scaling, .. } = self;
-        let kind = scaling.kind;
+        let Self { classes, labels, parts, seen, raw, inputs, totals, rule, .. } = self;
+        let Scaling { kind, library, target_sum } = rule.scaling;
         let coder = Coder::new(&network);
         let coded = coder.code_rows(inputs);
         let labelled = self.judged.iter().filter(|&&row| labels[row] != UNLABELLED);
@@ -71,22 +74,26 @@ impl Assembly<'_> {
         let cells = Cells {
             raw,
             totals,
-            scaling,
+            rule,
             labels,
             n_classes: classes.len(),
             coded: &coded,
             are_counts: kind == ValueKind::Counts,
         };
         let novelty = fit_novelty(&cells, &coder, seen, self.held, self.seed)?;
-        let golden = golden_cells(raw, seen, labels, classes.len(), scaling, &network, self.seed);
+        let golden = golden_cells(raw, seen, labels, classes.len(), rule, &network, self.seed);
         Ok(ModelSpec {
             panel: self.panel,
             profiles: vec![ProfileSpec {
                 name: kind.name().into(),
                 kind,
-                library: scaling.library,
-                target_sum: scaling.target_sum,
-                fill_values: column_means(inputs, seen),
+                library,
+                target_sum,
+                fill_values: match self.fill_values {
+                    Some(values) => values.to_vec(),
+                    None => column_means(inputs, seen),
+                },
+                limits: rule.limits.to_vec(),
                 levels: None,
             }],
             labels: LabelsSpec::flat(classes),
@@ -127,12 +134,14 @@ pub(crate) fn panel_values(values: &CsrMatrix, columns: &[u32]) -> CsrMatrix {
 
 /// What the network reads. Rows that are empty over the panel stay empty. `totals` are sums over all
 /// measured genes.
-pub(crate) fn network_inputs(raw: &CsrMatrix, totals: &[f64], scaling: Scaling) -> CsrMatrix {
+pub(crate) fn network_inputs(raw: &CsrMatrix, totals: &[f64], rule: InputRule<'_>) -> CsrMatrix {
     let mut inputs = raw.clone();
     for (row, &total) in totals.iter().enumerate() {
-        let factor = scaling.factor(sum_of(raw.row(row).1), total, ONE_Q30).unwrap_or(0.0);
-        for value in &mut inputs.data[raw.indptr[row]..raw.indptr[row + 1]] {
-            *value = scaling.input(*value, factor);
+        let (genes, values) = raw.row(row);
+        let factor = rule.scaling.factor(sum_of(values), total, ONE_Q30).unwrap_or(0.0);
+        let places = &mut inputs.data[raw.indptr[row]..raw.indptr[row + 1]];
+        for (&gene, value) in genes.iter().zip(places) {
+            *value = rule.input(gene as usize, *value, factor);
         }
     }
     inputs

@@ -1,13 +1,14 @@
 //! Golden cells: made up from class means, so that no cell of the training data travels.
 
 use cic_data::CsrMatrix;
-use cic_model::profile::{Library, Scaling};
+use cic_model::profile::Library;
 use cic_model::quant::ONE_Q30;
 use cic_model::spec::{GoldenCellSpec, GoldenSpec};
 use cic_model::{Network, ValueKind};
 
 use crate::engine::rng::{Purpose, Rng};
 use crate::forward::forward;
+use crate::input_rule::InputRule;
 
 /// Golden cells drawn from class means.
 const N_DRAWN: usize = 6;
@@ -20,10 +21,11 @@ pub(crate) fn golden_cells(
     rows: &[usize],
     labels: &[u32],
     n_classes: usize,
-    scaling: Scaling,
+    rule: InputRule<'_>,
     network: &Network,
     seed: u64,
 ) -> GoldenSpec {
+    let scaling = rule.scaling;
     let is_integer = scaling.kind == ValueKind::Counts;
     let mut profiles: Vec<Vec<f32>> = (0..N_DRAWN)
         .map(|number| {
@@ -49,16 +51,24 @@ pub(crate) fn golden_cells(
     single[0] = if is_integer { 1_000.0 } else { 10.0 };
     profiles.push(single);
     profiles.push(vec![1.0; raw.n_cols]);
-    let cells = profiles.iter().map(|profile| cell(profile, is_integer, scaling, network));
+    let cells = profiles.iter().map(|profile| cell(profile, is_integer, rule, network));
     GoldenSpec { profile: 0, is_integer, cells: cells.collect() }
 }
 
-fn cell(profile: &[f32], is_integer: bool, scaling: Scaling, network: &Network) -> GoldenCellSpec {
+fn cell(
+    profile: &[f32],
+    is_integer: bool,
+    rule: InputRule<'_>,
+    network: &Network,
+) -> GoldenCellSpec {
+    let scaling = rule.scaling;
     let sum: f64 = profile.iter().map(|&value| f64::from(value)).sum();
     // As if half of what was measured were in the panel, where that matters.
     let total = if scaling.library == Library::AllMeasured { (2.0 * sum).ceil() } else { 0.0 };
     let factor = scaling.factor(sum, total, ONE_Q30).unwrap_or(0.0);
-    let input: Vec<f32> = profile.iter().map(|&value| scaling.input(value, factor)).collect();
+    let input: Vec<f32> = (profile.iter().enumerate())
+        .map(|(gene, &value)| rule.input(gene, value, factor))
+        .collect();
     let outputs = forward(network, &input);
     let bits = |values: &[f64]| values.iter().map(|&value| (value as f32).to_bits()).collect();
     let listed = || {

@@ -22,6 +22,7 @@ mod forward;
 mod freeze;
 mod golden;
 mod gradients;
+mod input_rule;
 mod minimise;
 mod novelty;
 mod pca;

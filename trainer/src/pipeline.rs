@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::assembly::{Assembly, Least, network_inputs, panel_spec, panel_values, row_sums};
 use crate::error::TrainError;
 use crate::fit::{FitControl, Trained, fit};
+use crate::input_rule::InputRule;
 use crate::panel::{self, PanelChoice, PanelRequest, PanelSize};
 use crate::parts::{Assigned, PartRow, Parts};
 use crate::settings::Setting;
@@ -141,7 +142,8 @@ pub fn train(
         rank_rows(&mut raw, n_genes);
     }
     let totals = row_sums(&matrix.values);
-    let inputs = network_inputs(&raw, &totals, scaling);
+    let rule = InputRule { scaling, limits: &[] };
+    let inputs = network_inputs(&raw, &totals, rule);
     let libraries = match scaling.library {
         Library::Panel => row_sums(&raw),
         _ => totals.clone(),
@@ -173,7 +175,8 @@ pub fn train(
         raw: &raw,
         inputs: &inputs,
         totals: &totals,
-        scaling,
+        rule,
+        fill_values: None,
         least: Least { coverage: least_coverage(&params), depth: least_depth(&params) },
         seed: request.seed,
     };

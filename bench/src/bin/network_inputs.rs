@@ -48,7 +48,7 @@ fn write(
         let Some(factor) = profile.factor(sum, cells.totals[row], ONE_Q30) else { continue };
         let mut input = vec![0.0; model.n_genes()];
         for (&gene, &value) in genes.iter().zip(values) {
-            input[gene as usize] = profile.input(value, factor);
+            input[gene as usize] = profile.input(gene as usize, value, factor);
         }
         inputs.push(input);
     }

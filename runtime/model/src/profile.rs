@@ -12,6 +12,9 @@
 //! | log2_intensity | `v` | `(v − offset_g) · gain_g` with `t_k` |
 //!
 //! `x ≈ scale · level + offset`; for log2_intensity that holds for what is compared, not for `x`.
+//!
+//! Where a profile has limits, a float network reads `min(x, limit_g)`, an int8 network
+//! `min(level, level_limit_g)`.
 
 use crate::container::{Container, SectionKind, SectionReader, is_ascending};
 use crate::error::ModelError;
@@ -84,6 +87,12 @@ impl GeneScale {
     }
 }
 
+/// A network input of `gene`, or its limit where that is smaller. No limits, no change.
+#[inline]
+pub fn limited(limits: &[f32], gene: usize, input: f32) -> f32 {
+    limits.get(gene).map_or(input, |&limit| input.min(limit))
+}
+
 /// Thresholds of an int8 input.
 pub const N_THRESHOLDS: usize = LEVEL_MAX as usize;
 
@@ -101,9 +110,11 @@ pub struct Profile<'a> {
     scale: f32,
     offset: f32,
     fill_values: &'a [f32],
+    limits: &'a [f32],
     count_thresholds: &'a [u32],
     value_thresholds: &'a [f32],
     fill_levels: &'a [u8],
+    level_limits: &'a [u8],
     gene_offsets: &'a [f32],
     gene_gains: &'a [f32],
 }
@@ -128,17 +139,20 @@ impl<'a> Profile<'a> {
         let scale = reader.f32()?;
         let offset = reader.f32()?;
         let n_thresholds = reader.u32()? as usize;
-        if reader.u32()? != 0 {
-            return Err(reader.bad("reserved word: it is not zero"));
-        }
+        let n_limits = reader.u32()? as usize;
         let name = parse_name(&mut reader)?;
-        let fill_values: &[f32] = reader.array(n_genes)?;
-        let (mut count_thresholds, mut value_thresholds, mut fill_levels): (&[u32], &[f32], &[u8]) =
+        if n_limits != 0 && (n_limits != n_genes || kind == ValueKind::Log2Intensity) {
+            return Err(reader.bad("number of limits"));
+        }
+        // No more than twice what lies in the file.
+        let n_both = n_genes.saturating_add(n_limits);
+        let values: &[f32] = reader.array(n_both)?;
+        let (mut count_thresholds, mut value_thresholds, mut levels): (&[u32], &[f32], &[u8]) =
             (&[], &[], &[]);
         if n_thresholds != 0 {
             count_thresholds = reader.array(n_thresholds)?;
             value_thresholds = reader.array(n_thresholds)?;
-            fill_levels = reader.array(n_genes)?;
+            levels = reader.array(n_both)?;
         }
         let (mut gene_offsets, mut gene_gains): (&[f32], &[f32]) = (&[], &[]);
         if n_thresholds != 0 && has_gene_scales(kind) {
@@ -149,8 +163,12 @@ impl<'a> Profile<'a> {
         if is_scaled == (library == Library::None) || is_scaled == (target_sum == 0) {
             return Err(reader.bad("library"));
         }
-        if fill_values.iter().any(|value| !value.is_finite()) {
-            return Err(reader.bad("fill value"));
+        let (fill_values, limits) = values.split_at_checked(n_genes).unwrap_or_default();
+        let (fill_levels, level_limits) = levels.split_at_checked(n_genes).unwrap_or_default();
+        // A zero stays one.
+        let is_below_zero = |limit: &f32| limit.is_sign_negative();
+        if values.iter().any(|value| !value.is_finite()) || limits.iter().any(is_below_zero) {
+            return Err(reader.bad("fill value or limit"));
         }
         if n_thresholds != if is_quantised { N_THRESHOLDS } else { 0 } {
             return Err(reader.bad("number of thresholds"));
@@ -167,7 +185,7 @@ impl<'a> Profile<'a> {
                 && is_ascending(count_thresholds)
                 && value_thresholds.iter().all(|t| t.is_finite())
                 && is_ascending(value_thresholds)
-                && fill_levels.iter().all(|&level| level <= LEVEL_MAX);
+                && levels.iter().all(|&level| level <= LEVEL_MAX);
             if !is_sound {
                 return Err(reader.bad("thresholds"));
             }
@@ -187,9 +205,11 @@ impl<'a> Profile<'a> {
             scale,
             offset,
             fill_values,
+            limits,
             count_thresholds,
             value_thresholds,
             fill_levels,
+            level_limits,
             gene_offsets,
             gene_gains,
         })
@@ -247,6 +267,30 @@ impl<'a> Profile<'a> {
         self.fill_levels
     }
 
+    /// What the network input of each gene is at most, `[n_genes]`, not below zero, in its units; empty where
+    /// nothing is limited. Fill values are not limited.
+    #[inline]
+    pub fn limits(&self) -> &'a [f32] {
+        self.limits
+    }
+
+    /// What the level of each gene is at most, `[n_genes]`, 0 ..= 127; empty where nothing is limited and in a
+    /// float model. From 1 to 126 it stands for the limit: see [`Profile::unit`].
+    #[inline]
+    pub fn level_limits(&self) -> &'a [u8] {
+        self.level_limits
+    }
+
+    /// What one level of a gene is, of the network input: [`Profile::scale`], or with a level limit of 1 to 126
+    /// what makes that level stand for the limit.
+    pub fn unit(&self, gene: usize) -> f64 {
+        let scale = f64::from(self.scale);
+        match (self.limits.get(gene), self.level_limits.get(gene)) {
+            (Some(&limit), Some(&level)) => limited_unit(scale, limit, level),
+            _ => scale,
+        }
+    }
+
     /// `T_1 ..= T_127`; zeros unless the kind is counts, empty in a float model.
     pub fn count_thresholds(&self) -> &'a [u32] {
         self.count_thresholds
@@ -287,13 +331,13 @@ impl<'a> Profile<'a> {
         self.scaling().factor(panel_sum, total, share_q30)
     }
 
-    /// See [`Scaling::input`].
+    /// Network input of a value of `gene`, not above its limit; see [`Scaling::input`].
     #[inline]
-    pub fn input(&self, value: f32, factor: f32) -> f32 {
-        self.scaling().input(value, factor)
+    pub fn input(&self, gene: usize, value: f32, factor: f32) -> f32 {
+        limited(self.limits, gene, self.scaling().input(value, factor))
     }
 
-    /// Level of a value of `gene` that is not a count; `factor` as for [`Profile::input`].
+    /// Level of a value of `gene` that is not a count, not above its limit; `factor` as for [`Profile::input`].
     #[inline]
     pub fn value_level(&self, gene: usize, value: f32, factor: f32) -> u8 {
         let compared = match (self.gene_offsets.get(gene), self.gene_gains.get(gene)) {
@@ -301,7 +345,16 @@ impl<'a> Profile<'a> {
             _ if is_scaled(self.kind) => value * factor,
             _ => value,
         };
-        value_level(self.value_thresholds, compared)
+        let level = value_level(self.value_thresholds, compared);
+        self.level_limits.get(gene).map_or(level, |&limit| level.min(limit))
+    }
+}
+
+/// See [`Profile::unit`].
+pub fn limited_unit(scale: f64, limit: f32, level_limit: u8) -> f64 {
+    match level_limit {
+        0 | LEVEL_MAX.. => scale,
+        _ => f64::from(limit) / f64::from(level_limit),
     }
 }
 

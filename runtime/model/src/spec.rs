@@ -82,6 +82,8 @@ pub struct ProfileSpec {
     pub target_sum: u32,
     /// `[n_genes]`, in network input units.
     pub fill_values: Vec<f32>,
+    /// `[n_genes]`, what network inputs are at most, or empty; see [`crate::profile::Profile::limits`].
+    pub limits: Vec<f32>,
     /// Int8 models only.
     pub levels: Option<LevelsSpec>,
 }
@@ -101,6 +103,8 @@ pub struct LevelsSpec {
     pub value_thresholds: Vec<f32>,
     /// `[n_genes]`
     pub fill_levels: Vec<u8>,
+    /// `[n_genes]` where the profile has limits, else empty; see [`crate::profile::Profile::level_limits`].
+    pub level_limits: Vec<u8>,
     /// `[n_genes]` for log2_intensity, else empty.
     pub gene_scales: Vec<GeneScale>,
 }
@@ -377,6 +381,7 @@ impl ProfileSpec {
             count_thresholds: view.count_thresholds().to_vec(),
             value_thresholds: view.value_thresholds().to_vec(),
             fill_levels: view.fill_levels().to_vec(),
+            level_limits: view.level_limits().to_vec(),
             gene_scales: view.gene_scales().collect(),
         });
         Self {
@@ -385,6 +390,7 @@ impl ProfileSpec {
             library: view.library(),
             target_sum: view.target_sum(),
             fill_values: view.fill_values().to_vec(),
+            limits: view.limits().to_vec(),
             levels,
         }
     }

@@ -302,15 +302,16 @@ fn profile(spec: &ProfileSpec) -> Vec<u8> {
     put_u32(&mut out, levels.map_or(0.0, |levels| levels.scale).to_bits());
     put_u32(&mut out, levels.map_or(0.0, |levels| levels.offset).to_bits());
     put_len(&mut out, levels.map_or(0, |levels| levels.value_thresholds.len()));
-    put_u32(&mut out, 0);
+    put_len(&mut out, spec.limits.len());
     let name_end = out.len() + MAX_NAME_LEN;
     out.extend(spec.name.bytes().take(MAX_NAME_LEN));
     out.resize(name_end, 0);
     put_f32s(&mut out, &spec.fill_values);
+    put_f32s(&mut out, &spec.limits);
     if let Some(levels) = levels {
         put_u32s(&mut out, levels.count_thresholds.iter().copied());
         put_f32s(&mut out, &levels.value_thresholds);
-        put_bytes(&mut out, levels.fill_levels.iter().copied());
+        put_bytes(&mut out, levels.fill_levels.iter().chain(&levels.level_limits).copied());
         let (offsets, gains): (Vec<f32>, Vec<f32>) =
             levels.gene_scales.iter().map(|scale| (scale.offset, scale.gain)).unzip();
         put_f32s(&mut out, &offsets);

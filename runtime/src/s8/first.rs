@@ -126,7 +126,8 @@ impl<'m> S8Session<'m> {
                 let bias =
                     (first == 0 && presence.is_none()).then_some(self.first.step.epilogue.bias);
                 let cut = inputs::cut(sample, part.clone(), verdict::n_cut(verdict));
-                let mut to = Sums { layer, bias, sums, next };
+                let limits = self.profile.level_limits();
+                let mut to = Sums { layer, bias, sums, next, limits };
                 let extent = inputs::add_products(&self.kernels, &cut, first, &mut rule, &mut to);
                 to.finish();
                 if self.reads_once() {
@@ -197,6 +198,10 @@ impl<'m> S8Session<'m> {
             let cut = inputs::cut(sample, part.clone(), verdict::n_cut(verdict));
             let next = samples.get(n + 1).map_or(&[][..], |next| next.dense_values(&part));
             let extent = inputs::lay_out(&self.kernels, &cut, part.start, &mut rule, next, inputs);
+            let limits = self.profile.level_limits();
+            if !limits.is_empty() {
+                inputs::limit(limits, part.start, inputs);
+            }
             if self.reads_once() {
                 verdict::add_extent(verdict, extent);
             }

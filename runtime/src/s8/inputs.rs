@@ -173,6 +173,8 @@ pub(super) struct Sums<'a> {
     pub(super) sums: &'a mut [i32],
     /// Genes whose products are added after these, maybe to other sums.
     pub(super) next: &'a [u32],
+    /// What the level of each gene is at most; empty where levels are as they are given.
+    pub(super) limits: &'a [u8],
 }
 
 impl Sums<'_> {
@@ -367,8 +369,35 @@ fn add_range(kernels: &Kernels, first: usize, levels: &[u8], sums: &mut Sums<'_>
     add_block(kernels, genes, set, &[], sums);
 }
 
-/// Adds the products of listed inputs.
+/// Levels of consecutive genes from `first` on, none above its limit.
+#[inline(never)]
+pub(super) fn limit(limits: &[u8], first: usize, levels: &mut [u8]) {
+    for (level, &limit) in levels.iter_mut().zip(limits.get(first..).unwrap_or(&[])) {
+        *level = (*level).min(limit);
+    }
+}
+
+/// The same for at most [`BLOCK`] listed genes, in a place of their own.
+#[inline(never)]
+fn limit_listed<'l>(
+    limits: &[u8],
+    genes: &[u32],
+    levels: &[u8],
+    lowered: &'l mut [u8; BLOCK],
+) -> &'l [u8] {
+    for ((lowered, &gene), &level) in lowered.iter_mut().zip(genes).zip(levels) {
+        *lowered = limits.get(gene as usize).map_or(level, |&limit| level.min(limit));
+    }
+    lowered.get(..levels.len()).unwrap_or(&[])
+}
+
+/// Adds the products of at most [`BLOCK`] listed inputs.
 fn add_block(kernels: &Kernels, genes: &[u32], levels: &[u8], next: &[u32], to: &mut Sums<'_>) {
+    let mut lowered = [0; BLOCK];
+    let levels = match to.limits.is_empty() {
+        true => levels,
+        false => limit_listed(to.limits, genes, levels, &mut lowered),
+    };
     let Sums { layer, bias, sums, .. } = to;
     let Weights::S8(weights) = layer.weights() else { return };
     let bias = bias.take();
@@ -377,7 +406,7 @@ fn add_block(kernels: &Kernels, genes: &[u32], levels: &[u8], next: &[u32], to: 
         let listed = Listed { genes, levels, next };
         return kernels.sparse_s8(weights, &listed, bias, sums);
     }
-    Sums { layer, bias, sums, next: &[] }.finish();
+    Sums { layer, bias, sums, next: &[], limits: &[] }.finish();
     for (&gene, &level) in genes.iter().zip(levels) {
         for (row, sum) in sums.iter_mut().enumerate() {
             let at = layout.index(row, gene as usize, layer.in_dim());
@@ -396,6 +425,6 @@ pub(super) fn add_product(
     sums: &mut [i32],
 ) {
     // Below 2³², as the number of genes is.
-    let mut to = Sums { layer, bias: None, sums, next: &[] };
+    let mut to = Sums { layer, bias: None, sums, next: &[], limits: &[] };
     add_block(kernels, &[gene as u32], &[level], &[], &mut to);
 }

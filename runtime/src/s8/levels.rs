@@ -66,8 +66,13 @@ impl<'m> S8Session<'m> {
             }
             Operand::GeneMajor | Operand::Other => {
                 let sums = sums.get_mut(..layer.out_dim()).unwrap_or(&mut []);
-                let mut to =
-                    Sums { layer, bias: Some(self.first.step.epilogue.bias), sums, next: &[] };
+                let mut to = Sums {
+                    layer,
+                    bias: Some(self.first.step.epilogue.bias),
+                    sums,
+                    next: &[],
+                    limits: &[],
+                };
                 inputs::add_levels(&self.kernels, levels.get(..width).unwrap_or(&[]), &mut to);
                 to.finish();
             }

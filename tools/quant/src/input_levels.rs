@@ -3,7 +3,7 @@
 use cic_model::ValueKind;
 use cic_model::profile::{
     CountLevels, GeneScale, N_THRESHOLDS, Profile, fit_count_thresholds, fit_value_thresholds,
-    has_gene_scales, is_scaled, value_level,
+    has_gene_scales, is_scaled, limited_unit, value_level,
 };
 use cic_model::quant::LEVEL_MAX;
 use cic_model::spec::LevelsSpec;
@@ -18,7 +18,7 @@ pub(crate) fn inputs(profile: &Profile<'_>, cells: &[CalibrationCell<'_>]) -> Ve
     let mut inputs = vec![0.0; cells.len() * n_genes];
     for (cell, row) in cells.iter().zip(inputs.chunks_exact_mut(n_genes)) {
         for (&gene, &value) in cell.genes.iter().zip(cell.values) {
-            row[gene as usize] = profile.input(value, cell.factor);
+            row[gene as usize] = profile.input(gene as usize, value, cell.factor);
         }
     }
     inputs
@@ -40,12 +40,13 @@ pub(crate) fn levels(
             CountLevels::with_thresholds(&spec.count_thresholds, scaled_target, cell.library);
         for (&gene, &value) in cell.genes.iter().zip(cell.values) {
             let gene = gene as usize;
-            row[gene] = if profile.kind() == ValueKind::Counts {
+            let level = if profile.kind() == ValueKind::Counts {
                 // Integers below 2²⁴ by the contract of the rows.
                 of_counts.level(value as u32)
             } else {
                 level_of_value(spec, gene, value, cell.factor)
             };
+            row[gene] = spec.level_limits.get(gene).map_or(level, |&limit| level.min(limit));
         }
     }
     levels
@@ -60,9 +61,13 @@ fn level_of_value(spec: &LevelsSpec, gene: usize, value: f32, factor: f32) -> u8
     value_level(&spec.value_thresholds, compared)
 }
 
-/// `[n_genes]`: the network input is `scale · level + offset`.
-pub(crate) fn input_scales(spec: &LevelsSpec, n_genes: usize) -> Vec<(f64, f64)> {
+/// `[n_genes]`: the network input is `scale · level + offset`. `limits` are those of the profile.
+pub(crate) fn input_scales(spec: &LevelsSpec, limits: &[f32], n_genes: usize) -> Vec<(f64, f64)> {
     let (scale, offset) = (f64::from(spec.scale), f64::from(spec.offset));
+    if !limits.is_empty() {
+        let pairs = limits.iter().zip(&spec.level_limits);
+        return pairs.map(|(&limit, &level)| (limited_unit(scale, limit, level), offset)).collect();
+    }
     if spec.gene_scales.is_empty() {
         return vec![(scale, offset); n_genes];
     }
@@ -112,14 +117,25 @@ pub(crate) fn fit(
         }
         _ => (0, [0; N_THRESHOLDS]),
     };
-    let fill_levels = profile.fill_values().iter().map(|&fill| nearest(f64::from(fill) / scale));
+    // The nearest level stands for the limit, but none is zero, which a gene that is not there has.
+    let limits = profile.limits();
+    let level_limits: Vec<u8> =
+        limits.iter().map(|&limit| nearest(f64::from(limit) / scale).max(1)).collect();
+    let unit = |gene: usize| match (limits.get(gene), level_limits.get(gene)) {
+        (Some(&limit), Some(&level)) => limited_unit(scale, limit, level),
+        _ => scale,
+    };
+    let fill_levels = profile.fill_values().iter().enumerate();
+    let fill_levels = fill_levels.map(|(gene, &fill)| nearest(f64::from(fill) / unit(gene)));
+    let fill_levels = fill_levels.collect();
     Ok(LevelsSpec {
         scale: scale as f32,
         offset: 0.0,
         shift,
         count_thresholds: count_thresholds.to_vec(),
         value_thresholds: fit_value_thresholds(profile.kind(), scale, 0.0).to_vec(),
-        fill_levels: fill_levels.collect(),
+        fill_levels,
+        level_limits,
         gene_scales: Vec::new(),
     })
 }
@@ -175,6 +191,7 @@ fn fit_gene_scales(
         count_thresholds: vec![0; N_THRESHOLDS],
         value_thresholds: fit_value_thresholds(ValueKind::Log2Intensity, 1.0, 0.0).to_vec(),
         fill_levels: fill_levels.map(|(&fill, gene)| nearest(gene.apply(fill).into())).collect(),
+        level_limits: Vec::new(),
         gene_scales,
     })
 }
@@ -197,7 +214,7 @@ mod tests {
         let spec =
             fit_gene_scales("intensities", &[5.5, 9.0, 20.0], &cells.concat(), RangeMethod::MinMax)
                 .unwrap();
-        let scales = input_scales(&spec, 3);
+        let scales = input_scales(&spec, &[], 3);
         for value in cells.concat() {
             let gene = ((value - 5.0) / 4.0) as usize;
             let (scale, offset) = scales[gene];
@@ -208,6 +225,29 @@ mod tests {
         }
         let fill = |gene: usize| level_of_value(&spec, gene, [5.5, 9.0, 20.0][gene], 1.0);
         assert_eq!(spec.fill_levels, [fill(0), fill(1), 127]);
+    }
+
+    /// The highest level of a gene is its limit, whatever the scale of the others.
+    #[test]
+    fn the_highest_level_of_a_limited_gene_is_its_limit() {
+        let scale = 0.07;
+        for limit in [0.001_f32, 0.034, 0.1, 0.5, 3.3, 8.8] {
+            let level = nearest(f64::from(limit) / scale).max(1);
+            let spec = LevelsSpec {
+                scale: scale as f32,
+                offset: 0.0,
+                shift: 0,
+                count_thresholds: vec![0; N_THRESHOLDS],
+                value_thresholds: fit_value_thresholds(ValueKind::Log1p, scale, 0.0).to_vec(),
+                fill_levels: vec![0],
+                level_limits: vec![level],
+                gene_scales: Vec::new(),
+            };
+            let [(unit, _)] = input_scales(&spec, &[limit], 1)[..] else { panic!("one gene") };
+            assert!((unit * f64::from(level) - f64::from(limit)).abs() < 1e-6, "{limit}: {unit}");
+        }
+        let level = nearest(20.0 / scale);
+        assert_eq!((level, limited_unit(scale, 20.0, level)), (127, scale));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!   to each layer.
 //! - [`quantize_fine_tuned`]: the same, with classifier and decoder fitted to int8 codes.
 //! - [`compare`]: what quantisation did to labels and codes.
+//! - [`celltypist`]: models of CellTypist, read without Python.
 //! - `onnx`, behind the feature `onnx`: networks from ONNX files.
 //! - [`emit`]: a model as Rust or C.
 #![forbid(unsafe_code)]
@@ -13,6 +14,7 @@
 mod activation_range;
 mod aware;
 mod calibration;
+pub mod celltypist;
 mod compare;
 mod emit;
 mod error;

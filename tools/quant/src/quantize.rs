@@ -192,7 +192,7 @@ fn to_int8(
     let levels = input_levels::fit(profile, &inputs, int8.ranges.method(input_name))?;
     let input = Activations {
         levels: input_levels::levels(profile, &levels, &cells),
-        scales: input_levels::input_scales(&levels, first.in_dim),
+        scales: input_levels::input_scales(&levels, profile.limits(), first.in_dim),
         float: inputs,
     };
     profile_spec.levels = Some(levels);

@@ -18,6 +18,8 @@ use cic_quant::{
 use cic_runtime::Pages;
 use clap::Args;
 
+use crate::adopted::Imported;
+use crate::celltypist_in;
 use crate::console::{print, tell};
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, ValueArgs};
 use crate::diff::GateArgs;
@@ -38,12 +40,14 @@ use search::{SearchArgs, Trial};
 /// Options of `cic-quantize`.
 #[derive(Args, Clone, Debug)]
 pub struct QuantizeArgs {
-    /// The full-precision model, or a network as ONNX
+    /// The full-precision model, a network as ONNX, or a
+    /// model of CellTypist (.pkl)
+    #[arg(verbatim_doc_comment)]
     model: PathBuf,
     /// The data that the model was trained on; the model
     /// knows which of its rows are for calibration. For a
-    /// network as ONNX cells like those that it was
-    /// trained on
+    /// network as ONNX or a model of CellTypist cells
+    /// like those that it was trained on
     #[arg(long, value_name = "DATA", verbatim_doc_comment)]
     calibrate: PathBuf,
     /// Where the cells that were calibrated with go, as
@@ -57,6 +61,12 @@ pub struct QuantizeArgs {
     #[cfg(feature = "onnx")]
     #[command(flatten)]
     onnx: onnx_in::OnnxArgs,
+    /// Of a network as ONNX or a model of CellTypist: it
+    /// was trained on none of the cells in DATA, so that
+    /// with --labels they tell how sure it may be;
+    /// otherwise no sets of labels are promised
+    #[arg(long, verbatim_doc_comment)]
+    held_out: bool,
     #[command(flatten)]
     values: ValueArgs,
     #[command(flatten)]
@@ -82,8 +92,15 @@ pub struct QuantizeArgs {
     /// Table with these columns, if obs has them not
     #[arg(long, value_name = "TSV")]
     labels_file: Option<PathBuf>,
-    /// int8 or f16; of a network as ONNX also f32
-    #[arg(long, value_name = "DTYPE", value_parser = parse_dtype, required_unless_present = "auto")]
+    /// int8 or f16; of a network as ONNX or a model of
+    /// CellTypist also f32
+    #[arg(
+        long,
+        value_name = "DTYPE",
+        value_parser = parse_dtype,
+        required_unless_present = "auto",
+        verbatim_doc_comment
+    )]
     to: Option<Dtype>,
     #[command(flatten)]
     search: SearchArgs,
@@ -374,7 +391,6 @@ struct Source {
 /// A file, or what was made of one.
 enum SourceBytes {
     File(Pages),
-    #[cfg(feature = "onnx")]
     Made(AlignedBytes),
 }
 
@@ -384,7 +400,6 @@ impl Deref for SourceBytes {
     fn deref(&self) -> &[u8] {
         match self {
             Self::File(bytes) => bytes,
-            #[cfg(feature = "onnx")]
             Self::Made(bytes) => bytes,
         }
     }
@@ -406,16 +421,21 @@ impl Source {
             let annotations = Annotations::read(&dataset.matrix, &labels, &args.split, None)?;
             Ok((dataset, annotations))
         };
+        if celltypist_in::is_celltypist(&args.model) {
+            #[cfg(feature = "onnx")]
+            args.onnx.check_unused()?;
+            let (dataset, annotations) = annotated()?;
+            let imported =
+                celltypist_in::import(&args.model, args.held_out, &dataset, &annotations)?;
+            return Ok(Self::made(imported, args, dataset, annotations));
+        }
         let is_onnx = args.model.extension().is_some_and(|end| end.eq_ignore_ascii_case("onnx"));
         #[cfg(feature = "onnx")]
         if is_onnx {
             let (dataset, annotations) = annotated()?;
-            let imported = onnx_in::import(&args.model, &args.onnx, &dataset, &annotations)?;
-            if !args.quiet {
-                onnx_in::tell_notes(&imported);
-            }
-            let bytes = SourceBytes::Made(imported.bytes);
-            return Ok(Self { bytes, dataset, annotations });
+            let (path, is_held_out) = (&args.model, args.held_out);
+            let imported = onnx_in::import(path, &args.onnx, is_held_out, &dataset, &annotations)?;
+            return Ok(Self::made(imported, args, dataset, annotations));
         }
         #[cfg(not(feature = "onnx"))]
         if is_onnx {
@@ -426,6 +446,11 @@ impl Source {
         }
         #[cfg(feature = "onnx")]
         args.onnx.check_unused()?;
+        if args.held_out {
+            return Err(Failure::usage(
+                "--held-out is for networks as ONNX and models of CellTypist; leave it out",
+            ));
+        }
         let bytes = SourceBytes::File(model_file::read(&args.model)?);
         let dtype = model_file::open(&args.model, &bytes)?.dtype();
         let error = match (dtype, args.to) {
@@ -438,6 +463,18 @@ impl Source {
         }
         let (dataset, annotations) = annotated()?;
         Ok(Self { bytes, dataset, annotations })
+    }
+
+    fn made(
+        imported: Imported,
+        args: &QuantizeArgs,
+        dataset: Dataset,
+        annotations: Annotations,
+    ) -> Self {
+        if !args.quiet {
+            imported.tell_notes();
+        }
+        Self { bytes: SourceBytes::Made(imported.bytes), dataset, annotations }
     }
 }
 
@@ -574,6 +611,6 @@ fn parse_form(text: &str) -> Result<Form, String> {
 fn parse_dtype(text: &str) -> Result<Dtype, String> {
     match Dtype::from_name(text) {
         Some(dtype) => Ok(dtype),
-        None => Err("expected int8 or f16, or of a network as ONNX f32".into()),
+        None => Err("expected int8 or f16, or of what others trained f32".into()),
     }
 }

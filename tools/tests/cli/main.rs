@@ -1,6 +1,7 @@
 //! The programs as a stranger meets them: run as processes on small files.
 
 mod cell_faults;
+mod celltypist_in;
 mod checking;
 mod comparing;
 mod evaluating;

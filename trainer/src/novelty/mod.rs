@@ -6,13 +6,13 @@ mod no_cells;
 
 use cic_data::CsrMatrix;
 use cic_model::novelty::{DEPTH_STEPS, FLOAT_CODE_UNITS, MAX_PLACE_DIMS, float_codes};
-use cic_model::profile::Scaling;
 use cic_model::quant::ONE_Q30;
 use cic_model::spec::{FalseRejects, NoveltySpec, Placed, sixteenths};
 use rayon::prelude::*;
 
 use crate::codes::{Coded, Coder};
 use crate::error::TrainError;
+use crate::input_rule::InputRule;
 
 use geometry::Geometry;
 use no_cells::{NoCells, Panel};
@@ -23,7 +23,7 @@ pub(crate) struct Cells<'a> {
     pub(crate) raw: &'a CsrMatrix,
     /// Sums over all measured genes.
     pub(crate) totals: &'a [f64],
-    pub(crate) scaling: Scaling,
+    pub(crate) rule: InputRule<'a>,
     pub(crate) labels: &'a [u32],
     pub(crate) n_classes: usize,
     /// Of every row.

@@ -98,10 +98,11 @@ impl<'a> Panel<'a> {
 
     /// What the network reads of a profile. As much of it lies outside the panel as of all cells together.
     pub(super) fn inputs(&self, profile: &Profile) -> (Vec<u32>, Vec<f32>) {
-        let scaling = self.cells.scaling;
+        let rule = self.cells.rule;
         let sum: f64 = profile.iter().map(|&(_, value)| f64::from(value)).sum();
-        let factor = scaling.factor(sum, sum * self.measured, ONE_Q30).unwrap_or(0.0);
-        profile.iter().map(|&(gene, value)| (gene, scaling.input(value, factor))).unzip()
+        let factor = rule.scaling.factor(sum, sum * self.measured, ONE_Q30).unwrap_or(0.0);
+        let input = |gene: u32, value| rule.input(gene as usize, value, factor);
+        profile.iter().map(|&(gene, value)| (gene, input(gene, value))).unzip()
     }
 }
 

@@ -2,7 +2,7 @@
 //! constants and levels are dequantised, and operators compute with the result.
 //!
 //! ```text
-//! levels of x        QuantizeLinear(u8) → Clip(≤ 127) → DequantizeLinear
+//! levels of x        Min, where they are limited → QuantizeLinear(u8) → Clip(≤ 127) → DequantizeLinear
 //! hidden             Gemm → QuantizeLinear(u8, zero point 128) → Clip(≤ 127) or Gather → DequantizeLinear
 //! carry              Gemm → Round → Mul, added to the last layer
 //! code               Gemm → Round → Clip(i16) → Mul; reconstructions likewise
@@ -88,7 +88,14 @@ fn add_input_levels(graph: &mut Graph, levels: &LevelsSpec) -> Dequantised {
     let unit = f64::from(levels.scale);
     if levels.gene_scales.is_empty() {
         graph.initializer.push(tensor("x.scale", &[], &[levels.scale]));
-        return add_levels(graph, "x", "x.scale", "x", unit);
+        if levels.level_limits.is_empty() {
+            return add_levels(graph, "x", "x.scale", "x", unit);
+        }
+        // Not the limits themselves: the level nearest to one may be above it.
+        let limits: Vec<f32> =
+            levels.level_limits.iter().map(|&level| levels.scale * f32::from(level)).collect();
+        add_vector(graph, "Min", "x", &limits, "x.limited");
+        return add_levels(graph, "x.limited", "x.scale", "x", unit);
     }
     let of_gene = levels.gene_scales.iter().map(|gene| (f64::from(gene.offset), gene.gain.into()));
     let offset = f64::from(levels.offset);

@@ -65,7 +65,9 @@ fn numbers(model: &Model<'_>, work: &mut Work) {
     work.add("profiles", model.profiles().len());
     for profile in model.profiles() {
         work.add("genes of a profile", profile.fill_values().len());
-        work.add("gene ranges", profile.gene_scales().count());
+        // Limits are two numbers for a gene, as ranges are.
+        let n_limited = profile.level_limits().len();
+        work.add("gene ranges", profile.gene_scales().count() + n_limited);
     }
     work.add("genes of the decoder", model.reconstruction_scales().len());
     let layers = || model.layers().iter();

@@ -1,0 +1,60 @@
+//! What networks that others trained have in common, whatever file they come from.
+
+use std::collections::HashMap;
+
+use cic_data::nearest_name;
+use cic_model::AlignedBytes;
+use cic_model::genes::strip_version;
+
+use crate::console::tell;
+use crate::dataset::Dataset;
+use crate::failure::Failure;
+
+/// A full-precision model around a network that was trained elsewhere.
+pub(crate) struct Imported {
+    pub(crate) bytes: AlignedBytes,
+    /// What the user should know.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Imported {
+    /// Tells what the user should know.
+    pub(crate) fn tell_notes(&self) {
+        self.notes.iter().for_each(|note| tell(format_args!("note: {note}")));
+    }
+}
+
+/// Columns of the data by id, Ensembl id or symbol, `[genes.len()]`; the first of several.
+pub(crate) fn gene_columns(genes: &[String], dataset: &Dataset) -> Vec<Option<u32>> {
+    let mut places = HashMap::new();
+    for (column, gene) in (0_u32..).zip(&dataset.matrix.genes) {
+        let names = [Some(gene.id.as_str()), Some(gene.key()), gene.symbol.as_deref()];
+        for name in names.into_iter().flatten() {
+            places.entry(name).or_insert(column);
+        }
+    }
+    let place = |gene: &String| {
+        places.get(gene.as_str()).or_else(|| places.get(strip_version(gene))).copied()
+    };
+    genes.iter().map(place).collect()
+}
+
+/// Refuses labels of which none is a class.
+pub(crate) fn check_labels(
+    labels: &[Option<String>],
+    classes: &[String],
+    dataset: &Dataset,
+) -> Result<(), Failure> {
+    let mut unknown = labels.iter().flatten().filter(|label| !classes.contains(label));
+    let Some(first) = unknown.next() else { return Ok(()) };
+    if labels.iter().flatten().any(|label| classes.contains(label)) || classes.is_empty() {
+        return Ok(());
+    }
+    let near = nearest_name(first, classes.iter().map(String::as_str));
+    let near = near.map_or(String::new(), |near| format!(", did you mean {near:?}?"));
+    Err(Failure::input(format!(
+        "{}: no label is one of the {} classes of the network; the first is {first:?}{near}",
+        dataset.matrix.source.path.display(),
+        classes.len()
+    )))
+}
