@@ -559,7 +559,7 @@ def read_container(data):
     for i in range(n_sections):
         kind, index, offset, length = struct.unpack("<IIQQ", data[64 + 24 * i : 88 + 24 * i])
         require(not sections or (kind, index) > max(sections), "section table: order")
-        require(kind in (*range(1, 14), WEIGHTS) or kind >= ANCILLARY, f"section kind {kind}")
+        require(kind in range(1, 17) or kind >= ANCILLARY, f"section kind {kind}")
         require(offset == end + -end % 64, f"section {kind}, {index}: offset")
         require(not any(data[end:offset]), "padding between sections")
         end = offset + length

@@ -57,6 +57,22 @@ fn golden_cells_of_the_fixture_agree_in_every_format() {
     }
 }
 
+/// It knows what is unlike its training cells, as those that are made up here do not.
+#[test]
+fn golden_cells_of_the_reference_model_agree_in_their_likeness_too() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/pbmc-int8.cic");
+    let bytes = AlignedBytes::new(&std::fs::read(path).unwrap());
+    let model = Model::open_verified(&bytes).unwrap();
+    assert!(model.novelty().is_some());
+    let Some(reference) = reference(&bytes, None) else { return };
+    let found = reference["cells"].as_array().unwrap();
+    assert_eq!(found.len(), model.golden().len());
+    for (found, golden) in found.iter().zip(model.golden().cells()) {
+        let (genes, counts) = (golden.genes, golden.values);
+        agree(&model, found, &Sample::Counts { genes, counts, total: Some(golden.total) }, None);
+    }
+}
+
 #[test]
 fn made_up_models_agree_for_every_activation_kind_of_value_and_layout() {
     let small = Shape::small();

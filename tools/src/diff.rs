@@ -374,14 +374,14 @@ impl Difference {
         }
         writeln!(
             out,
-            "\n{:<20} {:<20}{:<20}{:<20}{:>7}",
+            "\n{:<20} {:<20} {:<20} {:<20}{:>7}",
             "cell", "label", "first", "other", "margin"
         )?;
         for flip in self.flips.iter().take(MOST_SHOWN) {
             let called = |name: &str, confidence: f64| format!("{name} {confidence:.2}");
             writeln!(
                 out,
-                "{:<20} {:<20}{:<20}{:<20}{:>7.3}",
+                "{:<20} {:<20} {:<20} {:<20}{:>7.3}",
                 flip.id,
                 flip.label.as_deref().unwrap_or("-"),
                 called(&flip.a, flip.a_confidence),

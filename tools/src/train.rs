@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use cic_data::AlignedMatrix;
 use cic_model::profile::Library;
 use cic_model::spec::{FalseRejects, LayoutPlan, ModelSpec};
 use cic_model::{Activation, AlignedBytes, Model, ValueKind};
+use cic_quant::AwareReport;
 use cic_trainer::panel::PanelSize;
 use cic_trainer::parts::{Assigned, Division, Parts};
 use cic_trainer::pipeline::{Request, TrainedModel, train};
@@ -25,6 +27,7 @@ use crate::label_tree::LabelTree;
 use crate::onnx_out;
 use crate::output;
 use crate::promises::{FalseRejectArgs, PromiseCells, leaves_of};
+use crate::quantize::aware;
 use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
 use crate::threads::ThreadArgs;
 
@@ -73,6 +76,11 @@ pub struct TrainArgs {
     /// Also write the network as ONNX
     #[arg(long, value_name = "FILE")]
     onnx: Option<PathBuf>,
+    /// Also write an int8 model, its integers tuned on the
+    /// training rows in the arithmetic of the runtime, as
+    /// cic-quantize --qat does with its default options
+    #[arg(long, value_name = "MODEL", verbatim_doc_comment)]
+    qat: Option<PathBuf>,
     /// Keep the state of the run here; the same command
     /// continues a run that was interrupted
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
@@ -209,12 +217,14 @@ pub(crate) struct TrainPlan<'a> {
 pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     args.labels.require()?;
     let recipe = args.recipe.recipe()?;
-    let outputs = [Some(&args.output), args.onnx.as_ref(), args.checkpoint.as_ref()];
+    let outputs =
+        [Some(&args.output), args.onnx.as_ref(), args.qat.as_ref(), args.checkpoint.as_ref()];
     let outputs: Vec<&Path> = outputs.into_iter().flatten().map(PathBuf::as_path).collect();
     let inputs = [Some(&args.data.data), args.genes.aliases.as_ref()];
     let inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
     output::check(&outputs, &inputs)?;
     check_model_name(&args.output)?;
+    args.qat.as_deref().map(check_model_name).transpose()?;
     let aliases = args.genes.read_aliases()?;
     let mut dataset = args.data.read()?;
     if let Some(aliases) = &aliases {
@@ -269,6 +279,13 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         ));
         tell(format_args!("rows: {}", part_sizes(&trained.parts)));
     }
+    if let Some(path) = &args.qat {
+        let (n, report) = write_aware(path, &bytes, &dataset, &annotations, args)?;
+        if !args.quiet {
+            tell(aware::summary(&report));
+            tell(format_args!("{}: {n} bytes", path.display()));
+        }
+    }
     Ok(())
 }
 
@@ -298,16 +315,39 @@ pub(crate) fn promise(
     let bytes = spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
     let bytes = AlignedBytes::new(&bytes);
     let model = Model::open(&bytes).map_err(Failure::internal)?;
-    let names = &dataset.matrix.obs_names;
-    let cells = PromiseCells {
-        source: &model,
-        names,
-        cells: &dataset.align(&model)?,
-        leaves: Some(leaves_of(&model, names.len(), |row| annotations.label(row))),
-        false_rejects,
-    };
-    *spec = cells.renew(&model)?;
+    let cells = dataset.align(&model)?;
+    *spec = promise_cells(&model, dataset, &cells, annotations, false_rejects).renew(&model)?;
     Ok(())
+}
+
+fn promise_cells<'a>(
+    model: &'a Model<'a>,
+    dataset: &'a Dataset,
+    cells: &'a AlignedMatrix,
+    annotations: &Annotations,
+    false_rejects: FalseRejects,
+) -> PromiseCells<'a> {
+    let names = &dataset.matrix.obs_names;
+    let leaves = Some(leaves_of(model, names.len(), |row| annotations.label(row)));
+    PromiseCells { source: model, names, cells, leaves, false_rejects }
+}
+
+/// Writes the int8 model of `--qat` and returns its size.
+fn write_aware(
+    path: &Path,
+    full: &[u8],
+    dataset: &Dataset,
+    annotations: &Annotations,
+    args: &TrainArgs,
+) -> Result<(usize, AwareReport), Failure> {
+    let full = AlignedBytes::new(full);
+    let model = Model::open(&full).map_err(Failure::internal)?;
+    let cells = dataset.align(&model)?;
+    let rates = args.false_rejects.rates();
+    let (bytes, report) =
+        aware::trained(&promise_cells(&model, dataset, &cells, annotations, rates))?;
+    output::write(path, |file| file.write_all(&bytes))?;
+    Ok((bytes.len(), report))
 }
 
 /// How many rows each part has, in words.

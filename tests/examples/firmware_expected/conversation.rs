@@ -19,8 +19,15 @@ use crate::stream::{DELIMITER, Decoder, MAX_FRAME};
 /// Profiles made from random numbers, besides the golden cells.
 const RANDOM_PROFILES: usize = 32;
 
+/// Simulated cells, for a model of which it matters what it calls them.
+const SIMULATED_CELLS: usize = 300;
+
 /// Writes the instrument's features and the conversation beside `model_path`, and returns the console.
-pub fn write(model: &Model<'_>, model_path: &Path) -> Result<String, Box<dyn Error>> {
+pub fn write(
+    model: &Model<'_>,
+    model_path: &Path,
+    with_simulated: bool,
+) -> Result<String, Box<dyn Error>> {
     let ids = features(model);
     let table: String = ids.iter().map(|id| format!("{id}\n")).collect();
     fs::write(model_path.with_extension("features.tsv"), table)?;
@@ -42,7 +49,11 @@ pub fn write(model: &Model<'_>, model_path: &Path) -> Result<String, Box<dyn Err
         decoder: Decoder::new(),
         script: String::new(),
     };
-    line.play(model, &panel_genes)?;
+    let mut cells = cells(model);
+    if with_simulated {
+        cells.extend(simulated_cells(model)?);
+    }
+    line.play(cells, &panel_genes)?;
     fs::write(model_path.with_extension("conversation"), &line.script)?;
     let matched = panel_genes.iter().filter(|&&gene| gene != station::NOT_IN_PANEL).count();
     Ok(format!(
@@ -85,6 +96,16 @@ fn cells(model: &Model<'_>) -> Vec<Vec<(u32, u32)>> {
     cells
 }
 
+/// The first of the cells that the fixture was trained on.
+fn simulated_cells(model: &Model<'_>) -> Result<Vec<Vec<(u32, u32)>>, Box<dyn Error>> {
+    let cells = fixture::aligned(model, &fixture::cells())?;
+    let row = |row: usize| -> Vec<(u32, u32)> {
+        let (genes, counts) = cells.values.row(row);
+        genes.iter().copied().zip(counts.iter().map(|&count| count as u32)).collect()
+    };
+    Ok((0..SIMULATED_CELLS).map(row).collect())
+}
+
 /// The board's side, and what was said so far.
 struct Line<'a> {
     station: Station<'a>,
@@ -93,12 +114,16 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    fn play(&mut self, model: &Model<'_>, panel_genes: &[u16]) -> Result<(), Box<dyn Error>> {
+    fn play(
+        &mut self,
+        cells: Vec<Vec<(u32, u32)>>,
+        panel_genes: &[u16],
+    ) -> Result<(), Box<dyn Error>> {
         let mut random = Random(77);
         let feature_of = |gene: u32| {
             panel_genes.iter().position(|&found| u32::from(found) == gene).map(|f| f as u16)
         };
-        let cells: Vec<Vec<(u16, u32)>> = cells(model)
+        let cells: Vec<Vec<(u16, u32)>> = cells
             .into_iter()
             .map(|cell| {
                 let entries = cell.into_iter();

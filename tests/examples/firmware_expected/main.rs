@@ -36,7 +36,7 @@ use cic_trainer::pipeline::{Request, train};
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [program, name, layout, path] = arguments.as_slice() else {
-        let usage = "firmware_expected PROGRAM fixture|pbmc3k|tiny|net135k LAYOUT FILE";
+        let usage = "firmware_expected PROGRAM fixture|pbmc3k|tiny|net135k|INT8.cic LAYOUT FILE";
         return Err(format!("usage: {usage}").into());
     };
     let layout = LAYOUTS.iter().find(|(known, _)| known == layout);
@@ -52,12 +52,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         },
         "tiny" => made_up::int8(&made_up::TINY)?,
         "net135k" => made_up::int8(&made_up::NET135K)?,
+        path if path.ends_with(".cic") => std::fs::read(path)?,
         _ => return Err(format!("there is no model {name}").into()),
     };
     let model = AlignedBytes::new(&model);
     let model = ModelSpec::from_model(&Model::open_verified(&model)?).to_bytes(*layout)?;
     std::fs::write(path, &model)?;
-    print_console(program, &model, Path::new(path))
+    print_console(program, &model, Path::new(path), name.ends_with(".cic"))
 }
 
 fn quantise(bytes: &AlignedBytes, matrix: &ExpressionMatrix) -> Result<Vec<u8>, Box<dyn Error>> {
@@ -109,7 +110,12 @@ fn split(path: &Path, matrix: &ExpressionMatrix) -> Result<Vec<Assigned>, Box<dy
     Ok(assigned.collect())
 }
 
-fn print_console(program: &str, bytes: &[u8], path: &Path) -> Result<(), Box<dyn Error>> {
+fn print_console(
+    program: &str,
+    bytes: &[u8],
+    path: &Path,
+    is_given: bool,
+) -> Result<(), Box<dyn Error>> {
     let bytes = AlignedBytes::new(bytes);
     let model = Model::open_verified(&bytes)?;
     let memory =
@@ -126,7 +132,7 @@ fn print_console(program: &str, bytes: &[u8], path: &Path) -> Result<(), Box<dyn
             let n = model.golden().len();
             console = format!("selftest {n} of {n} golden cells equal\n");
         }
-        "stream_uart" => console = conversation::write(&model, path)?,
+        "stream_uart" => console = conversation::write(&model, path, is_given)?,
         "bounds" => {
             bounds::run(&model, memory, &mut Plain, &mut console)
                 .map_err(|error| error.to_string())?;

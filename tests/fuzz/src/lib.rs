@@ -59,13 +59,18 @@ pub fn pass_over_panics_of(library: &'static str) {
 
 /// The fixtures of `cic-data` whose names end so.
 pub fn fixtures(extension: &str) -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../trainer/data/tests/fixtures");
-    let files = fs::read_dir(&folder).expect("the fixtures are there");
+    files("trainer/data/tests/fixtures", extension)
+}
+
+/// The files of a folder of the repository whose names end so.
+pub fn files(folder: &str, extension: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
+    let files = fs::read_dir(&folder).expect("the folder is there");
     let mut found = Vec::new();
     for path in files.filter_map(|file| Some(file.ok()?.path())) {
         if path.extension().is_some_and(|end| end == extension) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            found.push((name, fs::read(&path).expect("a fixture is a file")));
+            found.push((name, fs::read(&path).expect("a file of a folder is read")));
         }
     }
     found

@@ -29,6 +29,7 @@ mod quantize;
 mod range_method;
 mod rounding;
 mod runner;
+mod scores;
 mod stage;
 
 pub use aware::{AwareReport, AwareSettings, tune_aware};

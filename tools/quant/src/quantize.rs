@@ -13,6 +13,7 @@ use crate::input_levels;
 use crate::layer_report::{self, LayerReport};
 use crate::range_method::{Begin, CODE, GENES, INPUT, RangeMethod, RangePlan};
 use crate::rounding::Rounding;
+use crate::scores::least_that_matters;
 use crate::stage::{self, Activations, QuantStage, StagePlan, quantize_stage, ratio};
 
 /// What to make of a model.
@@ -204,7 +205,8 @@ fn to_int8(
     let units = output_units(&encoder, CODE_HEADROOM, CODE_MIN_RANGE);
     set_ratios(&mut encoder, &units, n_encoder - 1)?;
     let method = int8.ranges.method(CODE);
-    let (code, codes) = code_levels(&encoder, &units, n_encoder - 1, method)?;
+    let least = least_that_matters(network, &encoder.float);
+    let (code, codes) = code_levels(&encoder, &units, n_encoder - 1, method, &least)?;
 
     let mut classifier =
         quantize_stage(plan("classifier", n_encoder), &network.classifier, codes.clone())?;
@@ -269,12 +271,14 @@ fn set_ratios(stage: &mut QuantStage, units: &[f64], number: usize) -> Result<()
     Ok(())
 }
 
-/// The 7-bit copy of the code: a range per dimension, and the codes of the calibration cells in it.
+/// The 7-bit copy of the code: a range per dimension, and the codes of the calibration cells in it. What is below `least`,
+/// `[code_dim]`, need not be told apart.
 fn code_levels(
     encoder: &QuantStage,
     units: &[f64],
     number: usize,
     method: RangeMethod,
+    least: &[f32],
 ) -> Result<(Vec<CodeDimSpec>, Activations), QuantError> {
     let width = units.len().max(1);
     let ratios = encoder.layers.last().map_or(&[][..], |last| &last.epilogue.ratios);
@@ -285,9 +289,10 @@ fn code_levels(
         .collect();
     let mut dims = Vec::with_capacity(width);
     let mut scales = Vec::with_capacity(width);
-    for (dim, &unit) in units.iter().enumerate() {
-        let column: Vec<f32> =
-            codes.iter().skip(dim).step_by(width).map(|&code| f32::from(code)).collect();
+    for ((dim, &unit), &least) in units.iter().enumerate().zip(least) {
+        let least = least / unit as f32;
+        let column = codes.iter().skip(dim).step_by(width);
+        let column: Vec<f32> = column.map(|&code| f32::from(code).max(least)).collect();
         let (lo, hi) = method.bounds(&column, Begin::Free);
         // Never a range of zero: a dimension may be constant on the calibration cells.
         let margin = (method.margin(code_margin(column.len())) * (hi - lo)).max(1.0);
@@ -310,7 +315,15 @@ fn code_levels(
                 .map(|(&code, dim)| code_level(code, dim.level_offset, dim.level_ratio))
         })
         .collect();
-    Ok((dims, Activations { float: encoder.float.clone(), levels, scales }))
+    // What lies so low that it decides nothing is no error of the levels.
+    let lowest = scales
+        .iter()
+        .zip(least)
+        .map(|((_, lo), least)| if least.is_finite() { *lo as f32 } else { f32::NEG_INFINITY });
+    let lowest: Vec<f32> = lowest.collect();
+    let float = encoder.float.iter().zip(lowest.iter().cycle());
+    let float = float.map(|(&value, &lowest)| value.max(lowest)).collect();
+    Ok((dims, Activations { float, levels, scales }))
 }
 
 /// Runs the golden cells through the new weights and stores what they give.

@@ -3,11 +3,15 @@
 use cic_data::AlignedMatrix;
 use cic_model::provenance::Part;
 use cic_model::spec::LayoutPlan;
-use cic_model::{AlignedBytes, Model};
-use cic_quant::{AwareReport, AwareSettings, rows_of, tune_aware};
+use cic_model::{AlignedBytes, Dtype, Model};
+use cic_quant::{
+    AwareReport, AwareSettings, MAX_CALIBRATION_ROWS, QuantizeOptions, calibration_rows, quantize,
+    rows_of, tune_aware,
+};
 
 use super::Calibration;
 use crate::failure::Failure;
+use crate::promises::{PromiseCells, evenly};
 
 /// Tunes `quantised`, which was made of `model`. Rows that ended training are held out; of a model that has none, an eighth of those
 /// that it was fitted to.
@@ -38,6 +42,18 @@ pub(crate) fn tune(
     let [fit, held] = [fit, held].map(|rows| Calibration::of(cells, &rows));
     let sets = [&fit.set(), &held.set()];
     Ok(tune_aware(model, &quantised, sets, AwareSettings::default(), layouts)?)
+}
+
+/// An int8 model of one that has just been trained, with the default options of `cic-quantize --qat`; `cells` are those that
+/// it was trained with, and promise what it promises.
+pub(crate) fn trained(cells: &PromiseCells<'_>) -> Result<(Vec<u8>, AwareReport), Failure> {
+    let PromiseCells { source: model, names, cells: aligned, .. } = cells;
+    let options = QuantizeOptions { layouts: LayoutPlan::Fours, ..QuantizeOptions::new(Dtype::S8) };
+    let rows = calibration_rows(model, names);
+    let calibration = Calibration::of(aligned, &evenly(&rows, MAX_CALIBRATION_ROWS));
+    let plain = quantize(model, &calibration.set(), &options)?;
+    let (tuned, report) = tune(model, &plain, aligned, names, options.layouts)?;
+    Ok((cells.renew_bytes(&tuned, options.layouts)?, report))
 }
 
 /// In a line.

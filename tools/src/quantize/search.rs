@@ -34,9 +34,9 @@ pub struct SearchArgs {
     #[arg(long, requires = "target", conflicts_with_all = ["to", "ranges", "rounding", "layout", "fine_tune"], verbatim_doc_comment)]
     pub(super) auto: bool,
     /// What the model is for, with --auto: cortex-m0,
-    /// -m4, -m7, -m33, -m55, generic-rv32, or host for a
-    /// processor with an operating system (x86-64,
-    /// aarch64)
+    /// -m4, -m7, -m33, -m55, generic-rv32, or x86-64,
+    /// aarch64 or host for a processor with an operating
+    /// system
     #[arg(long, value_name = "CORE", value_parser = parse_target, requires = "auto", verbatim_doc_comment)]
     target: Option<Target>,
     /// Bytes of flash for model and code, such as 256K;
@@ -294,12 +294,12 @@ fn need(target: Target, model: &Model<'_>, n_bytes: usize) -> Result<Need, Failu
 }
 
 fn parse_target(name: &str) -> Result<Target, String> {
-    if name == HOST {
+    if HOSTS.contains(&name) {
         return Ok(Target::Host);
     }
     budget::parse_core(name)
         .map(Target::Microcontroller)
-        .map_err(|known| format!("{known}, {HOST}"))
+        .map_err(|known| format!("{known}, {}", HOSTS.join(", ")))
 }
 
 /// A number of bytes, or of KiB or MiB with K or M.
@@ -316,6 +316,7 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
 }
 
 const HOST: &str = "host";
+const HOSTS: [&str; 3] = ["x86-64", "aarch64", HOST];
 
 #[cfg(test)]
 mod tests {

@@ -168,6 +168,19 @@ fn tuning_brings_codes_nearer_to_those_of_full_precision() {
 }
 
 #[test]
+fn training_writes_the_int8_model_that_quantising_would() {
+    let folder = with_training_cells();
+    let train = "train cells.h5ad --labels cell_type --genes 200 --epochs 4 -o full.cic";
+    let run = folder.cic(&format!("{train} --qat aware.cic")).ok();
+    assert!(run.stderr.contains("--qat: on"), "{}", run.stderr);
+    let quantise = "full.cic --calibrate cells.h5ad --labels cell_type --to int8 --qat -o same.cic";
+    folder.quantize(quantise).ok();
+    assert_eq!(folder.read("aware.cic"), folder.read("same.cic"));
+    folder.cic(&format!("{train} --qat full.cic")).refused(2, &["full.cic"]);
+    folder.cic(&format!("{train} --qat aware.h5ad")).refused(2, &["aware.cic"]);
+}
+
+#[test]
 fn two_models_are_compared_on_the_same_cells() {
     let folder = with_training_cells();
     folder.quantize("model.cic --calibrate cells.h5ad --to int8 -o q.cic").ok();

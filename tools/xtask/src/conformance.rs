@@ -199,7 +199,7 @@ impl Programs {
         // the other target fill the gaps.
         let mut cargo = arm.cargo(&workspace::root(), "build");
         cargo.args(["-p", PACKAGE, "--target", WASM]);
-        cargo.env(toolchain::variable(ARM, "LINKER"), "aarch64-linux-gnu-gcc");
+        cargo.env(toolchain::variable(ARM, "LINKER"), ARM_LINKER);
         let wasm_flags = "-Dwarnings -Clinker=wasm-ld -Ctarget-feature=+simd128";
         cargo.env(toolchain::variable(WASM, "RUSTFLAGS"), wasm_flags);
         command::run(cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "0"))?;
@@ -217,9 +217,9 @@ impl Programs {
         match host {
             Host::Native => timeout.arg(&self.native),
             Host::X86(cpu) => timeout.args(["qemu-x86_64", "-cpu", cpu]).arg(&self.native),
-            Host::Arm(cpu) => timeout
-                .args(["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", "-cpu", cpu])
-                .arg(&self.arm),
+            Host::Arm(cpu) => {
+                timeout.args(["qemu-aarch64", "-L", ARM_ROOT, "-cpu", cpu]).arg(&self.arm)
+            }
             Host::Node => timeout.arg("node").arg(script()).arg(&self.module),
         };
         timeout
@@ -231,7 +231,10 @@ const INT8: &str = ", int8";
 const FLOAT: &str = ", float";
 
 const PACKAGE: &str = "cic-conformance";
-const ARM: &str = "aarch64-unknown-linux-gnu";
+/// A large Arm processor, what links for it, and where its libraries are.
+pub const ARM: &str = "aarch64-unknown-linux-gnu";
+pub const ARM_LINKER: &str = "aarch64-linux-gnu-gcc";
+pub const ARM_ROOT: &str = "/usr/aarch64-linux-gnu";
 const WASM: &str = "wasm32-unknown-unknown";
 
 /// Seconds after which a program hangs.

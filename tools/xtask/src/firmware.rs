@@ -333,7 +333,7 @@ pub fn emulator(board: &Board, elf: &Path, serial: &str) -> Command {
 }
 
 /// Compares line by line; lines that start with `#` are measurements and are left out.
-fn compare(expected: &str, found: &str) -> Result<()> {
+pub fn compare(expected: &str, found: &str) -> Result<()> {
     let lines = |text: &'_ str| -> Vec<String> {
         text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     };

@@ -19,7 +19,7 @@ struct Target {
     has_feature: bool,
 }
 
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 10] = [
     Target { name: "h5ad", max_len: 24 << 10, has_feature: false },
     Target { name: "cellranger", max_len: 24 << 10, has_feature: false },
     Target { name: "mex", max_len: 4 << 10, has_feature: false },
@@ -28,6 +28,8 @@ const TARGETS: [Target; 8] = [
     Target { name: "model", max_len: 16 << 10, has_feature: false },
     Target { name: "parquet", max_len: 4 << 10, has_feature: true },
     Target { name: "zarr", max_len: 4 << 10, has_feature: true },
+    Target { name: "onnx", max_len: 4 << 10, has_feature: true },
+    Target { name: "celltypist", max_len: 6 << 10, has_feature: false },
 ];
 
 #[derive(clap::Args)]

@@ -27,6 +27,7 @@ mod pipeline;
 mod proofs;
 mod python;
 mod reference;
+mod searched;
 mod serial_line;
 mod side_by_side;
 mod size;
@@ -59,6 +60,7 @@ fn run(task: Task) -> Result<()> {
         Task::InputMatrix(args) => input_matrix::run(&args),
         Task::Proofs => proofs::run(),
         Task::Pipeline => pipeline::run(),
+        Task::Searched => searched::run(),
         Task::Firmware(args) => firmware::run(&args, None, |_| true).map(drop),
         Task::Count(args) => size::count(&args),
         Task::Size(args) => size::run(&args),
@@ -106,6 +108,8 @@ enum Task {
     Proofs,
     /// Quantise and type on emulated processors, and compare what is written with this machine's.
     Pipeline,
+    /// Search for the smallest model for a Cortex-M4 and for aarch64, and try both on emulators.
+    Searched,
     /// Build the firmware examples, run them in the emulator, compare console, sizes and stack.
     Firmware(firmware::Args),
     /// The same, and count instructions, loads and stores between bench_start and bench_end.
