@@ -24,6 +24,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     tables(&mut page, &measured);
     flips(&mut page, &measured);
+    parts(&mut page, &paper)?;
     page.text(include_str!("quantising_commands.md"));
     paper.write(page)
 }
@@ -130,10 +131,8 @@ fn of_others(paper: &Paper, set: &Set, full: &str, onnx: &str) -> Result<Vec<(St
         let out = text(&paper.work.join(name));
         let data = set.file(&paper.root, &paper.work)?;
         command::run(Command::new(inputs).arg(full).arg(data).arg(&out))?;
-        let script = workspace::root().join("bench/quantizers.py");
-        let python = std::env::var("CIC_PYTHON").unwrap_or_else(|_| "python3".into());
-        let mut run = Command::new(python);
-        run.arg(script).arg(onnx);
+        let mut run = python("bench/quantizers.py");
+        run.arg(onnx);
         run.args(["calibrate", "test"].map(|part| format!("{out}.{part}.npy")));
         let printed = command::capture(&mut run)
             .context("onnx and onnxruntime are needed; CIC_PYTHON names a Python that has them")?;
@@ -272,6 +271,68 @@ fn pooled(way: &str, sets: &[OfSet]) -> String {
         change(|more| more.accuracy),
         change(|more| more.macro_f1),
     )
+}
+
+/// What rounding each part of the network alone does, by `bench/layer_precision.py`, over all sets.
+fn parts(page: &mut Page, paper: &Paper) -> Result<()> {
+    let int8 = WAYS.iter().position(|(way, ..)| *way == DEFAULT).unwrap_or(0);
+    let (mut errors, mut flips) = (vec![Vec::new(); PARTS.len()], vec![0; PARTS.len()]);
+    let (mut shares, mut n_cells) = (Vec::new(), 0);
+    for set in &SETS {
+        let file = |ending: &str| paper.work.join(format!("{}.{ending}", set.name));
+        let kept = file("parts.json");
+        if !kept.is_file() {
+            let mut run = python("bench/layer_precision.py");
+            run.args([file("cic"), file(&format!("{int8}.cic")), file("test.npy")]);
+            std::fs::write(&kept, command::capture(&mut run)?).context("keeping figures")?;
+        }
+        let report = std::fs::read_to_string(&kept).context("reading figures")?;
+        let report: Value = serde_json::from_str(&report).context("bench/layer_precision.py")?;
+        n_cells += report["cells"].as_u64().unwrap_or(0);
+        shares.push(number(&report["first_layer"]));
+        for ((part, errors), flips) in PARTS.iter().zip(&mut errors).zip(&mut flips) {
+            let part = &report["parts"][part];
+            errors.push(number(&part["code_error"]));
+            *flips += part["flips"].as_u64().unwrap_or(0);
+        }
+    }
+    let percent = |bound: f64| format!("{:.0}", 100.0 * bound);
+    let least = shares.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = shares.iter().copied().fold(0.0, f64::max);
+    page.text(include_str!("quantising_parts.md"));
+    page.text(&format!(
+        "Of the weights of encoder and classifier {} to {} % are those of the first layer.",
+        percent(least),
+        percent(most)
+    ));
+    let rows: Vec<String> = PARTS
+        .iter()
+        .zip(errors.iter().zip(flips))
+        .map(|(part, (errors, flips))| {
+            let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
+            let worst = errors.iter().copied().fold(0.0, f64::max);
+            format!("| {part} | {mean:.4}, at most {worst:.4} | {flips} of {n_cells} |")
+        })
+        .collect();
+    page.table("| rounded to 7 and 8 bits | code error | labels that change |", &rows);
+    Ok(())
+}
+
+/// As the script calls them.
+const PARTS: [&str; 5] = [
+    "inputs",
+    "weights of the first layer",
+    "all behind the first layer",
+    "inputs and first layer",
+    "all",
+];
+
+/// A script of the repository, by a Python that has what it needs.
+fn python(script: &str) -> Command {
+    let python = std::env::var("CIC_PYTHON").unwrap_or_else(|_| "python3".into());
+    let mut run = Command::new(python);
+    run.arg(workspace::root().join(script));
+    run
 }
 
 /// Flips of int8 that were no near-ties.
