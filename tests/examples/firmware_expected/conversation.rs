@@ -22,6 +22,9 @@ const RANDOM_PROFILES: usize = 32;
 /// Simulated cells, for a model of which it matters what it calls them.
 const SIMULATED_CELLS: usize = 300;
 
+/// Genes of a cell, and their counts.
+type Counts = Vec<(u32, u32)>;
+
 /// Writes the instrument's features and the conversation beside `model_path`, and returns the console.
 pub fn write(
     model: &Model<'_>,
@@ -77,8 +80,8 @@ fn features(model: &Model<'_>) -> Vec<String> {
 }
 
 /// Genes of the panel and their counts: the golden cells, then random profiles.
-fn cells(model: &Model<'_>) -> Vec<Vec<(u32, u32)>> {
-    let zipped = |genes: &[u32], counts: &[u32]| -> Vec<(u32, u32)> {
+fn cells(model: &Model<'_>) -> Vec<Counts> {
+    let zipped = |genes: &[u32], counts: &[u32]| -> Counts {
         genes.iter().copied().zip(counts.iter().copied()).collect()
     };
     let golden = model.golden();
@@ -97,9 +100,9 @@ fn cells(model: &Model<'_>) -> Vec<Vec<(u32, u32)>> {
 }
 
 /// The first of the cells that the fixture was trained on.
-fn simulated_cells(model: &Model<'_>) -> Result<Vec<Vec<(u32, u32)>>, Box<dyn Error>> {
+fn simulated_cells(model: &Model<'_>) -> Result<Vec<Counts>, Box<dyn Error>> {
     let cells = fixture::aligned(model, &fixture::cells())?;
-    let row = |row: usize| -> Vec<(u32, u32)> {
+    let row = |row: usize| -> Counts {
         let (genes, counts) = cells.values.row(row);
         genes.iter().copied().zip(counts.iter().map(|&count| count as u32)).collect()
     };
@@ -114,11 +117,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    fn play(
-        &mut self,
-        cells: Vec<Vec<(u32, u32)>>,
-        panel_genes: &[u16],
-    ) -> Result<(), Box<dyn Error>> {
+    fn play(&mut self, cells: Vec<Counts>, panel_genes: &[u16]) -> Result<(), Box<dyn Error>> {
         let mut random = Random(77);
         let feature_of = |gene: u32| {
             panel_genes.iter().position(|&found| u32::from(found) == gene).map(|f| f as u16)

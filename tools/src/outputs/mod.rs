@@ -38,6 +38,19 @@ pub(crate) enum Format {
     H5ad,
 }
 
+impl Format {
+    /// What the ending of a name says.
+    pub(crate) fn by_name(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "csv" => Some(Self::Csv),
+            "h5ad" => Some(Self::H5ad),
+            "jsonl" | "ndjson" => Some(Self::Jsonl),
+            "parquet" => Some(Self::Parquet),
+            _ => None,
+        }
+    }
+}
+
 /// CellTypist's names of its tables, after the prefix.
 pub(crate) const LABELS: &str = "predicted_labels";
 pub(crate) const PROBABILITIES: &str = "probability_matrix";
@@ -54,14 +67,7 @@ impl Target {
     /// By the name's ending, unless the format is declared.
     pub(crate) fn new(path: &Path, declared: Option<Format>) -> Result<Self, Failure> {
         let is_stdout = path == Path::new("-");
-        let by_name = match path.extension().and_then(|extension| extension.to_str()) {
-            _ if is_stdout => Some(Format::Csv),
-            Some("csv") => Some(Format::Csv),
-            Some("h5ad") => Some(Format::H5ad),
-            Some("jsonl" | "ndjson") => Some(Format::Jsonl),
-            Some("parquet") => Some(Format::Parquet),
-            _ => None,
-        };
+        let by_name = if is_stdout { Some(Format::Csv) } else { Format::by_name(path) };
         let Some(format) = declared.or(by_name) else {
             return Err(Failure::usage(format!(
                 "{}: the ending says no format: name the output .csv, .h5ad, .jsonl or .parquet, \

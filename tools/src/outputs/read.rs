@@ -39,6 +39,12 @@ pub(crate) fn read(path: &Path, provenance: Option<&Path>) -> Result<Written, Fa
         let (shown, advice) = (path.display(), Failure::advice(&error));
         return Err(Failure::input(format!("{shown}: {error}{advice}")));
     }
+    if path.is_dir() || Format::by_name(path).is_none() {
+        return Err(Failure::usage(format!(
+            "{}: is no file that cic type wrote: those end in .csv, .jsonl, .parquet or .h5ad",
+            path.display()
+        )));
+    }
     let mut written = match Target::new(path, None)?.format {
         Format::H5ad => read_h5ad(path, provenance),
         Format::Jsonl => read_json_lines(path, provenance),

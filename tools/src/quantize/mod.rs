@@ -121,8 +121,11 @@ pub struct QuantizeArgs {
     html: Option<PathBuf>,
     /// Print what rounding did to each layer on the
     /// calibration cells
-    #[arg(long, verbatim_doc_comment)]
+    #[arg(long, conflicts_with = "json", verbatim_doc_comment)]
     details: bool,
+    /// Print the report as JSON, in place of tables
+    #[arg(long)]
+    json: bool,
     /// How ranges of int8 are chosen on the calibration
     /// cells: minmax (all values and a margin),
     /// percentile:P, entropy (Kullback-Leibler) or mse.
@@ -195,6 +198,21 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         return Err(Failure::usage(
             "--emit onnx is for int8: give --to int8; cic train --onnx writes the network in full precision",
         ));
+    }
+    let compares = [
+        ("--report", args.report.is_some()),
+        ("--html", args.html.is_some()),
+        ("--json", args.json),
+        ("--details", args.details),
+        ("--emit", args.emit.is_some()),
+        ("--keep-cells", args.keep_cells.is_some()),
+    ];
+    if args.to == Some(Dtype::F32)
+        && let Some((option, _)) = compares.iter().find(|(_, is_given)| *is_given)
+    {
+        return Err(Failure::usage(format!(
+            "{option} is of what quantising changes, and f32 changes nothing; leave it out"
+        )));
     }
     if let Some(to) = args.to.filter(|_| args.fine_tune) {
         fine_tune::check(to)?;
@@ -277,7 +295,9 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
             quiet: args.quiet,
         };
         let found = args.search.run(&options, &trial)?;
-        print(|out| found.write(out))?;
+        if !args.json {
+            print(|out| found.write(out))?;
+        }
         options = found.best()?.options.clone();
         search = Some(found);
     }
@@ -343,13 +363,18 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         aware: tuned_aware.as_ref(),
         cells: names,
     };
-    if let Some(path) = &args.report {
+    if args.report.is_some() || args.json {
         let mut json = report.json()?;
         if let Some(search) = &search {
             json["search"] = search.json();
         }
         let text = serde_json::to_string_pretty(&json).map_err(Failure::internal)?;
-        output::write(path, |file| writeln!(file, "{text}"))?;
+        if let Some(path) = &args.report {
+            output::write(path, |file| writeln!(file, "{text}"))?;
+        }
+        if args.json {
+            print(|out| writeln!(out, "{text}"))?;
+        }
     }
     if let Some(path) = &args.html {
         let page = report.html(&args.output)?;

@@ -48,6 +48,14 @@ fn permuted_cells_give_permuted_rows() {
 }
 
 #[test]
+fn rows_are_chosen_for_tables_alone() {
+    let folder = Sandbox::new();
+    write_h5ad(&folder.path("cells.h5ad"), &cells(6));
+    let told = "the format says what they are; leave the choice (--rows) out";
+    folder.cic("type cells.h5ad --rows cells -m model.cic -o -").refused(3, &["cells.h5ad", told]);
+}
+
+#[test]
 fn a_check_finds_the_same_in_every_format() {
     let folder = Sandbox::new();
     let matrix = cells(60);

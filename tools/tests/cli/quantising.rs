@@ -168,6 +168,20 @@ fn tuning_brings_codes_nearer_to_those_of_full_precision() {
 }
 
 #[test]
+fn the_report_goes_to_standard_output_as_json_too() {
+    let folder = with_training_cells();
+    let base = "model.cic --calibrate cells.h5ad -o q.cic --report r.json --json";
+    for further in ["--to int8", "--auto --target host --max-code-error 1 --max-label-change 1"] {
+        let report = folder.quantize(&format!("{base} {further}")).json();
+        assert_eq!(report["schema_version"], 1);
+        let written: serde_json::Value = serde_json::from_slice(&folder.read("r.json")).unwrap();
+        assert_eq!(report, written);
+    }
+    folder.quantize(&format!("{base} --to int8 --details")).refused(2, &["--details"]);
+    folder.quantize(&format!("{base} --to f32")).refused(2, &["--report is of what quantising"]);
+}
+
+#[test]
 fn training_writes_the_int8_model_that_quantising_would() {
     let folder = with_training_cells();
     let train = "train cells.h5ad --labels cell_type --genes 200 --epochs 4 -o full.cic";

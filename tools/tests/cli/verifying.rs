@@ -153,6 +153,7 @@ fn files_that_were_cut_or_reordered_are_found() {
     let bytes = folder.read("out.h5ad");
     folder.write("out.h5ad", &bytes[..bytes.len() / 2]);
     folder.cic("verify out.h5ad").refused(5, &["out.h5ad", "truncated"]);
+    folder.cic("verify .").refused(2, &["no file that cic type wrote"]);
 }
 
 #[test]

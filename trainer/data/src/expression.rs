@@ -241,6 +241,15 @@ pub(crate) fn no_other_matrices(path: &Path) -> DataError {
     }
 }
 
+/// What is refused where a file's format says what rows are.
+pub(crate) fn no_orientations(path: &Path) -> DataError {
+    DataError::MissingPart {
+        path: path.to_path_buf(),
+        part: "table whose rows may be genes or cells".into(),
+        advice: "the format says what they are; leave the choice (--rows) out".into(),
+    }
+}
+
 /// Refuses two lengths that should be one.
 pub(crate) fn check_len(
     path: &Path,

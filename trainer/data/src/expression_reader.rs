@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::cell_blocks::{BlockFault, BlockSize, CellBlocks};
 use crate::error::DataError;
 use crate::expression::{
-    ExpressionHead, ExpressionMatrix, MatrixChoice, ReadOptions, check_len, no_other_matrices,
+    ExpressionHead, ExpressionMatrix, MatrixChoice, ReadOptions, check_len, no_orientations,
+    no_other_matrices,
 };
 use crate::matrix::CsrMatrix;
 use crate::output_folder::matrix_in;
@@ -83,6 +84,9 @@ impl ExpressionReader {
         let kind = sniff(path)?;
         if !kind.has_matrices() && options.layer != MatrixChoice::X {
             return Err(no_other_matrices(path));
+        }
+        if !kind.has_orientations() && options.orientation.is_some() {
+            return Err(no_orientations(path));
         }
         let kind_is_mtx = matches!(kind, FileKind::MexFolder | FileKind::MatrixMarket);
         let opened = match kind {

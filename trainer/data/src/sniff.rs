@@ -41,6 +41,16 @@ impl FileKind {
             _ => false,
         }
     }
+
+    /// Whether its rows may be genes or cells.
+    pub(crate) fn has_orientations(self) -> bool {
+        match self {
+            Self::Text => true,
+            #[cfg(feature = "parquet")]
+            Self::Parquet => true,
+            _ => false,
+        }
+    }
 }
 
 /// Recognises the file.
