@@ -15,7 +15,17 @@ pub struct Args {
 /// Writes the page, or tries the rows.
 pub fn run(args: &Args) -> Result<()> {
     let mut test = workspace::cargo();
-    test.args(["test", "-p", "cic-tools", "--test", "cli", "--"]);
+    // As the tests are built, or all of it would be built once more.
+    test.args([
+        "test",
+        "-p",
+        "cic-tools",
+        "--test",
+        "cli",
+        "--features",
+        workspace::FEATURES,
+        "--",
+    ]);
     if args.check {
         test.arg("input_matrix");
     } else {

@@ -93,7 +93,7 @@ impl<T: Converted + Default + PartialEq> H5Vector<T> {
             {
                 let (path, object) = (self.path.clone(), self.object.clone());
                 let reason = format!(
-                    "values {} to {} are not in the file: their chunk was never written; write or copy the file again, to its end",
+                    "values {} to {} are not in the file: their chunk was never written",
                     number * chunk,
                     (number + 1) * chunk.min(self.len) - 1
                 );

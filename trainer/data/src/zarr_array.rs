@@ -177,9 +177,7 @@ impl ZarrArray {
         let expected = self.chunk_len * element.size();
         let Some(mut bytes) = self.unpacked(&key, expected)? else {
             if self.needs_all_chunks {
-                return Err(self.broken(format!(
-                    "chunk {key} is not there; write or copy the store again, to its end"
-                )));
+                return Err(self.broken(format!("chunk {key} is not there")));
             }
             let fill = fill_bytes(&self.metadata.fill, element);
             let fill = fill.ok_or_else(|| {

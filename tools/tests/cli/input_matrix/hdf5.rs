@@ -72,6 +72,10 @@ fn faulty() -> Vec<Row> {
             fixture(f, "raw_and_layers.h5ad").and("--layer spliced")
         })
         .refuse("cells.h5ad has no matrix \"layers/spliced\"; it has: X, raw/X, layers/counts"),
+        row("`--rows cells` beside AnnData", |f| fixture(f, "csr_gzip.h5ad").and("--rows cells"))
+            .refuse("cells.h5ad has no table whose rows may be genes or cells; the format says what they are; leave the choice (--rows) out"),
+        file!("CSR of which a chunk was never written", "bad_missing_chunk.h5ad")
+            .refuse("cells.h5ad: cannot read \"X/data\": values 8 to 15 are not in the file: their chunk was never written; copy the file again, or write it again with anndata or h5py"),
         file!("z-scores in `X`, counts in `raw`", "legacy_compound.h5ad").refuse("cells.h5ad: cell \"cell0\", gene \"TP53\": the value is -0.2; expected zero or more; centred or z-scored values are not read, use the matrix from before scaling (raw, a layer, or the counts)"),
         row("a `.h5ad` cut in half", |f| {
             let args = fixture(f, "csr_gzip.h5ad");
