@@ -170,6 +170,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("not-finite", "it holds NaN"),
     ("old", "operator set 6"),
     ("outside", "no place below the model's folder"),
+    ("overflow", "are not finite in single precision"),
     ("relu-end", "the last layer ends in relu"),
     ("rounded", "\"whole\" (Cast): it rounds to the type 7"),
     ("short", "188 bytes, its shape [12, 4] wants 192"),

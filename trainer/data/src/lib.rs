@@ -61,6 +61,8 @@ mod obs;
 mod other_logarithm;
 mod output_folder;
 #[cfg(feature = "parquet")]
+mod parquet_pages;
+#[cfg(feature = "parquet")]
 mod parquet_table;
 mod ranks;
 mod sample_table;

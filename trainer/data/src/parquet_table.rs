@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use parquet::basic::{Compression, ConvertedType, LogicalType, Type};
-use parquet::column::reader::ColumnReader;
+use parquet::column::reader::{ColumnReader, get_column_reader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -23,6 +23,7 @@ use crate::h5_source::MAX_EXACT_COUNT;
 use crate::library_panics::caught;
 use crate::matrix::{CsrMatrix, MatrixFault};
 use crate::obs::{Column, ObsTable};
+use crate::parquet_pages::CheckedPages;
 
 /// Opens the table; names and `obs` are read, values are not.
 pub(crate) fn open(
@@ -276,7 +277,8 @@ impl Table {
         let is_unsigned = is_unsigned(&about);
         let has_nulls = about.max_def_level() > 0;
         let reader = guarded(&self.path, about.name(), || {
-            self.reader.get_row_group(group)?.get_column_reader(column)
+            let pages = self.reader.get_row_group(group)?.get_column_page_reader(column)?;
+            Ok(get_column_reader(about.clone(), Box::new(CheckedPages(pages))))
         })?;
         let mut levels = Vec::new();
         macro_rules! read {

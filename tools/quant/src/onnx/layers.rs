@@ -203,6 +203,11 @@ impl WideLayer {
         self.bias.len()
     }
 
+    /// Whether no number is infinite once it is rounded, or none at all.
+    pub(super) fn fits_single(&self) -> bool {
+        self.weights.iter().chain(&self.bias).all(|&number| (number as f32).is_finite())
+    }
+
     /// Rounded once.
     pub(super) fn rounded(&self) -> DenseLayer {
         DenseLayer {

@@ -72,6 +72,13 @@ pub fn read_onnx_bytes(
     let model = decode(bytes)?;
     let graph = Graph::new(&model, folder)?;
     let Walked { layers, labels, notes, .. } = walk(&graph)?;
+    if let Some(layer) = layers.iter().find(|layer| !layer.fits_single()) {
+        return Err(OnnxError::Tensor {
+            name: layer.sums.last().cloned().unwrap_or_default(),
+            reason: "the weights that give it, with all that is folded into them, are not finite in single precision"
+                .into(),
+        });
+    }
     let (network, code) = match options.is_encoder {
         true => {
             let code = layers.last().and_then(|layer| layer.sums.last()).cloned();
