@@ -39,16 +39,24 @@ pub(crate) fn gene_columns(genes: &[String], dataset: &Dataset) -> Vec<Option<u3
     genes.iter().map(place).collect()
 }
 
-/// Refuses labels of which none is a class.
+/// Refuses labels of which none is a class, and says how many are none.
 pub(crate) fn check_labels(
     labels: &[Option<String>],
     classes: &[String],
     dataset: &Dataset,
-) -> Result<(), Failure> {
+) -> Result<Option<String>, Failure> {
     let mut unknown = labels.iter().flatten().filter(|label| !classes.contains(label));
-    let Some(first) = unknown.next() else { return Ok(()) };
-    if labels.iter().flatten().any(|label| classes.contains(label)) || classes.is_empty() {
-        return Ok(());
+    let Some(first) = unknown.next() else { return Ok(None) };
+    if classes.is_empty() {
+        return Ok(None);
+    }
+    let (n_unknown, n) = (unknown.count() + 1, labels.iter().flatten().count());
+    if n_unknown < n {
+        return Ok(Some(format!(
+            "{n_unknown} of {n} labels are none of the {} classes of the network, the first is {first:?}; their cells \
+             count as cells without a label",
+            classes.len()
+        )));
     }
     let near = nearest_name(first, classes.iter().map(String::as_str));
     let near = near.map_or(String::new(), |near| format!(", did you mean {near:?}?"));

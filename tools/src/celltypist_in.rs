@@ -16,6 +16,7 @@ use crate::dataset::{Annotations, Dataset};
 use crate::failure::Failure;
 use crate::promises::evenly;
 use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
+use crate::totals::note_measured;
 
 /// Whether a file is called as CellTypist calls its models.
 pub(crate) fn is_celltypist(path: &Path) -> bool {
@@ -39,8 +40,14 @@ pub(crate) fn import(
     let samples = Samples::of(dataset, &columns);
     check_totals(&own, &columns, &samples, dataset)?;
     let labels: Vec<Option<String>> = (0..n_rows).map(|row| annotations.label(row)).collect();
-    check_labels(&labels, &own.classes, dataset)?;
+    let unknown = check_labels(&labels, &own.classes, dataset)?;
     let divisor = divisor(&own, &samples);
+    if divisor > MOST_DIVISOR {
+        return Err(in_file(format!(
+            "its decision values reach {:.0e}; no model has such, its scaler or its coefficients are damaged",
+            divisor * LARGEST_SCORE
+        )));
+    }
     let limits: Vec<f32> = own.limits().iter().map(|&limit| limit as f32).collect();
     let fill_values: Vec<f32> = own.means.iter().map(|&mean| mean as f32).collect();
     let mut spec = adopt(&Adoption {
@@ -69,7 +76,9 @@ pub(crate) fn import(
     {
         spec.provenance.insert(LOG1P_SUM.into(), log1p_sum_text(sum));
     }
+    note_measured(&mut spec, dataset.matrix.n_vars());
     let mut notes = notes(&whole, &own, divisor, are_held_out);
+    notes.extend(unknown);
     notes.push(compare(&own, divisor, &samples, &spec, dataset).map_err(in_file)?);
     let bytes = spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
     Ok(Imported { bytes: AlignedBytes::new(&bytes), notes })
@@ -316,6 +325,8 @@ const MOST_COMPARED: usize = 256;
 const TOLERANCE: f64 = 1e-4;
 /// Decision values that are not divided: 32 bits hold eight times as much.
 const LARGEST_SCORE: f64 = 4096.0;
+/// By what stochastic gradients without end would be divided: a billion times what they give.
+const MOST_DIVISOR: f64 = (1u64 << 32) as f64;
 /// By how much the values of all genes together may exceed those of the training cells: other tissues differ, but not so
 /// much as a total over a panel from one over all genes.
 const MOST_RATIO: f64 = 1.5;

@@ -84,6 +84,11 @@ impl GateArgs {
         }
     }
 
+    /// Whether a miss is a failure.
+    pub(crate) fn is_set(self) -> bool {
+        self.gate
+    }
+
     /// What changed more than it may, whether or not that is a reason to fail.
     pub(crate) fn missed(self, comparison: &Comparison) -> Vec<&'static str> {
         let [most_flips, most_error] = self.limits();
@@ -158,7 +163,7 @@ pub(crate) struct Difference {
     neighbour_overlap: Option<f64>,
     /// By label of the first model.
     types: Vec<OneType>,
-    /// From the smallest margin on.
+    /// From the largest margin on.
     flips: Vec<OneFlip>,
 }
 
@@ -306,7 +311,7 @@ fn flips(
     label: impl Fn(usize) -> Option<String>,
 ) -> Vec<OneFlip> {
     let mut flips: Vec<_> = comparison.flips.iter().collect();
-    flips.sort_by(|x, y| x.margin.total_cmp(&y.margin).then(x.row.cmp(&y.row)));
+    flips.sort_by(|x, y| y.margin.total_cmp(&x.margin).then(x.row.cmp(&y.row)));
     flips
         .into_iter()
         .map(|flip| OneFlip {

@@ -8,7 +8,7 @@ use cic_model::spec::{LayoutPlan, ModelSpec};
 use cic_model::{AlignedBytes, Model, ValueKind};
 use cic_quant::CellRunner;
 use cic_quant::onnx::{OnnxNetwork, OnnxOptions, OnnxReference, read_onnx};
-use cic_runtime::Session;
+use cic_runtime::{Numbers, Session};
 use cic_trainer::adoption::{Adoption, adopt};
 use clap::Args;
 
@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::promises::evenly;
 use crate::results::network_input;
 use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
+use crate::totals::note_measured;
 
 /// What an ONNX file does not say about itself.
 #[derive(Args, Clone, Debug)]
@@ -107,6 +108,16 @@ pub(crate) fn import(
     let options = OnnxOptions { code: args.code.as_deref(), is_encoder: args.encoder_only };
     let read = read_onnx(path, options).map_err(|error| in_file(error.to_string()))?;
     let OnnxNetwork { network, genes, labels: classes, producer, mut notes, code } = read;
+    if args.encoder_only && args.classes.is_some() {
+        return Err(Failure::usage(
+            "--classes names what --encoder-only says is not there; leave one of them out",
+        ));
+    }
+    for (option, given, own) in
+        [("--genes", &args.genes, &genes), ("--classes", &args.classes, &classes)]
+    {
+        notes.extend(contradiction(option, given.as_deref(), own));
+    }
     let n_genes = network.encoder.first().map_or(0, |layer| layer.in_dim);
     let n_classes = network.classifier.last().map_or(0, cic_model::DenseLayer::out_dim);
     let genes = names(args.genes.as_deref(), genes, n_genes, "--genes", "inputs", path)?;
@@ -118,7 +129,7 @@ pub(crate) fn import(
     let (library, target_sum) = scaling(args.preprocess, dataset)?;
     let n_rows = dataset.matrix.n_obs();
     let labels: Vec<Option<String>> = (0..n_rows).map(|row| annotations.label(row)).collect();
-    check_labels(&labels, &classes, dataset)?;
+    notes.extend(check_labels(&labels, &classes, dataset)?);
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut spec = adopt(&Adoption {
         network,
@@ -147,6 +158,7 @@ pub(crate) fn import(
     {
         spec.provenance.insert(LOG1P_SUM.into(), log1p_sum_text(sum));
     }
+    note_measured(&mut spec, dataset.matrix.n_vars());
     notes.push(format!("the code is {code:?}, its dimensions scaled to unit variance"));
     if !are_held_out && !classes.is_empty() {
         notes.push(
@@ -158,6 +170,17 @@ pub(crate) fn import(
     notes.push(compare_with_tract(path, &spec, dataset).map_err(in_file)?);
     let bytes = spec.to_bytes(LayoutPlan::default()).map_err(Failure::internal)?;
     Ok(Imported { bytes: AlignedBytes::new(&bytes), notes })
+}
+
+/// Says where names that are given are others than the file's own.
+fn contradiction(option: &str, given: Option<&Path>, own: &[String]) -> Option<String> {
+    let text = std::fs::read_to_string(given.filter(|_| !own.is_empty())?).ok()?;
+    let given = text.lines().map(str::trim).filter(|name| !name.is_empty());
+    let (at, (given, own)) = given.zip(own).enumerate().find(|(_, (given, own))| given != own)?;
+    Some(format!(
+        "{option} is used, though the file has names of its own: its number {} is {own:?} there and {given:?} here",
+        at + 1
+    ))
 }
 
 /// One name a line, or those that the file itself has.
@@ -287,34 +310,65 @@ fn compare_with_tract(path: &Path, spec: &ModelSpec, dataset: &Dataset) -> Resul
     let width = expected.len() / rows.len().max(1);
     let session = Session::new(&model, 0).map_err(|error| error.to_string())?;
     let mut runner = CellRunner::new(session, &cells.present).map_err(|error| error.to_string())?;
-    let (mut worst, mut largest) = (0.0_f32, 1.0_f32);
+    let n_classes = model.labels().n_leaves();
+    let mut pairs = vec![Vec::new(); width];
     for (&row, expected) in rows.iter().zip(expected.chunks_exact(width.max(1))) {
         let (genes, values) = cells.values.row(row);
         let outcome =
             runner.run(genes, values, cells.totals[row]).map_err(|error| error.to_string())?;
         let Some(numbers) = outcome.numbers else { continue };
-        for (class, expected) in expected.iter().enumerate().take(model.labels().n_leaves()) {
-            worst = worst.max((numbers.logit(class) - expected).abs());
-            largest = largest.max(expected.abs());
+        let Numbers::Float(numbers) = numbers else { continue };
+        let found = if n_classes > 0 { numbers.logits } else { numbers.code };
+        for ((pairs, &expected), &found) in pairs.iter_mut().zip(expected).zip(found) {
+            pairs.push((f64::from(found), f64::from(expected)));
         }
     }
+    let what = if n_classes > 0 { "scores" } else { "codes" };
+    if pairs.iter().flatten().any(|(found, expected)| !found.is_finite() || !expected.is_finite()) {
+        return Err(format!(
+            "{what} of some cells are infinite, or no numbers; give --preprocess as the network was trained, or train it \
+             with smaller weights"
+        ));
+    }
+    if n_classes == 0 {
+        // The dimensions of the code are scaled and moved.
+        pairs.iter_mut().for_each(|pairs| undo_scaling(pairs));
+    }
+    let (worst, largest) =
+        pairs.iter().flatten().fold((0.0_f64, 1.0_f64), |most, (found, expected)| {
+            (most.0.max((found - expected).abs()), most.1.max(expected.abs()))
+        });
     if worst > TOLERANCE * largest {
         return Err(format!(
-            "scores differ from those of the graph itself by up to {worst:.1e} on {} cells; this is a fault of the \
+            "{what} differ from those of the graph itself by up to {worst:.1e} on {} cells; this is a fault of the \
              import, please report it with the file",
             rows.len()
         ));
     }
     Ok(format!(
-        "scores are those of the graph itself (tract) within {worst:.1e}, on {} cells",
+        "{what} are those of the graph itself (tract) within {worst:.1e}, on {} cells",
         rows.len()
     ))
+}
+
+/// Replaces what was found by its best line through what is expected (least squares).
+fn undo_scaling(pairs: &mut [(f64, f64)]) {
+    let n = pairs.len().max(1) as f64;
+    let sums = pairs.iter().fold((0.0, 0.0), |sums, pair| (sums.0 + pair.0, sums.1 + pair.1));
+    let means = (sums.0 / n, sums.1 / n);
+    let (mut square, mut product) = (0.0, 0.0);
+    for (found, expected) in pairs.iter() {
+        square += (found - means.0) * (found - means.0);
+        product += (found - means.0) * (expected - means.1);
+    }
+    let slope = if square > 0.0 { product / square } else { 0.0 };
+    pairs.iter_mut().for_each(|(found, _)| *found = means.1 + slope * (*found - means.0));
 }
 
 /// Cells that the graph itself is run on.
 const MOST_COMPARED: usize = 256;
 /// Of the largest score: both sum thousands of products in single precision.
-const TOLERANCE: f32 = 1e-4;
+const TOLERANCE: f64 = 1e-4;
 
 #[cfg(test)]
 mod tests {

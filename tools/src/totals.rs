@@ -3,6 +3,7 @@
 use cic_data::{AlignedMatrix, ExpressionMatrix, Names, ObsTable};
 use cic_model::Model;
 use cic_model::profile::Library;
+use cic_model::spec::ModelSpec;
 use clap::Args;
 
 use crate::console::tell;
@@ -34,7 +35,10 @@ impl TotalArgs {
         names: Names<'_>,
         obs: &ObsTable,
     ) -> Result<Option<Totals<'_>>, Failure> {
-        let Some(key) = &self.total_counts else { return Ok(None) };
+        let Some(key) = &self.total_counts else {
+            check_measured(names, model)?;
+            return Ok(None);
+        };
         let column = obs_column(names.path, obs, key)?;
         let total = |(row, name): (usize, &String)| {
             let number = column.number(row).filter(|total| total.is_finite() && *total >= 0.0);
@@ -105,6 +109,35 @@ impl Totals<'_> {
         }
     }
 }
+
+/// Refuses a file that has no other genes than a model which divides by the sum over all that were measured, where these
+/// were many more: the sums over the file's genes are no such sums.
+pub(crate) fn check_measured(names: Names<'_>, model: &Model<'_>) -> Result<(), Failure> {
+    let measured = model.provenance().value(GENES_MEASURED);
+    let Some(measured) = measured.and_then(|text| text.parse::<usize>().ok()) else {
+        return Ok(());
+    };
+    let (n, n_panel) = (names.genes.len(), model.n_genes());
+    // A control feature or two are no measurement of all genes.
+    if 20 * n > 21 * n_panel || 5 * n_panel > 4 * measured {
+        return Ok(());
+    }
+    Err(Failure::input(format!(
+        "{}: has {n} genes, hardly others than the model reads, which divides by the counts over all measured genes ({measured} \
+         in the cells that it was made with); give the file with all of them, or a column of obs with the total of each cell: \
+         --total-counts KEY",
+        names.path.display()
+    )))
+}
+
+/// What the model of cells with so many genes says of itself, where it divides by the sum over all of them.
+pub(crate) fn note_measured(spec: &mut ModelSpec, n_genes: usize) {
+    if spec.profiles.iter().any(|profile| profile.library == Library::AllMeasured) {
+        spec.provenance.insert(GENES_MEASURED.into(), n_genes.to_string());
+    }
+}
+
+const GENES_MEASURED: &str = "data.genes_measured";
 
 /// Totals that were stored in single precision are no smaller than this share allows.
 const ROUNDING: f64 = 1e-6;

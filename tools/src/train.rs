@@ -30,6 +30,7 @@ use crate::promises::{FalseRejectArgs, PromiseCells, leaves_of};
 use crate::quantize::aware;
 use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
 use crate::threads::ThreadArgs;
+use crate::totals::note_measured;
 
 /// Options of `cic train`.
 #[derive(Args, Clone, Debug)]
@@ -425,6 +426,7 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
     if let Some(sum) = plan.dataset.log1p_sum.filter(|_| reads_log1p) {
         trained.spec.provenance.insert(LOG1P_SUM.into(), log1p_sum_text(sum));
     }
+    note_measured(&mut trained.spec, plan.dataset.matrix.n_vars());
     Ok(trained)
 }
 

@@ -70,6 +70,12 @@ pub enum QuantError {
         /// What could be, with commas.
         known: String,
     },
+    /// A range is to be chosen twice.
+    #[error("{part:?}: a method for this is given already; give one")]
+    RangeTwice {
+        /// The second one.
+        part: String,
+    },
     /// Only int8 models are fine-tuned.
     #[error("fine-tuning is for int8, not for {to}", to = to.name())]
     NotFineTuned {

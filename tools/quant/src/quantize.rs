@@ -182,7 +182,7 @@ fn to_int8(
         return Err(QuantError::SeveralProfiles { found: model.profiles().len() });
     };
     let input_name = if has_gene_scales(profile.kind()) { GENES } else { INPUT };
-    int8.ranges.check(&range_names(network))?;
+    int8.ranges.check(&range_names(network, input_name))?;
     let cells = calibration.cells(profile, MAX_CALIBRATION_ROWS);
     let cells: Vec<CalibrationCell<'_>> = cells.into_iter().map(|(_, cell)| cell).collect();
     let first = network.encoder.first().ok_or(QuantError::NoCalibration)?;
@@ -236,11 +236,11 @@ fn to_int8(
 }
 
 /// What a model has ranges of that a plan can name.
-fn range_names(network: &Network) -> Vec<String> {
+fn range_names(network: &Network, input_name: &str) -> Vec<String> {
     let hidden = |name: &'static str, layers: &[DenseLayer]| {
         (0..layers.len().saturating_sub(1)).map(move |number| stage::hidden_name(name, number))
     };
-    [INPUT, GENES, CODE]
+    [input_name, CODE]
         .map(String::from)
         .into_iter()
         .chain(hidden("encoder", &network.encoder))

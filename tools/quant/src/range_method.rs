@@ -108,7 +108,9 @@ impl RangePlan {
 
     /// Refuses names that are none of `tensors`.
     pub(crate) fn check(&self, tensors: &[String]) -> Result<(), QuantError> {
-        match self.named.iter().find(|(name, _)| !tensors.contains(name)) {
+        // By default there is one for inputs, also where genes have ranges of their own.
+        let is_known = |name: &String| name == INPUT || tensors.contains(name);
+        match self.named.iter().find(|(name, _)| !is_known(name)) {
             None => Ok(()),
             Some((name, _)) => {
                 Err(QuantError::NoSuchRange { name: name.clone(), known: tensors.join(", ") })
@@ -142,11 +144,22 @@ impl FromStr for RangePlan {
     type Err = QuantError;
 
     fn from_str(text: &str) -> Result<Self, QuantError> {
-        let mut plan = Self::from(RangeMethod::MinMax);
+        // What is not spoken of stays as it is by default.
+        let mut plan = match text.split(',').any(|part| !part.contains('=')) {
+            true => Self::from(RangeMethod::MinMax),
+            false => Self::default(),
+        };
+        let mut spoken_of: Vec<&str> = Vec::new();
         for part in text.split(',') {
-            match part.split_once('=') {
-                Some((name, method)) => plan.named.push((name.into(), method.parse()?)),
-                None => plan.default = part.parse()?,
+            let (name, method) = part.split_once('=').unwrap_or(("", part));
+            if spoken_of.contains(&name) {
+                return Err(QuantError::RangeTwice { part: part.into() });
+            }
+            spoken_of.push(name);
+            plan.named.retain(|(known, _)| known != name);
+            match name {
+                "" => plan.default = method.parse()?,
+                _ => plan.named.push((name.into(), method.parse()?)),
             }
         }
         Ok(plan)

@@ -157,6 +157,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("beyond", "are not in its"),
     ("bias-misfit", "\"fc\" (Gemm): 5 numbers are added to 4 sums"),
     ("branch", "\"h\" is read by 2 nodes: node \"left\" (Relu), node \"right\" (Tanh)"),
+    ("clip-far", "ceiling"),
     ("conv", "\"conv1\" (Conv)"),
     ("custom", "\"spell\" (Magic): it is an operator of \"com.example\""),
     ("cut", "no ONNX model"),

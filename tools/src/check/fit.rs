@@ -11,6 +11,7 @@ use crate::dataset::{admit, check_values, model_kind};
 use crate::failure::Failure;
 use crate::gene_notes::matching_notes;
 use crate::same_scale::GeneSums;
+use crate::totals::check_measured;
 
 /// A file beside a model.
 pub(super) struct Fit<'a> {
@@ -52,7 +53,12 @@ impl<'a> Fit<'a> {
         declared: Option<ValueKind>,
     ) -> Result<(Self, Option<Failure>), Failure> {
         let Against { path, model, accepts_unjudged } = against;
-        let (alignment, refusal) = match admit(names, declared, model, accepts_unjudged) {
+        let admitted = admit(names, declared, model, accepts_unjudged);
+        let admitted = admitted.and_then(|alignment| {
+            check_measured(names, model)?;
+            Ok(alignment)
+        });
+        let (alignment, refusal) = match admitted {
             Ok(alignment) => (Some(alignment), None),
             Err(refusal) => (PanelAlignment::new(names, model.genes()).ok(), Some(refusal)),
         };

@@ -199,7 +199,19 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
             "--emit onnx is for int8: give --to int8; cic train --onnx writes the network in full precision",
         ));
     }
+    let of_search = args.search.given().filter(|_| !args.search.auto);
+    if let Some(option) = of_search {
+        return Err(Failure::usage(format!(
+            "{option} is of --auto; give that too, or leave it out"
+        )));
+    }
+    if args.labels_file.is_some() && args.labels.is_none() && args.split.split.is_none() {
+        return Err(Failure::usage(
+            "--labels-file does nothing alone: name its column with --labels KEY",
+        ));
+    }
     let compares = [
+        ("--gate", args.gate.is_set()),
         ("--report", args.report.is_some()),
         ("--html", args.html.is_some()),
         ("--json", args.json),
@@ -297,8 +309,22 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         let found = args.search.run(&options, &trial)?;
         if !args.json {
             print(|out| found.write(out))?;
+            let (n_fitted, n_judged) = (fitted.len(), judged.len());
+            print(|out| {
+                writeln!(
+                    out,
+                    "each was fitted to {n_fitted} calibration cells and judged on {n_judged}"
+                )
+            })?;
         }
-        options = found.best()?.options.clone();
+        // What passed on a half may not on all of them.
+        let passes = |options: &QuantizeOptions| -> Result<bool, Failure> {
+            let bytes = AlignedBytes::new(&quantize(&model, &calibration.set(), options)?);
+            let made = Model::open(&bytes).map_err(Failure::internal)?;
+            let comparison = compare(&model, &made, &cells, &rows).map_err(Failure::internal)?;
+            Ok(args.gate.missed(&comparison).is_empty())
+        };
+        options = found.best(passes)?.options.clone();
         search = Some(found);
     }
     let progress = Progress::of_stages(args.quiet);
@@ -347,12 +373,10 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     if !args.quiet {
         tell_unlike(&comparison);
     }
-    args.gate.check(&comparison)?;
     if let Some(path) = &args.keep_cells {
         calibration.write(path, &model, used.iter().map(|&row| names[row].clone()).collect())?;
     }
     let written = emitted.as_deref().unwrap_or(&quantised);
-    output::write(&args.output, |file| file.write_all(written))?;
     let report = Report {
         source: &model,
         result: &result,
@@ -383,6 +407,9 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     if args.details {
         print(|out| report::write_layers(out, &layers))?;
     }
+    // Why it does not pass is told, but there is no model then.
+    args.gate.check(&comparison)?;
+    output::write(&args.output, |file| file.write_all(written))?;
     if let Some(tuned) = fine_tuned.filter(|_| !args.quiet) {
         tell(tuned.summary());
     }
@@ -390,13 +417,18 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         tell(aware::summary(&report));
     }
     if !args.quiet {
+        // Source code holds the model; an ONNX file holds its network in another form.
+        let n_bytes = match args.emit {
+            Some(Form::Onnx) => written.len(),
+            _ => quantised.len(),
+        };
         tell(format_args!(
             "{}: {} -> {} bytes ({:.1} % of f32); on {} calibration cells: {:.2} % same label, \
              code error {:.4} of a standard deviation",
             args.output.display(),
             source_bytes.len(),
-            quantised.len(),
-            100.0 * quantised.len() as f64 / source_bytes.len() as f64,
+            n_bytes,
+            100.0 * n_bytes as f64 / source_bytes.len() as f64,
             comparison.n_cells,
             100.0 * comparison.agreement(),
             comparison.pooled_code_error,
@@ -446,7 +478,22 @@ impl Source {
             let annotations = Annotations::read(&dataset.matrix, &labels, &args.split, None)?;
             Ok((dataset, annotations))
         };
-        if celltypist_in::is_celltypist(&args.model) {
+        let is_onnx = args.model.extension().is_some_and(|end| end.eq_ignore_ascii_case("onnx"));
+        let is_celltypist = celltypist_in::is_celltypist(&args.model);
+        if is_onnx || is_celltypist {
+            for (option, is_given) in [
+                ("--keep-cells", args.keep_cells.is_some()),
+                ("--total-counts", args.totals.total_counts.is_some()),
+            ] {
+                if is_given {
+                    return Err(Failure::usage(format!(
+                        "{option} is for models of cic train: a network from elsewhere is imported with cells that have \
+                         all measured genes; leave it out"
+                    )));
+                }
+            }
+        }
+        if is_celltypist {
             #[cfg(feature = "onnx")]
             args.onnx.check_unused()?;
             let (dataset, annotations) = annotated()?;
@@ -454,7 +501,6 @@ impl Source {
                 celltypist_in::import(&args.model, args.held_out, &dataset, &annotations)?;
             return Ok(Self::made(imported, args, dataset, annotations));
         }
-        let is_onnx = args.model.extension().is_some_and(|end| end.eq_ignore_ascii_case("onnx"));
         #[cfg(feature = "onnx")]
         if is_onnx {
             let (dataset, annotations) = annotated()?;

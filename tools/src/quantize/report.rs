@@ -270,10 +270,9 @@ fn targets(targets: &Value) -> Section {
             .filter(|board| board["fits"] == true)
             .filter_map(|board| board["name"].as_str())
             .collect();
-        let ram: u64 = ["scratch", "opened_model", "stack_limit"]
-            .iter()
-            .filter_map(|part| target["ram"][part].as_u64())
-            .sum();
+        let bytes = |part: &str| target["ram"][part].as_u64().unwrap_or(0);
+        let stack = bytes("stack_limit").max(bytes("opening_stack_limit"));
+        let ram = bytes("scratch") + bytes("opened_model") + stack;
         let instructions = &target["instructions"];
         let cell = match instructions.is_object() {
             true => html! { (number(&instructions[Task::Sparse.name()])) " to " (number(&instructions[Task::Dense.name()])) },

@@ -26,11 +26,12 @@ pub struct SearchArgs {
     /// Try int8 with all ranges and roundings, and f16
     /// where --target runs it, and write the smallest
     /// model that has room and passes --max-label-change
-    /// and --max-code-error; of equally large ones the
-    /// one that changes least. Each is fitted to a half
-    /// of the calibration cells and judged on the others;
-    /// the chosen one is fitted to all. Exit with 5 where
-    /// there is none
+    /// and --max-code-error, without the decoder only
+    /// where none passes with it; of equally large ones
+    /// the one that changes least. Each is fitted to a
+    /// half of the calibration cells and judged on the
+    /// others; the chosen one is fitted to all, and must
+    /// pass on these too. Exit with 5 where there is none
     #[arg(long, requires = "target", conflicts_with_all = ["to", "ranges", "rounding", "layout", "fine_tune"], verbatim_doc_comment)]
     pub(super) auto: bool,
     /// What the model is for, with --auto: cortex-m0,
@@ -117,6 +118,17 @@ pub(super) struct Search {
 }
 
 impl SearchArgs {
+    /// An option that is given and says what to search for.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let options = [
+            ("--target", self.target.is_some()),
+            ("--flash", self.flash.is_some()),
+            ("--ram", self.ram.is_some()),
+            ("--instructions", self.instructions.is_some()),
+        ];
+        options.into_iter().find(|(_, is_given)| *is_given).map(|(option, _)| option)
+    }
+
     /// Tries all ways with the cells that are calibrated with.
     pub(super) fn run(&self, base: &QuantizeOptions, trial: &Trial<'_>) -> Result<Search, Failure> {
         let Trial { model, calibration, cells, rows, gate, quiet } = *trial;
@@ -221,10 +233,26 @@ impl Candidate {
 }
 
 impl Search {
-    /// The best one, if it passes.
-    pub(super) fn best(&self) -> Result<&Candidate, Failure> {
-        let best = self.candidates.first().filter(|candidate| candidate.missed.is_empty());
-        best.ok_or_else(|| {
+    /// The best one that passes, also when it is made as `passes` makes it.
+    pub(super) fn best(
+        &self,
+        passes: impl Fn(&QuantizeOptions) -> Result<bool, Failure>,
+    ) -> Result<&Candidate, Failure> {
+        let fits = self.candidates.iter().filter(|candidate| candidate.missed.is_empty());
+        let mut n_fits = 0;
+        for candidate in fits {
+            n_fits += 1;
+            if passes(&candidate.options)? {
+                return Ok(candidate);
+            }
+        }
+        if n_fits > 0 {
+            return Err(Failure::Gate(anyhow::anyhow!(
+                "{n_fits} ways pass where they were judged, and none does on all calibration cells: there are few, or \
+                 labels that hardly differ; allow more by --max-label-change or --max-code-error"
+            )));
+        }
+        Err({
             let nearest = self.candidates.iter().min_by_key(|candidate| candidate.missed.len());
             let missed = nearest.map_or(String::new(), |nearest| nearest.missed.join(", "));
             Failure::Gate(anyhow::anyhow!(

@@ -126,7 +126,16 @@ fn what_is_missing_or_does_not_fit_is_told() {
 fn an_encoder_alone_gives_codes() {
     let folder = with_network("torch-dynamo-relu");
     let args = "net.onnx --genes genes.txt --encoder-only --preprocess log1p:10000:panel --calibrate cells.h5ad";
-    folder.quantize(&format!("{args} --to f32 -o e.cic")).ok();
+    let run = folder.quantize(&format!("{args} --to f32 -o e.cic")).ok();
+    assert!(run.stderr.contains("codes are those of the graph itself"), "{}", run.stderr);
+    assert!(!run.stderr.contains("within 0.0e0"), "{}", run.stderr);
+    folder.write("classes.txt", CLASSES.join("\n"));
+    folder
+        .quantize(&format!("{args} --classes classes.txt --to f32 -o e.cic"))
+        .refused(2, &["--classes names what --encoder-only says"]);
+    folder
+        .quantize(&format!("{args} --keep-cells k.h5ad --to int8 -o e.cic"))
+        .refused(2, &["--keep-cells is for models of cic train"]);
     let inspected = folder.cic("inspect e.cic --json").json();
     assert_eq!(inspected["code_dim"], 4);
     folder.quantize(&format!("{args} --to int8 -o q.cic")).ok();

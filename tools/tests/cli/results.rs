@@ -4,9 +4,10 @@ use std::io::Read;
 use std::process::Stdio;
 
 use cic_data::{AnnDataOut, Column, ReadOptions, UnsValue, read_expression};
+use cic_model::{AlignedBytes, Model};
 
 use crate::sandbox::Sandbox;
-use crate::writers::{cells, write_h5ad, write_mex};
+use crate::writers::{cells, reorder_genes, write_h5ad, write_mex};
 
 fn with_cells(n: usize) -> Sandbox {
     let folder = Sandbox::new();
@@ -190,6 +191,20 @@ fn total_counts_matter_to_models_that_divide_by_them() {
     let (own, given) = (table("panel.cic", ""), table("panel.cic", totals));
     assert_eq!(own.stdout, given.stdout);
     assert!(given.stderr.contains("--total-counts changes nothing"), "{}", given.stderr);
+
+    // With the genes of the panel alone, their sum is no total.
+    let bytes = AlignedBytes::new(&folder.read("all.cic"));
+    let model = Model::open(&bytes).unwrap();
+    let panel: Vec<&str> = (0..model.n_genes()).map(|gene| model.genes().id(gene)).collect();
+    let is_read = |gene: &usize| panel.contains(&matrix.genes[*gene].id.as_str());
+    let order: Vec<usize> = (0..matrix.n_vars()).filter(is_read).collect();
+    write_h5ad(&folder.path("few.h5ad"), &reorder_genes(&matrix, &order));
+    let said = ["few.h5ad: has 200 genes", "(1200 in the cells", "--total-counts KEY"];
+    folder.refuses("type few.h5ad -m all.cic -o -", 3, &said);
+    let checked = folder.cic("check few.h5ad -m all.cic");
+    assert!(checked.code == Some(3) && checked.stdout.contains("--total-counts KEY"));
+    folder.cic("type few.h5ad -m all.cic -o - --total-counts nine_times").ok();
+    folder.cic("type few.h5ad -m panel.cic -o -").ok();
 }
 
 #[test]

@@ -37,6 +37,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ModelProto, OnnxError> {
     if let Some(set) = opset.filter(|set| set.version < OLDEST_OPSET) {
         return Err(not_onnx(&format!("operator set {}, older than {OLDEST_OPSET}", set.version)));
     }
+    if let Some(set) = opset.filter(|set| set.version > NEWEST_OPSET) {
+        return Err(not_onnx(&format!("operator set {}, newer than {NEWEST_OPSET}", set.version)));
+    }
     Ok(model)
 }
 
@@ -181,3 +184,5 @@ pub(super) const ML: &str = "ai.onnx.ml";
 
 /// Since then constants are broadcast as in NumPy.
 const OLDEST_OPSET: i64 = 7;
+/// The newest that was known when this was written.
+const NEWEST_OPSET: i64 = 26;

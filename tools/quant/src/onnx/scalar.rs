@@ -144,6 +144,10 @@ fn known(values: &[f64]) -> Option<Activation> {
     let is_it = |activation: &Activation| {
         *activation != Activation::Identity
             && range().iter().zip(values).all(|(&x, &value)| {
+                // An exponential may end here in double precision, as another does long before in single.
+                if x.abs() > DENSE && !value.is_finite() {
+                    return true;
+                }
                 let expected = f64::from(activation.apply(x as f32));
                 (value - expected).abs() <= TOLERANCE * (1.0 + expected.abs())
             })
@@ -151,10 +155,16 @@ fn known(values: &[f64]) -> Option<Activation> {
     Activation::ALL.into_iter().find(is_it)
 }
 
-/// From −30 to 30; no number is a bound of an activation that is not one in single precision too.
+/// Closely from −30 to 30, where no number is a bound of an activation that is not one in single precision too, and in steps
+/// of a quarter far beyond, so that what cuts off large numbers shows.
 fn range() -> Vec<f64> {
-    (-3_840..=3_840).map(|step| f64::from(step) / 128.0).collect()
+    let near = (-3_840..=3_840).map(|step| f64::from(step) / 128.0);
+    let far = (0..=100).map(|step| DENSE * 1.25_f64.powi(step));
+    near.chain(far.flat_map(|x| [x, -x])).collect()
 }
+
+/// Up to where numbers lie closely.
+const DENSE: f64 = 30.0;
 
 /// Single precision's rounding, some times.
 const TOLERANCE: f64 = 1e-6;

@@ -130,6 +130,9 @@ fn number(kind: DataType, bytes: &[u8]) -> f64 {
     }
 }
 
+/// Bytes of a tensor in a file of its own: more than any layer that a model holds.
+const MOST_EXTERNAL: usize = 1 << 30;
+
 /// The bytes of a constant that lies beside the model. A path that leads out of the folder is refused, through links too.
 fn external(proto: &TensorProto, folder: &Path, n_bytes: usize) -> Result<Vec<u8>, OnnxError> {
     let entry = |key: &str| {
@@ -157,13 +160,22 @@ fn external(proto: &TensorProto, folder: &Path, n_bytes: usize) -> Result<Vec<u8
         Some(text) => text.parse().map(Some).map_err(|_| fault(format!("its {key} is {text:?}"))),
     };
     let (start, len): (u64, Option<u64>) = (number("offset")?.unwrap_or(0), number("length")?);
-    if len.is_some_and(|len| len != n_bytes as u64) {
-        return Err(fault(format!("{len:?} bytes are named, its shape wants {n_bytes}")));
+    if let Some(len) = len.filter(|&len| len != n_bytes as u64) {
+        return Err(fault(format!("{len} bytes are named, its shape wants {n_bytes}")));
+    }
+    if n_bytes > MOST_EXTERNAL {
+        return Err(fault(format!(
+            "{n_bytes} bytes are more than the {MOST_EXTERNAL} that are read of a tensor"
+        )));
     }
     let io = |error: std::io::Error| fault(error.to_string());
-    let mut file = File::open(&path).map_err(io)?;
-    let about = file.metadata().map_err(io)?;
-    if !about.is_file() || start.saturating_add(n_bytes as u64) > about.len() {
+    // Before it is opened: a pipe would wait for a writer.
+    let about = std::fs::metadata(&path).map_err(io)?;
+    let mut file = match about.is_file() {
+        true => File::open(&path).map_err(io)?,
+        false => return Err(fault("it is no file".into())),
+    };
+    if start.saturating_add(n_bytes as u64) > about.len() {
         return Err(fault(format!("{n_bytes} bytes from {start} are not in its {}", about.len())));
     }
     file.seek(SeekFrom::Start(start)).map_err(io)?;

@@ -254,6 +254,9 @@ def refused():
     two = (N("Sigmoid", ["h"], ["p"]), N("Sub", ["one", "p"], ["q"]))
     one("turned", h, *two, N("Concat", ["p", "q"], ["y"], axis=1, name="both"), constants=narrow)
     one("old", gemm, opset=6)
+    ends = plain | {"zero": np.float32(0), "forty": np.float32(40), "v": weights(CLASSES, CLASSES)}
+    clip = N("Clip", ["h", "zero", "forty"], ["a"], name="ceiling")
+    one("clip-far", h, clip, N("Gemm", ["a", "v", "b"], ["y"]), constants=ends)
     large = {"w": w * np.float32(1e30), "b": b, "k": np.float32([1e30])}
     one("overflow", h, N("Mul", ["h", "k"], ["y"], name="scale"), constants=large)
     one("if", h, N("If", ["h"], ["y"], name="choice", then_branch=helper.make_graph([], "t", [], []), else_branch=helper.make_graph([], "e", [], [])))
