@@ -15,6 +15,7 @@ use clap::Args;
 use crate::adopted::{Imported, check_labels, gene_columns};
 use crate::dataset::{Annotations, Dataset};
 use crate::failure::Failure;
+use crate::onnx_out;
 use crate::promises::evenly;
 use crate::results::network_input;
 use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
@@ -95,6 +96,23 @@ fn parse_preprocess(text: &str) -> Result<Preprocess, String> {
     .ok_or_else(|| "expected none, log1p:SUM or log1p:SUM:panel, as log1p:10000".into())
 }
 
+/// What the file says, as the option or as `cic train --onnx` has it.
+fn own_preprocess(text: &str) -> Option<Preprocess> {
+    if let Ok(own) = parse_preprocess(text) {
+        return Some(own);
+    }
+    if text.ends_with(onnx_out::AS_THEY_ARE) {
+        return Some(Preprocess::None);
+    }
+    let (sum, over) = text.split_once(onnx_out::LOGARITHM)?.1.split_once(" / ")?;
+    let library = match over.trim_end_matches(')') {
+        onnx_out::OVER_PANEL => Library::Panel,
+        onnx_out::OVER_ALL => Library::AllMeasured,
+        _ => return None,
+    };
+    Some(Preprocess::Log1p { sum: sum.parse().ok()?, library })
+}
+
 /// Makes a model of an ONNX file with the cells that it is to be calibrated with.
 pub(crate) fn import(
     path: &Path,
@@ -107,7 +125,14 @@ pub(crate) fn import(
         |message: String| Failure::Model(anyhow::anyhow!("{}: {message}", path.display()));
     let options = OnnxOptions { code: args.code.as_deref(), is_encoder: args.encoder_only };
     let read = read_onnx(path, options).map_err(|error| in_file(error.to_string()))?;
-    let OnnxNetwork { network, genes, labels: classes, producer, mut notes, code } = read;
+    let OnnxNetwork { network, genes, labels: classes, preprocessing, producer, mut notes, code } =
+        read;
+    let own = own_preprocess(&preprocessing);
+    if let (Some(given), Some(own)) = (args.preprocess, own)
+        && given != own
+    {
+        notes.push(format!("--preprocess is used, though the file says {preprocessing:?}"));
+    }
     if args.encoder_only && args.classes.is_some() {
         return Err(Failure::usage(
             "--classes names what --encoder-only says is not there; leave one of them out",
@@ -126,7 +151,7 @@ pub(crate) fn import(
         false => names(args.classes.as_deref(), classes, n_classes, "--classes", "outputs", path)?,
     };
     let columns = columns(&genes, dataset)?;
-    let (library, target_sum) = scaling(args.preprocess, dataset)?;
+    let (library, target_sum) = scaling(args.preprocess.or(own), dataset)?;
     let n_rows = dataset.matrix.n_obs();
     let labels: Vec<Option<String>> = (0..n_rows).map(|row| annotations.label(row)).collect();
     notes.extend(check_labels(&labels, &classes, dataset)?);
@@ -271,7 +296,7 @@ fn scaling(preprocess: Option<Preprocess>, dataset: &Dataset) -> Result<(Library
     let are_counts = matches!(dataset.kind, ValueKind::Counts | ValueKind::LinearNormalised);
     match preprocess {
         None => Err(Failure::usage(
-            "--preprocess is missing: an ONNX file does not say what its network reads; log1p:10000 is what \
+            "--preprocess is missing: the file does not say what its network reads; log1p:10000 is what \
              scanpy's normalize_total(target_sum=1e4) and log1p give, none is values as DATA has them",
         )),
         Some(Preprocess::Log1p { sum, library }) if are_counts => Ok((library, sum)),
@@ -375,6 +400,29 @@ mod tests {
     use cic_data::{CsrMatrix, ExpressionMatrix, Gene, ObsTable};
 
     use super::*;
+
+    #[test]
+    fn what_files_say_of_their_inputs_is_read() {
+        let log1p = |library| Some(Preprocess::Log1p { sum: 10_000, library });
+        for (text, expected) in [
+            ("log1p:10000", log1p(Library::AllMeasured)),
+            (
+                "counts: ln(1 + value * 10000 / sum over the genes of the panel)",
+                log1p(Library::Panel),
+            ),
+            (
+                "counts: ln(1 + value * 10000 / sum over all measured genes)",
+                log1p(Library::AllMeasured),
+            ),
+            ("log1p: values as they are", Some(Preprocess::None)),
+            ("none", Some(Preprocess::None)),
+            ("", None),
+            ("counts: ln(1 + value * x / sum over all measured genes)", None),
+            ("scaled", None),
+        ] {
+            assert_eq!(own_preprocess(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn a_gene_by_two_of_its_names_is_refused() {

@@ -41,9 +41,15 @@ fn described(
 fn preprocessing(profile: &ProfileSpec) -> String {
     let kind = profile.kind.name();
     let sum = match profile.library {
-        Library::None => return format!("{kind}: values as they are"),
-        Library::Panel => "sum over the genes of the panel",
-        Library::AllMeasured => "sum over all measured genes",
+        Library::None => return format!("{kind}: {AS_THEY_ARE}"),
+        Library::Panel => OVER_PANEL,
+        Library::AllMeasured => OVER_ALL,
     };
-    format!("{kind}: ln(1 + value * {} / {sum})", profile.target_sum)
+    format!("{kind}: {LOGARITHM}{} / {sum})", profile.target_sum)
 }
+
+/// Parts of what a file says, which are read again where a network is imported.
+pub(crate) const AS_THEY_ARE: &str = "values as they are";
+pub(crate) const LOGARITHM: &str = "ln(1 + value * ";
+pub(crate) const OVER_PANEL: &str = "sum over the genes of the panel";
+pub(crate) const OVER_ALL: &str = "sum over all measured genes";

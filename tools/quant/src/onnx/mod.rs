@@ -31,6 +31,8 @@ pub struct OnnxNetwork {
     pub genes: Vec<String>,
     /// Names of the classes: from the property `labels` (one a line), or from a node of the graph, or empty.
     pub labels: Vec<String>,
+    /// What the inputs are made of, from the property `preprocessing`, or empty.
+    pub preprocessing: String,
     /// Program and version that wrote the file.
     pub producer: String,
     /// What is not as the file has it.
@@ -92,6 +94,7 @@ pub fn read_onnx_bytes(
     Ok(OnnxNetwork {
         network,
         genes: lines(&model, "genes"),
+        preprocessing: lines(&model, "preprocessing").join(" ").trim().into(),
         labels: if named.is_empty() { labels } else { named },
         producer: format!("{} {}", model.producer_name, model.producer_version).trim().into(),
         notes,

@@ -220,6 +220,33 @@ fn tables(page: &mut Page, sets: &[OfSet]) {
         })
         .collect();
     page.table(&format!("| | {} |", head.join(" | ")), &rows);
+    page.text("## Every way on every set\n\nAccuracy and macro-F1 of full precision stand in the next table.");
+    let rows: Vec<String> = sets
+        .iter()
+        .flat_map(|set| set.ways.iter().map(move |(way, of)| (set.name, way, of)))
+        .map(|(name, way, of)| {
+            let (low, high) = wilson(of.n - of.n_flips, of.n);
+            let more = of.more.as_ref();
+            let shown =
+                |number: Option<f64>| number.map_or("-".into(), |number| format!("{number:.4}"));
+            format!(
+                "| {name} | {way} | {} of {} ({:.2} to {:.2} %) | {} | {} | {:.4} | {} | {} |",
+                of.n - of.n_flips,
+                of.n,
+                100.0 * low,
+                100.0 * high,
+                shown(more.map(|more| more.accuracy[1])),
+                shown(more.map(|more| more.macro_f1[1])),
+                of.code_error,
+                shown(more.and_then(|more| more.neighbours)),
+                if of.bytes > 0 { of.bytes.to_string() } else { "-".into() },
+            )
+        })
+        .collect();
+    page.table(
+        "| | | same label (Wilson) | accuracy | macro-F1 | code error | neighbours | bytes |",
+        &rows,
+    );
     page.text("## Set by set: int8");
     let rows: Vec<String> = sets
         .iter()
