@@ -252,15 +252,19 @@ impl Search {
                  labels that hardly differ; allow more by --max-label-change or --max-code-error"
             )));
         }
-        Err({
-            let nearest = self.candidates.iter().min_by_key(|candidate| candidate.missed.len());
-            let missed = nearest.map_or(String::new(), |nearest| nearest.missed.join(", "));
-            Failure::Gate(anyhow::anyhow!(
-                "no way to quantise meets all that was asked for on {}; the nearest misses: {missed}. Ask for less, or \
-                 train with fewer genes or a narrower network",
-                self.target.name()
-            ))
-        })
+        let nearest = self.candidates.iter().min_by_key(|candidate| candidate.missed.len());
+        let missed = nearest.map_or(&[][..], |nearest| &nearest.missed);
+        let advice = match missed.iter().all(|missed| ["labels", "code"].contains(missed)) {
+            true => {
+                "Allow more by --max-label-change or --max-code-error, or calibrate with more cells like those that are typed"
+            }
+            false => "Ask for less, or train with fewer genes or a narrower network",
+        };
+        Err(Failure::Gate(anyhow::anyhow!(
+            "no way to quantise meets all that was asked for on {}; the nearest misses: {}. {advice}",
+            self.target.name(),
+            missed.join(", ")
+        )))
     }
 
     /// A line a way.
