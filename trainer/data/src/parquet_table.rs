@@ -2,7 +2,8 @@
 //!
 //! Columns of numbers are genes. The names of the cells are the index that pandas says the table has, or else the
 //! first column of texts; other columns of texts and booleans are `obs`. A group of rows is read at once, column after
-//! column, and only what is not zero is held: memory goes with the size of the groups that the writer chose.
+//! column, and only what is not zero is held: memory goes with the size of the groups that the writer chose. The library takes what
+//! the header of a page claims, up to 2 GiB, before it looks at the page.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
