@@ -24,6 +24,46 @@ impl Imported {
     }
 }
 
+/// How far what the model gives is from what it was made of.
+pub(crate) struct Difference {
+    pub(crate) worst: f64,
+    /// Of what it should be, at least 1.
+    pub(crate) largest: f64,
+}
+
+/// Of pairs of what was found and what `theirs` are. More than rounding is refused, and what is no finite number.
+pub(crate) fn difference(
+    what: &str,
+    theirs: &str,
+    pairs: impl Iterator<Item = (f64, f64)>,
+    n_cells: usize,
+) -> Result<Difference, String> {
+    let mut most = Difference { worst: 0.0, largest: 1.0 };
+    for (found, expected) in pairs {
+        if !found.is_finite() || !expected.is_finite() {
+            return Err(format!(
+                "{what} of some cells are infinite, or no numbers; give cells and --preprocess as the network was trained \
+                 with, or train it with smaller weights"
+            ));
+        }
+        most.worst = most.worst.max((found - expected).abs());
+        most.largest = most.largest.max(expected.abs());
+    }
+    if most.worst > TOLERANCE * most.largest {
+        return Err(format!(
+            "{what} differ from {theirs} by up to {:.1e} on {n_cells} cells; this is a fault of the import, please report \
+             it with the file",
+            most.worst
+        ));
+    }
+    Ok(most)
+}
+
+/// Cells that are compared.
+pub(crate) const MOST_COMPARED: usize = 256;
+/// Of the largest number: both sum thousands of products, one of them in single precision.
+const TOLERANCE: f64 = 1e-4;
+
 /// Columns of the data by id, Ensembl id or symbol, `[genes.len()]`; the first of several.
 pub(crate) fn gene_columns(genes: &[String], dataset: &Dataset) -> Vec<Option<u32>> {
     let mut places = HashMap::new();

@@ -11,12 +11,11 @@ use cic_quant::celltypist::{CELLTYPIST_SUM, CellTypistModel, read_celltypist};
 use cic_runtime::Session;
 use cic_trainer::adoption::{Adoption, OwnInputs, adopt};
 
-use crate::adopted::{Imported, check_labels, gene_columns};
+use crate::adopted::{Difference, Imported, MOST_COMPARED, check_labels, difference, gene_columns};
 use crate::dataset::{Annotations, Dataset};
 use crate::failure::Failure;
 use crate::promises::evenly;
-use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
-use crate::totals::note_measured;
+use crate::same_scale::note_scale;
 
 /// Whether a file is called as CellTypist calls its models.
 pub(crate) fn is_celltypist(path: &Path) -> bool {
@@ -71,12 +70,7 @@ pub(crate) fn import(
         facts: &facts(&whole, &own, divisor, path),
     })
     .map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
-    if dataset.kind == ValueKind::Log1p
-        && let Some(sum) = dataset.log1p_sum
-    {
-        spec.provenance.insert(LOG1P_SUM.into(), log1p_sum_text(sum));
-    }
-    note_measured(&mut spec, dataset.matrix.n_vars());
+    note_scale(&mut spec, dataset);
     let mut notes = notes(&whole, &own, divisor, are_held_out);
     notes.extend(unknown);
     notes.push(compare(&own, divisor, &samples, &spec, dataset).map_err(in_file)?);
@@ -295,34 +289,24 @@ fn compare(
     let cells = align(&dataset.matrix, model.genes()).map_err(|error| error.to_string())?;
     let session = Session::new(&model, 0).map_err(|error| error.to_string())?;
     let mut runner = CellRunner::new(session, &cells.present).map_err(|error| error.to_string())?;
-    let (mut worst, mut largest) = (0.0_f64, 1.0_f64);
+    let mut pairs = Vec::new();
     for (&row, input) in samples.rows.iter().zip(samples.inputs()) {
         let (genes, values) = cells.values.row(row);
         let outcome =
             runner.run(genes, values, cells.totals[row]).map_err(|error| error.to_string())?;
         let Some(numbers) = outcome.numbers else { continue };
         for (class, expected) in own.decision(input).into_iter().enumerate() {
-            worst = worst.max((f64::from(numbers.logit(class)) * divisor - expected).abs());
-            largest = largest.max(expected.abs());
+            pairs.push((f64::from(numbers.logit(class)) * divisor, expected));
         }
     }
-    if worst > TOLERANCE * largest {
-        return Err(format!(
-            "decision values differ from CellTypist's by up to {worst:.1e} on {} cells; this is a fault of the import, \
-             please report it with the file",
-            samples.rows.len()
-        ));
-    }
+    let Difference { worst, largest } =
+        difference("decision values", "CellTypist's", pairs.into_iter(), samples.rows.len())?;
     Ok(format!(
         "decision values are CellTypist's within {worst:.1e} (largest {largest:.1}), on {} cells",
         samples.rows.len()
     ))
 }
 
-/// Cells that are compared with CellTypist's arithmetic.
-const MOST_COMPARED: usize = 256;
-/// Of the largest decision value: both sum thousands of products, one of them in single precision.
-const TOLERANCE: f64 = 1e-4;
 /// Decision values that are not divided: 32 bits hold eight times as much.
 const LARGEST_SCORE: f64 = 4096.0;
 /// By what stochastic gradients without end would be divided: a billion times what they give.

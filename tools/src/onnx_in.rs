@@ -12,14 +12,13 @@ use cic_runtime::{Numbers, Session};
 use cic_trainer::adoption::{Adoption, adopt};
 use clap::Args;
 
-use crate::adopted::{Imported, check_labels, gene_columns};
+use crate::adopted::{Difference, Imported, MOST_COMPARED, check_labels, difference, gene_columns};
 use crate::dataset::{Annotations, Dataset};
 use crate::failure::Failure;
 use crate::onnx_out;
 use crate::promises::evenly;
 use crate::results::network_input;
-use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
-use crate::totals::note_measured;
+use crate::same_scale::note_scale;
 
 /// What an ONNX file does not say about itself.
 #[derive(Args, Clone, Debug)]
@@ -138,17 +137,21 @@ pub(crate) fn import(
             "--classes names what --encoder-only says is not there; leave one of them out",
         ));
     }
-    for (option, given, own) in
-        [("--genes", &args.genes, &genes), ("--classes", &args.classes, &classes)]
-    {
-        notes.extend(contradiction(option, given.as_deref(), own));
-    }
     let n_genes = network.encoder.first().map_or(0, |layer| layer.in_dim);
     let n_classes = network.classifier.last().map_or(0, cic_model::DenseLayer::out_dim);
-    let genes = names(args.genes.as_deref(), genes, n_genes, "--genes", "inputs", path)?;
+    let genes =
+        names(args.genes.as_deref(), genes, n_genes, "--genes", "inputs", path, &mut notes)?;
     let classes = match args.encoder_only {
         true => Vec::new(),
-        false => names(args.classes.as_deref(), classes, n_classes, "--classes", "outputs", path)?,
+        false => names(
+            args.classes.as_deref(),
+            classes,
+            n_classes,
+            "--classes",
+            "outputs",
+            path,
+            &mut notes,
+        )?,
     };
     let columns = columns(&genes, dataset)?;
     let (library, target_sum) = scaling(args.preprocess.or(own), dataset)?;
@@ -178,12 +181,7 @@ pub(crate) fn import(
         ],
     })
     .map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
-    if dataset.kind == ValueKind::Log1p
-        && let Some(sum) = dataset.log1p_sum
-    {
-        spec.provenance.insert(LOG1P_SUM.into(), log1p_sum_text(sum));
-    }
-    note_measured(&mut spec, dataset.matrix.n_vars());
+    note_scale(&mut spec, dataset);
     notes.push(format!("the code is {code:?}, its dimensions scaled to unit variance"));
     if !are_held_out && !classes.is_empty() {
         notes.push(
@@ -197,17 +195,6 @@ pub(crate) fn import(
     Ok(Imported { bytes: AlignedBytes::new(&bytes), notes })
 }
 
-/// Says where names that are given are others than the file's own.
-fn contradiction(option: &str, given: Option<&Path>, own: &[String]) -> Option<String> {
-    let text = std::fs::read_to_string(given.filter(|_| !own.is_empty())?).ok()?;
-    let given = text.lines().map(str::trim).filter(|name| !name.is_empty());
-    let (at, (given, own)) = given.zip(own).enumerate().find(|(_, (given, own))| given != own)?;
-    Some(format!(
-        "{option} is used, though the file has names of its own: its number {} is {own:?} there and {given:?} here",
-        at + 1
-    ))
-}
-
 /// One name a line, or those that the file itself has.
 fn names(
     given: Option<&Path>,
@@ -216,14 +203,23 @@ fn names(
     option: &str,
     of: &str,
     model: &Path,
+    notes: &mut Vec<String>,
 ) -> Result<Vec<String>, Failure> {
-    let (names, place) = match given {
+    let (names, place): (Vec<String>, &Path) = match given {
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(|error| {
                 Failure::input(format!("{}: {error}{}", path.display(), Failure::advice(&error)))
             })?;
             let names = text.lines().map(|line| line.trim().to_string());
-            (names.filter(|name| !name.is_empty()).collect(), path)
+            let names: Vec<String> = names.filter(|name| !name.is_empty()).collect();
+            let mut pairs = names.iter().zip(&own).enumerate();
+            if let Some((at, (given, own))) = pairs.find(|(_, (given, own))| given != own) {
+                notes.push(format!(
+                    "{option} is used, though the file has names of its own: its number {} is {own:?} there and {given:?} here",
+                    at + 1
+                ));
+            }
+            (names, path)
         }
         None if own.is_empty() => {
             return Err(Failure::usage(format!(
@@ -233,7 +229,6 @@ fn names(
         }
         None => (own, model),
     };
-    let names: Vec<String> = names;
     if names.len() != expected {
         return Err(Failure::input(format!(
             "{}: {} names for the {expected} {of} of {}; give one for each, in order, with {option} FILE",
@@ -349,27 +344,12 @@ fn compare_with_tract(path: &Path, spec: &ModelSpec, dataset: &Dataset) -> Resul
         }
     }
     let what = if n_classes > 0 { "scores" } else { "codes" };
-    if pairs.iter().flatten().any(|(found, expected)| !found.is_finite() || !expected.is_finite()) {
-        return Err(format!(
-            "{what} of some cells are infinite, or no numbers; give --preprocess as the network was trained, or train it \
-             with smaller weights"
-        ));
-    }
     if n_classes == 0 {
         // The dimensions of the code are scaled and moved.
         pairs.iter_mut().for_each(|pairs| undo_scaling(pairs));
     }
-    let (worst, largest) =
-        pairs.iter().flatten().fold((0.0_f64, 1.0_f64), |most, (found, expected)| {
-            (most.0.max((found - expected).abs()), most.1.max(expected.abs()))
-        });
-    if worst > TOLERANCE * largest {
-        return Err(format!(
-            "{what} differ from those of the graph itself by up to {worst:.1e} on {} cells; this is a fault of the \
-             import, please report it with the file",
-            rows.len()
-        ));
-    }
+    let Difference { worst, .. } =
+        difference(what, "those of the graph itself", pairs.iter().flatten().copied(), rows.len())?;
     Ok(format!(
         "{what} are those of the graph itself (tract) within {worst:.1e}, on {} cells",
         rows.len()
@@ -389,11 +369,6 @@ fn undo_scaling(pairs: &mut [(f64, f64)]) {
     let slope = if square > 0.0 { product / square } else { 0.0 };
     pairs.iter_mut().for_each(|(found, _)| *found = means.1 + slope * (*found - means.0));
 }
-
-/// Cells that the graph itself is run on.
-const MOST_COMPARED: usize = 256;
-/// Of the largest score: both sum thousands of products in single precision.
-const TOLERANCE: f64 = 1e-4;
 
 #[cfg(test)]
 mod tests {

@@ -2,17 +2,29 @@
 //! read as they are, so that another base or another sum would give other cells.
 
 use cic_data::{CsrMatrix, Names};
+use cic_model::spec::ModelSpec;
 use cic_model::{Model, ValueKind};
 
+use crate::dataset::Dataset;
 use crate::failure::Failure;
+use crate::totals::note_measured;
 
 /// The key of what the training cells summed to before log1p.
-pub(crate) const LOG1P_SUM: &str = "data.log1p_sum";
+const LOG1P_SUM: &str = "data.log1p_sum";
 
 /// The value of [`LOG1P_SUM`], with the five digits that all cells agree in.
-pub(crate) fn log1p_sum_text(sum: f64) -> String {
+fn log1p_sum_text(sum: f64) -> String {
     let rounded = format!("{sum:.4e}").parse().unwrap_or(sum);
     format!("{rounded:?}")
+}
+
+/// What a model says of the scale of the cells that it was made with: what they summed to, and how many genes they had.
+pub(crate) fn note_scale(spec: &mut ModelSpec, dataset: &Dataset) {
+    let reads_log1p = spec.profiles.iter().any(|profile| profile.kind == ValueKind::Log1p);
+    if let Some(sum) = dataset.log1p_sum.filter(|_| reads_log1p) {
+        spec.provenance.insert(LOG1P_SUM.into(), log1p_sum_text(sum));
+    }
+    note_measured(spec, dataset.matrix.n_vars());
 }
 
 /// Refuses log1p values whose cells all sum to something else than those of the training.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use cic_data::AlignedMatrix;
 use cic_model::profile::Library;
 use cic_model::spec::{FalseRejects, LayoutPlan, ModelSpec};
-use cic_model::{Activation, AlignedBytes, Model, ValueKind};
+use cic_model::{Activation, AlignedBytes, Model};
 use cic_quant::AwareReport;
 use cic_trainer::panel::PanelSize;
 use cic_trainer::parts::{Assigned, Division, Parts};
@@ -28,9 +28,8 @@ use crate::onnx_out;
 use crate::output;
 use crate::promises::{FalseRejectArgs, PromiseCells, leaves_of};
 use crate::quantize::aware;
-use crate::same_scale::{LOG1P_SUM, log1p_sum_text};
+use crate::same_scale::note_scale;
 use crate::threads::ThreadArgs;
-use crate::totals::note_measured;
 
 /// Options of `cic train`.
 #[derive(Args, Clone, Debug)]
@@ -422,11 +421,7 @@ pub(crate) fn train_model(plan: TrainPlan<'_>) -> Result<TrainedModel, Failure> 
     if !plan.quiet {
         tell_divided_groups(trained.parts.division);
     }
-    let reads_log1p = trained.spec.profiles.iter().any(|profile| profile.kind == ValueKind::Log1p);
-    if let Some(sum) = plan.dataset.log1p_sum.filter(|_| reads_log1p) {
-        trained.spec.provenance.insert(LOG1P_SUM.into(), log1p_sum_text(sum));
-    }
-    note_measured(&mut trained.spec, plan.dataset.matrix.n_vars());
+    note_scale(&mut trained.spec, plan.dataset);
     Ok(trained)
 }
 

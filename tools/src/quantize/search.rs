@@ -38,19 +38,19 @@ pub struct SearchArgs {
     /// -m4, -m7, -m33, -m55, generic-rv32, or x86-64,
     /// aarch64 or host for a processor with an operating
     /// system
-    #[arg(long, value_name = "CORE", value_parser = parse_target, requires = "auto", verbatim_doc_comment)]
+    #[arg(long, value_name = "CORE", value_parser = parse_target, verbatim_doc_comment)]
     target: Option<Target>,
     /// Bytes of flash for model and code, such as 256K;
     /// of a host those of the file
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, requires = "auto", verbatim_doc_comment)]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, verbatim_doc_comment)]
     flash: Option<u64>,
     /// Bytes of memory for scratch, opened model and
     /// stack; of a host only for scratch
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, requires = "auto", verbatim_doc_comment)]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, verbatim_doc_comment)]
     ram: Option<u64>,
     /// Instructions for a cell that lists all genes, as
     /// cic budget counts them; of microcontrollers
-    #[arg(long, value_name = "N", requires = "auto", verbatim_doc_comment)]
+    #[arg(long, value_name = "N", verbatim_doc_comment)]
     instructions: Option<u64>,
 }
 

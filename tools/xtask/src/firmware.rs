@@ -152,25 +152,55 @@ impl Image {
             c_image::build(board, "classify", &model.with_extension("c"), &image)?;
             return Ok(image);
         }
-        let mut cargo = toolchain::cargo(board, &workspace::firmware(), "build")?;
-        cargo.args(["--bin", self.program]);
-        if let Some(kernels) = &board.kernels {
-            cargo.args(["--features", kernels]);
-        }
-        if let Some(model) = &prepared.model {
-            match self.features(model) {
-                Some(features) => {
-                    cargo.args(["--features", "stream"]).env("CIC_FEATURES", features);
-                }
-                None => {
-                    cargo.args(["--features", "model"]);
-                }
-            }
-            cargo.env("CIC_MODEL", model);
-        }
-        command::run(&mut cargo)?;
+        let model = prepared.model.as_deref();
+        let features = model.and_then(|model| self.features(model));
+        build(board, self.program, model, features.as_deref())?;
         toolchain::keep(board, self.program, &self.name())
     }
+}
+
+/// Builds a program of `firmware-examples`, with a model in its flash, and for one with a serial line the features of the
+/// instrument.
+pub fn build(
+    board: &Board,
+    program: &str,
+    model: Option<&Path>,
+    features: Option<&Path>,
+) -> Result<()> {
+    let mut cargo = toolchain::cargo(board, &workspace::firmware(), "build")?;
+    cargo.args(["--bin", program]);
+    if let Some(kernels) = &board.kernels {
+        cargo.args(["--features", kernels]);
+    }
+    if let Some(model) = model {
+        match features {
+            Some(features) => {
+                cargo.args(["--features", "stream"]).env("CIC_FEATURES", features);
+            }
+            None => {
+                cargo.args(["--features", "model"]);
+            }
+        }
+        cargo.env("CIC_MODEL", model);
+    }
+    command::run(&mut cargo)
+}
+
+/// Runs an emulator to its end, with somebody at the other end of its serial line, and returns the console and what it said
+/// of errors.
+pub fn console(qemu: &mut Command, line: Option<&Line>) -> Result<(String, String)> {
+    let output = match line {
+        Some(line) => line.run(qemu)?,
+        None => qemu.output().context("cannot start timeout")?,
+    };
+    let [console, errors] =
+        [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said).into_owned());
+    ensure!(
+        output.status.success(),
+        "the emulator ended with {} (124 is the time limit); its console:\n{console}{errors}",
+        output.status
+    );
+    Ok((console, errors))
 }
 
 /// What the host says about an image.
@@ -276,17 +306,7 @@ fn check(
     if let Some(counter) = counter {
         counter.attach(&mut qemu, elf)?;
     }
-    let output = match &line {
-        Some(line) => line.run(&mut qemu)?,
-        None => qemu.output().context("cannot start timeout")?,
-    };
-    let console = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "the emulator ended with {} (124 is the time limit); its console:\n{console}{errors}",
-        output.status
-    );
+    let (console, errors) = console(&mut qemu, line.as_ref())?;
     compare(&prepared.expected, &console)?;
 
     let (text, data, bss) = sizes(elf)?;

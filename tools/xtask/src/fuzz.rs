@@ -143,7 +143,7 @@ fn fuzz(target: &Target, args: &Args, programs: &Path, scratch: &Path) -> Result
         // What is allocated and never touched counts here, but not as resident memory.
         false => {
             let mut shell = Command::new("sh");
-            let most = if target.name == HANGS { MOST_KIB_PARQUET } else { MOST_KIB };
+            let most = if target.name == PARQUET { MOST_KIB_PARQUET } else { MOST_KIB };
             shell.args(["-c", &format!("ulimit -v {most}; exec \"$0\" \"$@\"")]);
             shell.arg(programs.join(target.name));
             shell
@@ -153,7 +153,7 @@ fn fuzz(target: &Target, args: &Args, programs: &Path, scratch: &Path) -> Result
         .args(LIMITS)
         .args(match args.sanitizer {
             true => SANITIZER_LIMITS,
-            false if target.name == HANGS => PARQUET_LIMITS,
+            false if target.name == PARQUET => PARQUET_LIMITS,
             false => PLAIN_LIMITS,
         })
         .arg(format!("-max_total_time={}", args.seconds))
@@ -168,7 +168,7 @@ fn fuzz(target: &Target, args: &Args, programs: &Path, scratch: &Path) -> Result
     let log = String::from_utf8_lossy(&output.stderr);
     let number = |name: &str| statistic(&log, name);
     let is_known = |file: &Path| {
-        target.name == HANGS
+        target.name == PARQUET
             && file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"timeout-"))
     };
     let mut new = files(&findings)?.into_iter().filter(|file| !before.contains(file)).peekable();
@@ -226,7 +226,7 @@ impl Drop for Scratch {
 
 /// The target whose library loops over the billions of elements that a damaged footer claims (apache/arrow-rs#9874): an input
 /// that takes too long is none of ours.
-const HANGS: &str = "parquet";
+const PARQUET: &str = "parquet";
 const MANIFEST: &str = "tests/fuzz/Cargo.toml";
 const COVERAGE: [&str; 4] = [
     "sanitizer-coverage-level=4",

@@ -60,21 +60,16 @@ fn microcontroller(model: &Path) -> Result<()> {
     command::announce(&host);
     let expected = command::capture(&mut host)?;
 
-    let mut cargo = toolchain::cargo(board, &workspace::firmware(), "build")?;
-    cargo.args(["--bin", PROGRAM, "--features", "stream"]);
-    if let Some(kernels) = &board.kernels {
-        cargo.args(["--features", kernels]);
-    }
-    cargo.env("CIC_FEATURES", laid_out.with_extension("features.tsv"));
-    command::run(cargo.env("CIC_MODEL", &laid_out))?;
+    let features = laid_out.with_extension("features.tsv");
+    firmware::build(board, PROGRAM, Some(&laid_out), Some(&features))?;
     let elf = toolchain::keep(board, PROGRAM, "searched")?;
     let (text, data, _) = firmware::sizes(&elf)?;
     ensure!(text + data <= FLASH, "{} takes {} bytes of flash", elf.display(), text + data);
 
     let line = Line::new(laid_out.with_extension("conversation"))?;
-    let output = line.run(&mut firmware::emulator(board, &elf, &line.argument()))?;
-    ensure!(output.status.success(), "the emulator ended with {}", output.status);
-    firmware::compare(&expected, &String::from_utf8_lossy(&output.stdout))?;
+    let mut qemu = firmware::emulator(board, &elf, &line.argument());
+    let (console, _) = firmware::console(&mut qemu, Some(&line))?;
+    firmware::compare(&expected, &console)?;
     println!(
         "searched: cortex-m4: {} bytes of flash; on the emulator {}, as on the host",
         text + data,
