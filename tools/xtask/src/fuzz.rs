@@ -143,8 +143,7 @@ fn fuzz(target: &Target, args: &Args, programs: &Path, scratch: &Path) -> Result
         // What is allocated and never touched counts here, but not as resident memory.
         false => {
             let mut shell = Command::new("sh");
-            let most = if target.name == PARQUET { MOST_KIB_PARQUET } else { MOST_KIB };
-            shell.args(["-c", &format!("ulimit -v {most}; exec \"$0\" \"$@\"")]);
+            shell.args(["-c", &format!("ulimit -v {MOST_KIB}; exec \"$0\" \"$@\"")]);
             shell.arg(programs.join(target.name));
             shell
         }
@@ -153,7 +152,6 @@ fn fuzz(target: &Target, args: &Args, programs: &Path, scratch: &Path) -> Result
         .args(LIMITS)
         .args(match args.sanitizer {
             true => SANITIZER_LIMITS,
-            false if target.name == PARQUET => PARQUET_LIMITS,
             false => PLAIN_LIMITS,
         })
         .arg(format!("-max_total_time={}", args.seconds))
@@ -167,20 +165,8 @@ fn fuzz(target: &Target, args: &Args, programs: &Path, scratch: &Path) -> Result
     let output = program.stdin(Stdio::null()).output().context("a target does not start")?;
     let log = String::from_utf8_lossy(&output.stderr);
     let number = |name: &str| statistic(&log, name);
-    let is_known = |file: &Path| {
-        target.name == PARQUET
-            && file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"timeout-"))
-    };
-    let mut new = files(&findings)?.into_iter().filter(|file| !before.contains(file)).peekable();
-    let hangs = new.peek().is_some_and(|file| is_known(file));
-    let found = new.find(|file| !is_known(file));
-    if hangs {
-        println!(
-            "{}: ended by an input at which the library loops, see tests/fuzz/README.md",
-            target.name
-        );
-    }
-    if !output.status.success() && found.is_none() && !hangs {
+    let found = files(&findings)?.into_iter().find(|file| !before.contains(file));
+    if !output.status.success() && found.is_none() {
         bail!("{} ended with {}:\n{log}", target.name, output.status);
     }
     if found.is_some() {
@@ -224,9 +210,6 @@ impl Drop for Scratch {
     }
 }
 
-/// The target whose library loops over the billions of elements that a damaged footer claims (apache/arrow-rs#9874): an input
-/// that takes too long is none of ours.
-const PARQUET: &str = "parquet";
 const MANIFEST: &str = "tests/fuzz/Cargo.toml";
 const COVERAGE: [&str; 4] = [
     "sanitizer-coverage-level=4",
@@ -242,9 +225,6 @@ const PLAIN_LIMITS: &[&str] = &["-rss_limit_mb=400"];
 const SANITIZER_LIMITS: &[&str] = &["-rss_limit_mb=2048", "-malloc_limit_mb=256"];
 /// Address space of a process without the sanitizer.
 const MOST_KIB: u64 = 512 << 10;
-/// The Parquet library takes as much memory as the header of a page claims, up to 2 GiB: see tests/fuzz/README.md.
-const MOST_KIB_PARQUET: u64 = 3 << 20;
-const PARQUET_LIMITS: &[&str] = &["-rss_limit_mb=2560"];
 
 #[cfg(test)]
 mod tests {

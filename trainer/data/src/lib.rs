@@ -72,6 +72,8 @@ mod sniff;
 mod species;
 mod text_out;
 mod text_source;
+#[cfg(feature = "parquet")]
+mod thrift;
 #[cfg(feature = "zarr")]
 mod zarr_anndata;
 #[cfg(feature = "zarr")]

@@ -2,17 +2,18 @@
 //!
 //! Columns of numbers are genes. The names of the cells are the index that pandas says the table has, or else the
 //! first column of texts; other columns of texts and booleans are `obs`. A group of rows is read at once, column after
-//! column, and only what is not zero is held: memory goes with the size of the groups that the writer chose. The library takes what
-//! the header of a page claims, up to 2 GiB, before it looks at the page.
+//! column, and only what is not zero is held: memory goes with the size of the groups that the writer chose.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parquet::basic::{Compression, ConvertedType, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, get_column_reader};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::reader::Length;
+use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescriptor;
 
 use crate::cell_blocks::{BlockFault, BlockSize, CellBlocks, WholeBlocks};
@@ -24,7 +25,7 @@ use crate::h5_source::MAX_EXACT_COUNT;
 use crate::library_panics::caught;
 use crate::matrix::{CsrMatrix, MatrixFault};
 use crate::obs::{Column, ObsTable};
-use crate::parquet_pages::CheckedPages;
+use crate::parquet_pages::{CheckedFile, CheckedPages, check_footer};
 
 /// Opens the table; names and `obs` are read, values are not.
 pub(crate) fn open(
@@ -33,9 +34,13 @@ pub(crate) fn open(
     size: BlockSize,
 ) -> Result<Opened, DataError> {
     let file = File::open(path).map_err(DataError::io(path))?;
-    let reader = guarded(path, "/", || SerializedFileReader::new(file))?;
-    let table = Table { path: path.to_path_buf(), reader };
+    let metadata = guarded(path, "/", || {
+        check_footer(&file)?;
+        ParquetMetaDataReader::new().parse_and_finish(&file)
+    })?;
+    let table = Table { path: path.to_path_buf(), file: Arc::new(CheckedFile(file)), metadata };
     table.check_compression()?;
+    table.check_rows()?;
     let columns = table.columns();
     let index = table.index(&columns)?;
     let named = || columns.iter().enumerate().filter(|(at, _)| *at != index);
@@ -102,7 +107,7 @@ impl CellBlocks for ParquetBlocks {
             if block.is_some() {
                 return Ok(block);
             }
-            if self.next_group == self.table.reader.num_row_groups() {
+            if self.next_group == self.table.metadata.num_row_groups() {
                 return Ok(None);
             }
             self.first_row = self.n_read;
@@ -125,7 +130,8 @@ impl CellBlocks for ParquetBlocks {
 /// An open file.
 struct Table {
     path: PathBuf,
-    reader: SerializedFileReader<File>,
+    file: Arc<CheckedFile>,
+    metadata: ParquetMetaData,
 }
 
 /// What a column is.
@@ -145,12 +151,8 @@ enum Kind {
 }
 
 impl Table {
-    fn metadata(&self) -> &ParquetMetaData {
-        self.reader.metadata()
-    }
-
     fn check_compression(&self) -> Result<(), DataError> {
-        let groups = self.metadata().row_groups().iter().flat_map(|group| group.columns());
+        let groups = self.metadata.row_groups().iter().flat_map(|group| group.columns());
         for compression in groups.map(|column| column.compression()) {
             let is_read = matches!(
                 compression,
@@ -170,8 +172,23 @@ impl Table {
         Ok(())
     }
 
+    /// Refuses more rows than names of cells find room for: a run of one value is a few bytes, however long it claims to be.
+    fn check_rows(&self) -> Result<(), DataError> {
+        let claimed = self.metadata.row_groups().iter().map(RowGroupMetaData::num_rows);
+        let n_rows = claimed.fold(0, i64::saturating_add);
+        let most = self.file.len().saturating_mul(MOST_ROWS_A_BYTE).saturating_add(FEW_ROWS);
+        if u64::try_from(n_rows).is_ok_and(|n_rows| n_rows <= most) {
+            return Ok(());
+        }
+        Err(DataError::Parquet {
+            path: self.path.clone(),
+            column: "/".into(),
+            reason: format!("its {} bytes claim {n_rows} rows", self.file.len()),
+        })
+    }
+
     fn columns(&self) -> Vec<About> {
-        let schema = self.metadata().file_metadata().schema_descr();
+        let schema = self.metadata.file_metadata().schema_descr();
         let about = |column: &ColumnDescriptor| About {
             name: column.path().parts().join("."),
             kind: kind(column),
@@ -197,7 +214,7 @@ impl Table {
 
     /// The index that pandas wrote, if it is a column.
     fn pandas_index(&self) -> Result<Option<String>, DataError> {
-        let pairs = self.metadata().file_metadata().key_value_metadata();
+        let pairs = self.metadata.file_metadata().key_value_metadata();
         let about = pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == "pandas"));
         let Some(about) = about.and_then(|pair| pair.value.as_deref()) else { return Ok(None) };
         let about: serde_json::Value = serde_json::from_str(about).unwrap_or_default();
@@ -217,7 +234,7 @@ impl Table {
     /// The fields of a column as text.
     fn texts(&self, at: usize) -> Result<Vec<Option<String>>, DataError> {
         let mut texts = Vec::new();
-        for group in 0..self.reader.num_row_groups() {
+        for group in self.metadata.row_groups() {
             self.each(group, at, |row| {
                 texts.push(match row {
                     Field::Null => None,
@@ -235,14 +252,14 @@ impl Table {
     }
 
     fn not_utf8(&self, at: usize) -> DataError {
-        let name = self.metadata().file_metadata().schema_descr().column(at).name().to_string();
+        let name = self.metadata.file_metadata().schema_descr().column(at).name().to_string();
         DataError::NotUtf8 { path: self.path.clone(), place: format!("column {name:?}") }
     }
 
     /// The values of one group of rows; faults count rows from its first.
     fn group(&self, group: usize, genes: &[usize]) -> Result<CsrMatrix, BlockFault> {
         let (mut indptr, mut rows, mut values) = (vec![0], Vec::new(), Vec::new());
-        let mut n_rows = None;
+        let group = self.metadata.row_group(group);
         for (gene, &column) in genes.iter().enumerate() {
             let mut row = 0u32;
             self.each(group, column, |field| {
@@ -257,30 +274,35 @@ impl Table {
                 row = row.saturating_add(1);
                 Ok::<_, BlockFault>(())
             })?;
-            let expected = *n_rows.get_or_insert(row);
-            check_len(&self.path, "rows of a column", expected as usize, row as usize)?;
             indptr.push(values.len());
         }
-        let n_rows = n_rows.unwrap_or(0) as usize;
+        let n_rows = n_rows(group);
         let by_gene = CsrMatrix::normalise(n_rows, indptr, rows, values);
         Ok(by_gene.map_err(MatrixFault::transposed)?.transpose())
     }
 
-    /// Calls `take` with each field of a column of a group.
+    /// Calls `take` with each field of a column of a group; their number is the group's.
     fn each<E: From<DataError>>(
         &self,
-        group: usize,
+        group: &RowGroupMetaData,
         column: usize,
         mut take: impl FnMut(Field<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let schema = self.metadata().file_metadata().schema_descr();
+        let schema = self.metadata.file_metadata().schema_descr();
         let about = schema.column(column);
         let is_unsigned = is_unsigned(&about);
         let has_nulls = about.max_def_level() > 0;
         let reader = guarded(&self.path, about.name(), || {
-            let pages = self.reader.get_row_group(group)?.get_column_page_reader(column)?;
+            let pages = SerializedPageReader::new(
+                Arc::clone(&self.file),
+                group.column(column),
+                n_rows(group),
+                None,
+            )?;
             Ok(get_column_reader(about.clone(), Box::new(CheckedPages(pages))))
         })?;
+        let expected = n_rows(group);
+        let mut n_read = 0;
         let mut levels = Vec::new();
         macro_rules! read {
             ($reader:expr, $value:ident => $field:expr) => {{
@@ -292,8 +314,10 @@ impl Table {
                     let (n_records, n_values, _) = guarded(&self.path, about.name(), || {
                         $reader.read_records(AT_ONCE, wanted, None, &mut values)
                     })?;
-                    if n_records == 0 && n_values == 0 {
-                        return Ok(());
+                    let is_end = n_records == 0 && n_values == 0;
+                    n_read += n_records;
+                    if is_end || n_read > expected {
+                        return Ok(check_len(&self.path, "rows of a column", expected, n_read)?);
                     }
                     let mut present = values.iter();
                     for row in 0..n_records {
@@ -351,6 +375,10 @@ fn value(field: Field<'_>) -> Result<f32, f64> {
         Field::Float(number) => Ok(number as f32),
         Field::Null | Field::Boolean(_) | Field::Bytes(_) => Ok(f32::NAN),
     }
+}
+
+fn n_rows(group: &RowGroupMetaData) -> usize {
+    usize::try_from(group.num_rows()).unwrap_or(0)
 }
 
 fn kind(column: &ColumnDescriptor) -> Kind {
@@ -441,3 +469,6 @@ fn guarded<T>(
 
 /// Records decoded at once.
 const AT_ONCE: usize = 1 << 14;
+/// Numbers as names of cells, packed by their differences, take least: a bit or so each.
+const MOST_ROWS_A_BYTE: u64 = 64;
+const FEW_ROWS: u64 = 1 << 16;

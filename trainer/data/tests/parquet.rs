@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cic_data::{BlockSize, DataError, ExpressionMatrix, Orientation, ReadOptions, read_expression};
 use parquet::data_type::{ByteArray, ByteArrayType, FloatType, Int64Type};
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, ParquetMetaDataReader, ParquetMetaDataWriter};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -166,4 +166,55 @@ fn damaged_files_are_refused() {
         }
     }
     assert!(n_refused > 0);
+}
+
+/// What a kilobyte claims takes no gigabytes and no minutes, and the message says where the claim stands.
+#[test]
+fn claims_beyond_the_file_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.parquet");
+    let refused = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        read_expression(&path, &ReadOptions::default()).unwrap_err().to_string()
+    };
+
+    // The first page: its kind, what it unpacks to and its bytes, of one byte each.
+    let schema =
+        Arc::new(parse_message_type("message table { required binary id (UTF8); }").unwrap());
+    let properties = WriterProperties::builder()
+        .set_compression(parquet::basic::Compression::SNAPPY)
+        .set_dictionary_enabled(false);
+    let mut bytes = Vec::new();
+    let mut writer =
+        SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties.build())).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let names = [ByteArray::from("a"), ByteArray::from("b")];
+    column.typed::<ByteArrayType>().write_batch(&names, None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    assert_eq!(bytes[4..8], [0x15, 0x00, 0x15, 0x14], "ten bytes");
+    assert_eq!(bytes[8], 0x15);
+    let good = std::mem::replace(&mut bytes[9], 0);
+    let message = refused(&bytes);
+    assert!(message.contains("the header of a page: 0 bytes claim to unpack to 10"), "{message}");
+
+    // Rows, which a run of one value finds room for in a few bytes.
+    bytes[9] = good;
+    fs::write(&path, &bytes).unwrap();
+    let file = File::open(&path).unwrap();
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&file).unwrap();
+    let mut builder = metadata.into_builder();
+    let groups = builder.take_row_groups().into_iter();
+    let claimed = groups.map(|group| group.into_builder().set_num_rows(1 << 40).build().unwrap());
+    let metadata = builder.set_row_groups(claimed.collect()).build();
+    ParquetMetaDataWriter::new(&mut bytes, &metadata).finish().unwrap();
+    let message = refused(&bytes);
+    assert!(message.contains(&format!("bytes claim {} rows", 1u64 << 40)), "{message}");
+
+    // A list of 2³¹ − 1 booleans in the footer.
+    let footer = [0x19, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07, 0x00];
+    let message = refused(&[b"PAR1", &footer[..], &[8, 0, 0, 0], b"PAR1"].concat());
+    assert!(message.contains("the footer: a list of booleans"), "{message}");
 }
