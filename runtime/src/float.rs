@@ -1,4 +1,4 @@
-//! Sessions for f32 and f16 models. Sums are single precision.
+//! Sessions for f32, f16 and mixed models. Sums are single precision.
 
 use cic_model::layer::{Epilogue, Layer};
 use cic_model::novelty::float_codes;
@@ -15,7 +15,7 @@ use crate::outcome::{FloatNumbers, Outcome};
 use crate::presence::{Presence, inv_temperature_q16, measure, novelty_for};
 use crate::sample::{CheckedSample, Sample};
 
-/// Runs an f32 or f16 model. See [`crate::S8Session`], whose methods these are.
+/// Runs an f32, f16 or mixed model. See [`crate::S8Session`], whose methods these are.
 #[derive(Clone, Copy, Debug)]
 pub struct FloatSession<'m> {
     model: &'m Model<'m>,
@@ -50,7 +50,7 @@ struct Parts<'s> {
 }
 
 impl<'m> FloatSession<'m> {
-    /// A session for one input profile of an f32 or f16 model, with the best kernels of this
+    /// A session for one input profile of an f32, f16 or mixed model, with the best kernels of this
     /// processor.
     pub fn new(model: &'m Model<'m>, profile: usize) -> Result<Self, RunError> {
         Self::with_kernels(model, profile, Kernels::best())
@@ -199,10 +199,11 @@ impl<'m> FloatSession<'m> {
             return Ok(());
         };
         let sums = &mut *parts.sums;
-        if let Epilogue::Float { bias } = first.epilogue() {
-            for (sum, &bias) in sums.iter_mut().zip(bias) {
-                *sum = bias;
-            }
+        let Epilogue::Float { bias, scales } = first.epilogue() else { return Ok(()) };
+        match scales {
+            [] => sums.iter_mut().zip(bias).for_each(|(sum, &bias)| *sum = bias),
+            // Those of integers: the bias waits until they are scaled.
+            _ => sums.fill(0.0),
         }
         if let Some(presence) = presence {
             check_len(presence.correction.len(), sums.len())?;
@@ -220,6 +221,9 @@ impl<'m> FloatSession<'m> {
             }
         });
         listed.flush();
+        for (sum, (&scale, &bias)) in sums.iter_mut().zip(scales.iter().zip(bias)) {
+            *sum = bias + scale * *sum;
+        }
         if rest.is_empty() {
             for (place, &sum) in parts.code.iter_mut().zip(sums.iter()) {
                 *place = sum;

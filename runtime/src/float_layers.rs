@@ -1,4 +1,4 @@
-//! Layers of f32 and f16 models, by the kernel that their layout has.
+//! Layers of f32, f16 and mixed models, by the kernel that their layout has.
 
 use cic_model::layer::{Epilogue, Layer, Weights};
 use cic_model::profile::limited;
@@ -43,7 +43,7 @@ impl<'a> Listed<'a> {
         }
     }
 
-    /// Adds the products of what waits to the sums of all rows.
+    /// Adds the products of what waits to the sums of all rows; those with integers are not scaled.
     pub(crate) fn flush(&mut self) {
         let len = core::mem::take(&mut self.len);
         let genes = self.genes.get(..len).unwrap_or(&[]);
@@ -66,12 +66,15 @@ impl<'a> Listed<'a> {
             Weights::F16(weights) if is_gene_major => {
                 self.kernels.sparse_f16(weights, genes, values, self.sums);
             }
+            Weights::S8(weights) if is_gene_major => {
+                self.kernels.sparse_i8(weights, genes, values, self.sums);
+            }
             _ => {
                 for (row, sum) in self.sums.iter_mut().enumerate() {
                     *sum += genes
                         .iter()
                         .zip(&*values)
-                        .fold(0.0, |sum, (&gene, &x)| sum + x * layer.weight(row, gene as usize));
+                        .fold(0.0, |sum, (&gene, &x)| sum + x * layer.stored(row, gene as usize));
                 }
             }
         }
@@ -151,7 +154,7 @@ fn add_sums(
     input: &[f32],
     sums: &mut [f32],
 ) {
-    if let Epilogue::Float { bias } = layer.epilogue() {
+    if let Epilogue::Float { bias, .. } = layer.epilogue() {
         for (sum, &bias) in sums.iter_mut().zip(bias.get(first..).unwrap_or(&[])) {
             *sum += bias;
         }
@@ -173,9 +176,31 @@ fn add_sums(
             }
             Form::Other => add_products(layer, first, input, sums),
         },
-        Weights::S8(_) => {}
+        Weights::S8(weights) => {
+            // Products with integers are scaled before they join the sums.
+            for (number, sums) in sums.chunks_mut(SCALED).enumerate() {
+                let first = first + number * SCALED;
+                let mut products = [0.0; SCALED];
+                let products = products.get_mut(..sums.len()).unwrap_or(&mut []);
+                match Form::of(layer, weights, first, sums.len()) {
+                    Form::Rows(rows) => kernels.rows_i8(rows, input, products),
+                    Form::Columns(columns) => {
+                        let products = &mut FloatSumRows::single(products);
+                        kernels.columns_i8(&columns, 0, InputRows::single(input), products);
+                    }
+                    Form::Other => add_products(layer, first, input, products),
+                }
+                let scales = layer.scales().get(first..).unwrap_or(&[]);
+                for (sum, (&product, &scale)) in sums.iter_mut().zip(products.iter().zip(scales)) {
+                    *sum += scale * product;
+                }
+            }
+        }
     }
 }
+
+/// Rows whose products with integers are scaled together.
+const SCALED: usize = 64;
 
 /// Some rows of a layer, as its layout has them.
 enum Form<'a, W> {
@@ -203,9 +228,9 @@ impl<'a, W> Form<'a, W> {
     }
 }
 
-/// Adds the products of any layout.
+/// Adds the products of any layout; those with integers are not scaled.
 fn add_products(layer: &Layer<'_>, first: usize, input: &[f32], sums: &mut [f32]) {
     for (row, sum) in (first..).zip(sums) {
-        *sum += (0..).zip(input).fold(0.0, |sum, (column, &x)| sum + x * layer.weight(row, column));
+        *sum += (0..).zip(input).fold(0.0, |sum, (column, &x)| sum + x * layer.stored(row, column));
     }
 }

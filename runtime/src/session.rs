@@ -26,7 +26,9 @@ impl<'m> Session<'m> {
     pub fn new(model: &'m Model<'m>, profile: usize) -> Result<Self, RunError> {
         match model.dtype() {
             Dtype::S8 => S8Session::new(model, profile).map(Self::S8),
-            Dtype::F16 | Dtype::F32 => FloatSession::new(model, profile).map(Self::Float),
+            Dtype::F16 | Dtype::F32 | Dtype::Mixed => {
+                FloatSession::new(model, profile).map(Self::Float)
+            }
         }
     }
 

@@ -21,7 +21,7 @@ MAGIC = b"\x89CIC\r\n\x1a\n"
 INFO, GENES, PROFILE, GRAPH, LABELS, RULES, PROVENANCE, ROWS, GOLDEN = range(1, 10)
 EPILOGUE, TABLES, CODE, RECONSTRUCTION, NOVELTY, CONFIDENCE = 10, 11, 12, 13, 14, 15
 WEIGHTS, ANCILLARY = 16, 1 << 31
-F32, F16, INT8 = 1, 2, 3
+F32, F16, INT8, MIXED = 1, 2, 3, 4
 COUNTS, LINEAR_NORMALISED, LOG2_INTENSITY = 1, 2, 4
 NO_LIBRARY, PANEL_LIBRARY, ALL_MEASURED = 0, 1, 2
 
@@ -36,7 +36,7 @@ def main(arguments):
             cells = json.load(file)
     json.dump(
         {
-            "dtype": {F32: "f32", F16: "f16", INT8: "int8"}[model.dtype],
+            "dtype": {F32: "f32", F16: "f16", INT8: "int8", MIXED: "mixed"}[model.dtype],
             "model_id": model.model_id.hex(),
             "sections": [list(key) for key in model.sections],
             "cells": [model.run(cell) for cell in cells],
@@ -87,7 +87,7 @@ class Layer:
     """One layer: shape, layout, segments as (length, activation), weights as rows."""
 
     def __init__(self, fields):
-        self.in_dim, self.out_dim, n, self.carry, self.block, self.panel, *zeros = fields[:8]
+        self.in_dim, self.out_dim, n, self.carry, self.block, self.panel, self.own, *zeros = fields[:8]
         self.segments = [tuple(fields[8 + 2 * i : 10 + 2 * i]) for i in range(n)]
         require(not any(zeros) and not any(fields[8 + 2 * n :]), "graph: fields that must be zero")
         require(
@@ -153,7 +153,7 @@ class Model:
         self.n_layers = reader.take("I", 3)
         self.model_id = reader.text(32)
         reader.finish("info")
-        require(self.dtype in (F32, F16, INT8), f"dtype {self.dtype}")
+        require(self.dtype in (F32, F16, INT8, MIXED), f"dtype {self.dtype}")
         require(self.n_genes > 0 < self.code_dim and 1 <= self.n_profiles <= 4, "info: dimensions")
         require(self.n_layers[0] > 0, "info: no encoder")
         require((self.n_layers[1] > 0) == (self.n_leaves > 0), "info: classifier and leaves")
@@ -247,7 +247,9 @@ class Model:
     def read_layers(self):
         self.epilogues = {}
         for i, layer in enumerate(self.layers):
-            layer.unpack_weights(self.sections[WEIGHTS, i], self.dtype)
+            mixed = self.dtype == MIXED
+            require(layer.own in ((F32, F16, INT8) if mixed else (0,)), "graph: type of weights")
+            layer.unpack_weights(self.sections[WEIGHTS, i], layer.own if mixed else self.dtype)
             layer.index = i
             n = layer.out_dim
             for profile in range(self.n_profiles if self.dtype == INT8 and i == 0 else 1):
@@ -258,6 +260,11 @@ class Model:
                         require_ratio(multiplier, shift)
                 else:
                     epilogue = (reader.take("f", n),)
+                    if layer.own == INT8:
+                        scales = reader.take("f", n)
+                        require(all(0 < scale < math.inf for scale in scales), "scale of a row")
+                        layer.rows = [[w * scale for w in row]
+                                      for row, scale in zip(layer.rows, scales)]
                 reader.finish("epilogue")
                 self.epilogues[i, profile] = epilogue
         if self.dtype != INT8:

@@ -7,8 +7,8 @@ use cic_model::profile::{Library, N_THRESHOLDS, fit_count_thresholds, fit_value_
 use cic_model::quant::{ONE_Q16, ONE_Q30, Ratio, TABLE_LEN};
 use cic_model::rules::Rules;
 use cic_model::spec::{
-    CodeDimSpec, GeneSpec, GoldenSpec, LabelsSpec, LayoutPlan, LevelsSpec, ModelSpec, NetworkSpec,
-    PanelSpec, ProfileSpec, QuantEpilogue, QuantLayer, QuantNetwork, QuantSegment,
+    CodeDimSpec, GeneSpec, GoldenSpec, LabelsSpec, LayoutPlan, LevelsSpec, MixedNetwork, ModelSpec,
+    NetworkSpec, PanelSpec, ProfileSpec, QuantEpilogue, QuantLayer, QuantNetwork, QuantSegment,
     library_shares_q30,
 };
 use cic_model::{Activation, DenseLayer, IdKind, Network, Segment, ValueKind};
@@ -129,6 +129,29 @@ fn random_layer(
         weights: (0..in_dim * out_dim).map(|_| scale * random.signed()).collect(),
         bias: (0..out_dim).map(|_| 0.2 * random.signed()).collect(),
     }
+}
+
+/// A network with its first and last layer in signed bytes, weights of the others being as they are.
+pub fn mixed(mut network: Network) -> NetworkSpec {
+    let n_layers = network.encoder.len() + network.classifier.len() + network.decoder.len();
+    let mut scales = vec![Vec::new(); n_layers];
+    let layers =
+        (network.encoder.iter_mut()).chain(&mut network.classifier).chain(&mut network.decoder);
+    for (number, layer) in layers.enumerate() {
+        if number > 0 && number + 1 < n_layers {
+            for weight in &mut layer.weights {
+                // What half precision holds.
+                *weight = (*weight * 512.0).round() / 512.0;
+            }
+            continue;
+        }
+        for row in layer.weights.chunks_exact_mut(layer.in_dim) {
+            let scale = row.iter().fold(1e-6_f32, |max, weight| max.max(weight.abs())) / 127.0;
+            row.iter_mut().for_each(|weight| *weight = (*weight / scale).round() * scale);
+            scales[number].push(scale);
+        }
+    }
+    NetworkSpec::Mixed(MixedNetwork { network, scales })
 }
 
 /// A model around a network, its values being counts.

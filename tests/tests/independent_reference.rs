@@ -29,7 +29,9 @@ fn golden_cells_of_the_fixture_agree_in_every_format() {
         let names = &cells.matrix.obs_names;
         AlignedBytes::new(&fixture::quantised(&full, &aligned, names, to).unwrap())
     };
-    for bytes in [bytes.clone(), quantised(Dtype::F16), quantised(Dtype::S8)] {
+    for bytes in
+        [bytes.clone(), quantised(Dtype::F16), quantised(Dtype::Mixed), quantised(Dtype::S8)]
+    {
         let model = Model::open_verified(&bytes).unwrap();
         let Some(reference) = reference(&bytes, None) else { return };
         assert_eq!(reference["model_id"], model.id().to_string());

@@ -1,10 +1,16 @@
 //! A model file cannot be silently wrong.
 
+use cic_model::container::SectionKind;
 use cic_model::layer::Layout;
 use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
 use cic_model::{AlignedBytes, Model, ModelError};
 use cic_runtime::{Sample, Session};
-use cic_tests::models::{Random, Shape, model, random_network, smallest_int8};
+use cic_tests::models::{Random, Shape, mixed, model, random_network, smallest_int8};
+
+#[path = "../fuzz/src/digests.rs"]
+mod digests;
+
+use digests::mended;
 
 /// Runs a model on a few profiles, whatever its weights hold.
 fn run(model: &Model<'_>) {
@@ -103,8 +109,8 @@ fn a_model_that_could_overflow_is_not_verified() {
 fn a_spec_survives_its_bytes_in_every_layout_and_keeps_its_identity() {
     let shape = Shape::small();
     let network = random_network(&shape, &mut Random(1));
-    let specs: Vec<ModelSpec> =
-        [model(NetworkSpec::F32(network), shape.n_genes, shape.n_leaves), smallest_int8()].into();
+    let of = |network| model(network, shape.n_genes, shape.n_leaves);
+    let specs = [of(NetworkSpec::F32(network.clone())), of(mixed(network)), smallest_int8()];
     for spec in specs {
         let mut ids = Vec::new();
         for layouts in [
@@ -120,6 +126,50 @@ fn a_spec_survives_its_bytes_in_every_layout_and_keeps_its_identity() {
         }
         assert!(ids.windows(2).all(|pair| pair[0] == pair[1]));
     }
+}
+
+#[test]
+fn scales_of_mixed_layers_are_positive_numbers() {
+    let shape = Shape::small();
+    let network = random_network(&shape, &mut Random(1));
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        let NetworkSpec::Mixed(mut network) = mixed(network.clone()) else { unreachable!() };
+        network.scales[0][1] = scale;
+        let spec = model(NetworkSpec::Mixed(network), shape.n_genes, shape.n_leaves);
+        let error = spec.to_bytes(LayoutPlan::default()).unwrap_err();
+        let (kind, field) = (SectionKind::Epilogue, "scale of a row");
+        assert_eq!(error, ModelError::BadField { kind, field });
+    }
+}
+
+/// Types that do not exist, or that layers have only where a model is mixed.
+#[test]
+fn types_of_layers_are_checked() {
+    let shape = Shape::small();
+    let network = random_network(&shape, &mut Random(1));
+    for (network, allowed) in [(mixed(network.clone()), 1..4), (NetworkSpec::F16(network), 0..1)] {
+        let spec = model(network, shape.n_genes, shape.n_leaves);
+        let bytes = spec.to_bytes(LayoutPlan::default()).unwrap();
+        let graph = section(&bytes, SectionKind::Graph);
+        for own in 0..6_u32 {
+            let mut damaged = bytes.clone();
+            damaged[graph + 24..graph + 28].copy_from_slice(&own.to_le_bytes());
+            let error = Model::open(&AlignedBytes::new(&mended(&damaged))).err();
+            let expected = ModelError::BadField {
+                kind: SectionKind::Graph,
+                field: "type of the layer's weights",
+            };
+            assert_eq!(error == Some(expected), !allowed.contains(&own), "{own}: {error:?}");
+        }
+    }
+}
+
+/// Where the first section of a kind begins.
+fn section(bytes: &[u8], kind: SectionKind) -> usize {
+    let entries = bytes[64..].chunks_exact(24);
+    let mut of_kind = entries.filter(|entry| entry[..4] == (kind as u32).to_le_bytes());
+    let entry = of_kind.next().unwrap();
+    u64::from_le_bytes(entry[8..16].try_into().unwrap()) as usize
 }
 
 #[test]

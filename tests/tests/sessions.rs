@@ -4,12 +4,12 @@ use cic_data::CsrMatrix;
 use cic_model::layer::Layout;
 use cic_model::profile::{CountLevels, Library, Scaling};
 use cic_model::quant::ONE_Q30;
-use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
+use cic_model::spec::{LayoutPlan, MixedNetwork, ModelSpec, NetworkSpec};
 use cic_model::{Activation, AlignedBytes, Dtype, Model, Network, ValueKind};
 use cic_quant::{CalibrationSet, QuantizeOptions, quantize};
 use cic_runtime::kernels::{Isa, Kernels};
 use cic_runtime::{FloatSession, RunError, S8Session, Sample};
-use cic_tests::models::{LAYOUTS, Random, Shape, model, random_network};
+use cic_tests::models::{LAYOUTS, Random, Shape, mixed, model, random_network};
 use cic_tests::tolerance;
 use cic_trainer::forward;
 
@@ -106,10 +106,16 @@ fn float_sessions_of_every_instruction_set_agree_with_the_reference() {
         let network = random_network(&shape, &mut random);
         let (half, cells) = quantised(&shape, &network, Dtype::F16, &mut random);
         let half = ModelSpec::from_model(&Model::open_verified(&half).unwrap());
+        let (mixed, _) = quantised(&shape, &network, Dtype::Mixed, &mut random);
+        let mixed = ModelSpec::from_model(&Model::open_verified(&mixed).unwrap());
         let single = model(NetworkSpec::F32(network), shape.n_genes, shape.n_leaves);
-        for (spec, tolerance) in [(single, tolerance::F32), (half, tolerance::F16)] {
-            let (NetworkSpec::F32(network) | NetworkSpec::F16(network)) = &spec.network else {
-                panic!("a float network")
+        for (spec, tolerance) in
+            [(single, tolerance::F32), (half, tolerance::F16), (mixed, tolerance::F16)]
+        {
+            let network = match &spec.network {
+                NetworkSpec::F32(network) | NetworkSpec::F16(network) => network,
+                NetworkSpec::Mixed(MixedNetwork { network, .. }) => network,
+                NetworkSpec::S8(_) => panic!("a float network"),
             };
             for layouts in layouts.iter().copied() {
                 let bytes = AlignedBytes::new(&spec.to_bytes(layouts).unwrap());
@@ -145,7 +151,14 @@ fn missing_genes_count_as_their_fill_values() {
     let shape = Shape::small();
     let mut random = Random(3);
     let network = random_network(&shape, &mut random);
-    let spec = model(NetworkSpec::F32(network.clone()), shape.n_genes, shape.n_leaves);
+    let NetworkSpec::Mixed(of_mixed) = mixed(network.clone()) else { unreachable!() };
+    missing_genes(&shape, NetworkSpec::F32(network.clone()), &network, &mut random);
+    missing_genes(&shape, NetworkSpec::Mixed(of_mixed.clone()), &of_mixed.network, &mut random);
+}
+
+/// `network` is what `spec` computes.
+fn missing_genes(shape: &Shape, spec: NetworkSpec, network: &Network, random: &mut Random) {
+    let spec = model(spec, shape.n_genes, shape.n_leaves);
     let bytes = AlignedBytes::new(&spec.to_bytes(LayoutPlan::default()).unwrap());
     let model = Model::open_verified(&bytes).unwrap();
     let session = FloatSession::new(&model, 0).unwrap();
@@ -165,7 +178,7 @@ fn missing_genes_count_as_their_fill_values() {
     for (&gene, &value) in genes.iter().zip(&values) {
         expected_input[gene as usize] = (f64::from(value) * 1e4 / library).ln_1p() as f32;
     }
-    let expected = forward(&network, &expected_input);
+    let expected = forward(network, &expected_input);
     assert_close(outcome.numbers.unwrap().code, &expected.code, tolerance::F32);
 
     let listed_but_missing = Sample::Counts { genes: &[1], counts: &[5], total: None };

@@ -103,7 +103,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         "{:9}  {:>9}  {:>8}  {:>8}  {:>10}  {:>10}  {:>8}",
         "precision", "bytes", "accuracy", "macro-F1", "same label", "code error", "R2"
     ))?;
-    for dtype in [Dtype::F32, Dtype::F16, Dtype::S8] {
+    for dtype in [Dtype::F32, Dtype::F16, Dtype::Mixed, Dtype::S8] {
         let bytes = match dtype {
             Dtype::F32 => full.to_vec(),
             _ => {

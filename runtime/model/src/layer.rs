@@ -93,6 +93,8 @@ pub enum Epilogue<'a> {
     Float {
         /// `[out_dim]`
         bias: &'a [f32],
+        /// `[out_dim]`, what sums of products with signed bytes are multiplied by before; empty for other weights.
+        scales: &'a [f32],
     },
     /// The bias starts the accumulation; the sum is requantised.
     S8(S8Epilogue<'a>),
@@ -166,7 +168,7 @@ impl<'a> Layer<'a> {
     ) -> Result<Self, ModelError> {
         let bad = |field| ModelError::BadField { kind: SectionKind::Graph, field };
         let shape = ModelError::ShapeMismatch { layer: index };
-        let &[in_dim, out_dim, n_segments, carry, block, panel, a, b, ref rest @ ..] = record;
+        let &[in_dim, out_dim, n_segments, carry, block, panel, own, b, ref rest @ ..] = record;
         let (in_dim, out_dim) = (in_dim as usize, out_dim as usize);
         let (n_segments, carry) = (n_segments as usize, carry as usize);
         if n_segments == 0 || n_segments > MAX_SEGMENTS || in_dim == 0 {
@@ -176,7 +178,13 @@ impl<'a> Layer<'a> {
             return Err(shape);
         }
         let unused = rest.iter().skip(2 * n_segments);
-        if [a, b].iter().chain(unused).any(|&word| word != 0) {
+        let stored = match dtype {
+            // The types of layers that kernels for floating-point inputs read.
+            Dtype::Mixed => Dtype::from_code(own).filter(|&own| own != Dtype::Mixed),
+            _ => Some(dtype).filter(|_| own == 0),
+        };
+        let stored = stored.ok_or(bad("type of the layer's weights"))?;
+        if [b].iter().chain(unused).any(|&word| word != 0) {
             return Err(bad("reserved word: it is not zero"));
         }
         let (pairs, _) = rest.as_chunks::<2>();
@@ -198,15 +206,16 @@ impl<'a> Layer<'a> {
         }
         let stored_len = layout.stored_len(in_dim, out_dim).ok_or(shape)?;
         let reader = container.require(SectionKind::Weights, index)?;
-        let weights = match dtype {
+        let weights = match stored {
             Dtype::F32 => Weights::F32(reader.rest()?),
             Dtype::F16 => Weights::F16(reader.rest()?),
-            Dtype::S8 => Weights::S8(reader.rest()?),
+            Dtype::S8 | Dtype::Mixed => Weights::S8(reader.rest()?),
         };
         if weights.len() != stored_len {
             return Err(ModelError::BadSectionLength { kind: SectionKind::Weights });
         }
-        let epilogue = Epilogue::parse(container, index, out_dim, dtype)?;
+        let has_scales = dtype == Dtype::Mixed && stored == Dtype::S8;
+        let epilogue = Epilogue::parse(container, index, out_dim, dtype, has_scales)?;
         let has_tables =
             dtype == Dtype::S8 && container.section(SectionKind::Tables, index).is_some();
         let tables = if has_tables { parse_tables(container, index, n_segments)? } else { &[][..] };
@@ -275,8 +284,23 @@ impl<'a> Layer<'a> {
         self.epilogue
     }
 
-    /// Weight of an output row and an input column, as a number.
+    /// What sums of products with signed bytes are multiplied by, `[out_dim]`; empty in int8 models, and for other weights.
+    #[inline]
+    pub fn scales(&self) -> &'a [f32] {
+        match self.epilogue {
+            Epilogue::Float { scales, .. } => scales,
+            Epilogue::S8(_) => &[],
+        }
+    }
+
+    /// Weight of an output row and an input column: what is stored, times the scale of its row where there is one.
     pub fn weight(&self, row: usize, column: usize) -> f32 {
+        let stored = self.stored(row, column);
+        self.scales().get(row).map_or(stored, |scale| stored * scale)
+    }
+
+    /// The stored number of an output row and an input column.
+    pub fn stored(&self, row: usize, column: usize) -> f32 {
         let at = self.layout.index(row, column, self.in_dim);
         match self.weights {
             Weights::F32(weights) => weights.get(at).copied().unwrap_or(0.0),
@@ -306,7 +330,7 @@ impl<'a> Layer<'a> {
         let columns = in_dim.next_multiple_of(block as usize);
         let rows = out_dim.next_multiple_of(panel as usize);
         let is_padded = |mut rows: Range<usize>, columns: Range<usize>| {
-            rows.all(|row| columns.clone().all(|column| self.weight(row, column) == 0.0))
+            rows.all(|row| columns.clone().all(|column| self.stored(row, column) == 0.0))
         };
         is_in_range
             && is_padded(0..out_dim, in_dim..columns)
@@ -361,6 +385,7 @@ impl<'a> Epilogue<'a> {
         index: u32,
         out_dim: usize,
         dtype: Dtype,
+        has_scales: bool,
     ) -> Result<Self, ModelError> {
         let mut reader = container.require(SectionKind::Epilogue, index)?;
         let epilogue = if dtype == Dtype::S8 {
@@ -378,7 +403,11 @@ impl<'a> Epilogue<'a> {
             if bias.iter().any(|value| !value.is_finite()) {
                 return Err(reader.bad("bias"));
             }
-            Self::Float { bias }
+            let scales: &[f32] = reader.array(if has_scales { out_dim } else { 0 })?;
+            if scales.iter().any(|scale| !(scale.is_finite() && *scale > 0.0)) {
+                return Err(reader.bad("scale of a row"));
+            }
+            Self::Float { bias, scales }
         };
         reader.finish()?;
         Ok(epilogue)
@@ -414,6 +443,10 @@ impl<'a> SegmentView<'a> {
 
 /// Words of a layer's record in the graph section.
 pub(crate) const RECORD_WORDS: usize = 8 + 2 * MAX_SEGMENTS;
+
+/// The word of a record that says how its weights are stored; 0 where the model's type says it.
+#[cfg(feature = "alloc")]
+pub(crate) const OWN_TYPE: usize = 6;
 
 /// Bytes of a segment in the section of tables: scale, offset, table.
 const TABLE_ROW: usize = TABLE_START + TABLE_LEN;

@@ -160,14 +160,16 @@ impl<'a> Model<'a> {
     fn add_profiles(&mut self, n_profiles: usize) -> Result<(), ModelError> {
         let (container, n_genes) = (self.container, self.n_genes());
         let is_quantised = self.dtype == Dtype::S8;
-        let first_out_dim = self.layers.first().map_or(0, Layer::out_dim);
+        let (first_out_dim, has_scales) = (self.layers.first())
+            .map_or((0, false), |first| (first.out_dim(), !first.scales().is_empty()));
         for index in 0..n_profiles as u32 {
             let too_many = |_| info_error("number of profiles");
             let profile = Profile::parse(&container, index, n_genes, is_quantised)?;
             self.profiles.push(profile).map_err(too_many)?;
             // Float models need one epilogue only: their inputs have no scale.
             let section = if is_quantised { index << 16 } else { 0 };
-            let epilogue = Epilogue::parse(&container, section, first_out_dim, self.dtype)?;
+            let epilogue =
+                Epilogue::parse(&container, section, first_out_dim, self.dtype, has_scales)?;
             self.first_epilogues.push(epilogue).map_err(|_| info_error("number of profiles"))?;
         }
         Ok(())
@@ -266,7 +268,7 @@ impl<'a> Model<'a> {
             .get(profile)
             .or(self.first_epilogues.first())
             .copied()
-            .unwrap_or(Epilogue::Float { bias: &[] })
+            .unwrap_or(Epilogue::Float { bias: &[], scales: &[] })
     }
 
     /// Scales of the code; `None` for float models.

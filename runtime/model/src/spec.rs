@@ -109,7 +109,7 @@ pub struct LevelsSpec {
     pub gene_scales: Vec<GeneScale>,
 }
 
-/// Layers in one of the three number formats.
+/// Layers in one of the number formats.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NetworkSpec {
     /// Single precision.
@@ -118,6 +118,17 @@ pub enum NetworkSpec {
     F16(Network),
     /// Int8.
     S8(QuantNetwork),
+    /// Int8 weights or half precision, by layer.
+    Mixed(MixedNetwork),
+}
+
+/// A network of which some layers have int8 weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixedNetwork {
+    /// Weights of int8 layers are integers times the scale of their row, rounded to single precision.
+    pub network: Network,
+    /// Of all layers, in the order of the stages: `[out_dim]`, positive, or empty where weights are in half precision.
+    pub scales: Vec<Vec<f32>>,
 }
 
 /// An int8 network.
@@ -297,6 +308,7 @@ impl NetworkSpec {
             Self::F32(_) => Dtype::F32,
             Self::F16(_) => Dtype::F16,
             Self::S8(_) => Dtype::S8,
+            Self::Mixed(_) => Dtype::Mixed,
         }
     }
 
@@ -311,6 +323,14 @@ impl NetworkSpec {
             Dtype::F32 => Self::F32(network()),
             Dtype::F16 => Self::F16(network()),
             Dtype::S8 => Self::S8(QuantNetwork::from_model(model)),
+            Dtype::Mixed => Self::Mixed(MixedNetwork {
+                network: network(),
+                scales: [StageKind::Encoder, StageKind::Classifier, StageKind::Decoder]
+                    .into_iter()
+                    .flat_map(|kind| model.stage(kind))
+                    .map(|layer| layer.scales().to_vec())
+                    .collect(),
+            }),
         }
     }
 }
@@ -488,18 +508,13 @@ fn row_major<T>(layer: &Layer<'_>, convert: impl Fn(usize) -> T) -> Vec<T> {
 }
 
 fn dense_layer(layer: &Layer<'_>) -> DenseLayer {
-    let weights = match layer.weights() {
-        Weights::F32(stored) => row_major(layer, |at| stored.get(at).copied().unwrap_or(0.0)),
-        Weights::F16(stored) => row_major(layer, |at| {
-            stored.get(at).map_or(0.0, |&bits| half::f16::from_bits(bits).to_f32())
-        }),
-        Weights::S8(_) => Vec::new(),
-    };
+    let rows = (0..layer.out_dim()).flat_map(|row| (0..layer.in_dim()).map(move |at| (row, at)));
+    let weights = rows.map(|(row, column)| layer.weight(row, column)).collect();
     let segments = layer
         .segments()
         .map(|segment| Segment { len: segment.len, activation: segment.activation });
     let bias = match layer.epilogue() {
-        Epilogue::Float { bias } => bias.to_vec(),
+        Epilogue::Float { bias, .. } => bias.to_vec(),
         Epilogue::S8(_) => Vec::new(),
     };
     DenseLayer {

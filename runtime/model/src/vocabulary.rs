@@ -59,11 +59,13 @@ pub enum Dtype {
     F16 = 2,
     /// Signed 8-bit weights, unsigned 7-bit activations, 32-bit sums.
     S8 = 3,
+    /// Layers differ: signed 8-bit weights with a scale a row, or half precision; inputs and sums are single precision.
+    Mixed = 4,
 }
 
 impl Dtype {
     /// Every type.
-    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::S8];
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::S8, Self::Mixed];
 
     /// The name used on command lines and in tables.
     pub const fn name(self) -> &'static str {
@@ -71,15 +73,7 @@ impl Dtype {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::S8 => "int8",
-        }
-    }
-
-    /// Bytes of one weight.
-    pub const fn size(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-            Self::S8 => 1,
+            Self::Mixed => "mixed",
         }
     }
 

@@ -9,14 +9,15 @@ use crate::container::{
     DIGEST_LEN, ENTRY_LEN, HEADER_LEN, MAGIC, SECTION_ALIGN, SectionKind, VERSION, field,
 };
 use crate::error::ModelError;
-use crate::layer::{Layout, MAX_SEGMENTS, RECORD_WORDS};
+use crate::layer::{Layout, MAX_SEGMENTS, OWN_TYPE, RECORD_WORDS};
 use crate::model::Model;
 use crate::network::{DenseLayer, Network};
 use crate::profile::MAX_NAME_LEN;
 use crate::spec::{
-    ConfidenceSpec, GeneSpec, GoldenSpec, LabelsSpec, LayoutPlan, ModelSpec, NetworkSpec,
-    NoveltySpec, PanelSpec, ProfileSpec, QuantEpilogue, QuantLayer, QuantNetwork,
+    ConfidenceSpec, GeneSpec, GoldenSpec, LabelsSpec, LayoutPlan, MixedNetwork, ModelSpec,
+    NetworkSpec, NoveltySpec, PanelSpec, ProfileSpec, QuantEpilogue, QuantLayer, QuantNetwork,
 };
+use crate::vocabulary::Dtype;
 
 impl ModelSpec {
     /// The bytes of the model, checked by opening them. They must be kept at an address that is a
@@ -75,7 +76,9 @@ impl ModelSpec {
 
     fn info(&self, id: [u8; 32]) -> Vec<u8> {
         let (dims, code_dim) = match &self.network {
-            NetworkSpec::F32(n) | NetworkSpec::F16(n) => (
+            NetworkSpec::F32(n)
+            | NetworkSpec::F16(n)
+            | NetworkSpec::Mixed(MixedNetwork { network: n, .. }) => (
                 [n.encoder.len(), n.classifier.len(), n.decoder.len()],
                 n.encoder.last().map_or(0, DenseLayer::out_dim),
             ),
@@ -135,12 +138,14 @@ impl ModelSpec {
 
     fn layers(&self, layouts: LayoutPlan) -> Vec<LayerBytes> {
         match &self.network {
-            NetworkSpec::F32(network) => dense_layers(network, layouts, |out, weight| {
-                out.extend(weight.to_le_bytes());
-            }),
-            NetworkSpec::F16(network) => dense_layers(network, layouts, |out, weight| {
-                out.extend(half::f16::from_f32(weight).to_le_bytes());
-            }),
+            NetworkSpec::F32(network) => dense_layers(network, layouts, |_| (Stored::Single, 0)),
+            NetworkSpec::F16(network) => dense_layers(network, layouts, |_| (Stored::Half, 0)),
+            NetworkSpec::Mixed(MixedNetwork { network, scales }) => {
+                dense_layers(network, layouts, |number| match scales.get(number) {
+                    Some(scales) if !scales.is_empty() => (Stored::Int8(scales), Dtype::S8 as u32),
+                    _ => (Stored::Half, Dtype::F16 as u32),
+                })
+            }
             NetworkSpec::S8(network) => (network.encoder.iter())
                 .chain(&network.classifier)
                 .chain(&network.decoder)
@@ -416,10 +421,19 @@ fn quantised_sections(network: &QuantNetwork) -> Vec<Section> {
     sections
 }
 
-fn dense_layers(
+/// How the weights of a layer are stored.
+enum Stored<'a> {
+    Single,
+    Half,
+    /// Integers, of weights that are such times the scale of their row.
+    Int8(&'a [f32]),
+}
+
+/// Layers with a bias; `stored` gives how the weights of a layer are stored, and the word of its record that says so.
+fn dense_layers<'a>(
     network: &Network,
     layouts: LayoutPlan,
-    put_weight: impl Fn(&mut Vec<u8>, f32) + Copy,
+    stored: impl Fn(usize) -> (Stored<'a>, u32),
 ) -> Vec<LayerBytes> {
     (network.encoder.iter())
         .chain(&network.classifier)
@@ -429,19 +443,48 @@ fn dense_layers(
             let (in_dim, out_dim) = (layer.in_dim, layer.out_dim());
             let layout = layouts.layout(number, in_dim, out_dim);
             let segments = layer.segments.iter().map(|s| (s.len, s.activation as u32));
+            let (stored, own_type) = stored(number);
             let mut epilogue = Vec::new();
             put_f32s(&mut epilogue, &layer.bias);
-            let stored = arrange(&layer.weights, layout, in_dim, out_dim);
-            let mut weights = Vec::new();
-            stored.into_iter().for_each(|weight| put_weight(&mut weights, weight));
-            LayerBytes {
-                record: record(in_dim, out_dim, layer.carry, layout, segments),
-                epilogue,
-                tables: None,
-                weights,
+            if let Stored::Int8(scales) = stored {
+                put_f32s(&mut epilogue, scales);
             }
+            let mut record = record(in_dim, out_dim, layer.carry, layout, segments);
+            record[OWN_TYPE] = own_type;
+            let weights = dense_weights(&layer.weights, stored, layout, in_dim, out_dim);
+            LayerBytes { record, epilogue, tables: None, weights }
         })
         .collect()
+}
+
+fn dense_weights(
+    weights: &[f32],
+    stored: Stored<'_>,
+    layout: Layout,
+    in_dim: usize,
+    out_dim: usize,
+) -> Vec<u8> {
+    match stored {
+        Stored::Single => {
+            let stored = arrange(weights, layout, in_dim, out_dim);
+            stored.into_iter().flat_map(f32::to_le_bytes).collect()
+        }
+        Stored::Half => {
+            let stored = arrange(weights, layout, in_dim, out_dim);
+            let halves = stored.into_iter().map(half::f16::from_f32);
+            halves.flat_map(half::f16::to_le_bytes).collect()
+        }
+        Stored::Int8(scales) => {
+            let rows = weights.chunks(in_dim.max(1)).zip(scales);
+            // The nearest integer, which is the one that was multiplied.
+            let integers = rows.flat_map(|(row, &scale)| {
+                row.iter().map(move |&weight| libm::roundf(weight / scale) as i8)
+            });
+            let stored = arrange(&integers.collect::<Vec<i8>>(), layout, in_dim, out_dim);
+            // The sign bit is kept.
+            stored.into_iter().map(|weight| weight as u8).collect()
+        }
+    }
 }
 
 fn quant_layer(number: usize, layer: &QuantLayer, layouts: LayoutPlan) -> LayerBytes {

@@ -11,7 +11,7 @@ use crate::random::Random;
 /// number, in any order, with products rounded before they are added or not, differ from the exact sum
 /// by at most `γ_k · (|s| + Σ |x · w|)` with `γ_k = k · u / (1 − k · u)` and `k = n + 1` (Higham, Accuracy
 /// and Stability of Numerical Algorithms, section 3.1): each term goes through at most so many
-/// operations. Weights in half precision are numbers in single precision, so theirs is the same. The
+/// operations. Weights in half precision and signed bytes are numbers in single precision, so theirs is the same. The
 /// sums in double precision that stand for the exact ones are off by 2⁻²⁹ of that.
 const UNIT_ROUNDOFF: f64 = 1.0 / 16_777_216.0;
 
@@ -44,6 +44,7 @@ pub struct FloatLayer {
 struct Weights {
     f32: Shifted<f32>,
     f16: Shifted<u16>,
+    i8: Shifted<i8>,
 }
 
 impl FloatLayer {
@@ -76,6 +77,8 @@ impl FloatLayer {
             let (start, start_f16) = (random.below(16), random.below(32));
             weights.f32.resize(in_dim * out_dim, start).fill_with(|| numbers.single(random));
             weights.f16.resize(in_dim * out_dim, start_f16).fill_with(|| numbers.half(random));
+            let start = random.below(64);
+            weights.i8.resize(in_dim * out_dim, start).fill_with(|| numbers.byte(random));
         }
         let zeros = random.choose(&[0, 50, 95]);
         let input = |random: &mut Random| match random.below(100) {
@@ -130,6 +133,16 @@ impl Numbers {
                 let largest = (14 + n).clamp(1, 30) as u16;
                 sign | largest.saturating_sub(exponent & 3) << 10 | fraction
             }
+        }
+    }
+
+    fn byte(self, random: &mut Random) -> i8 {
+        let bits = random.next_u64() as i8;
+        match self {
+            Self::Zero => 0,
+            Self::AnyBits => bits,
+            Self::Subnormal => bits >> 6,
+            Self::UpTo(n) => bits >> (n & 7),
         }
     }
 
@@ -227,7 +240,11 @@ impl Check<'_> {
         let mut found = before.to_vec();
         self.kernels.sparse_f16(gene_major.f16.get(), genes, values, &mut found);
         let weight = |at: usize| widened(gene_major.f16.get()[at]);
-        self.compare("sparse_f16", &found, &expected(&weight))
+        self.compare("sparse_f16", &found, &expected(&weight))?;
+        let mut found = before.to_vec();
+        self.kernels.sparse_i8(gene_major.i8.get(), genes, values, &mut found);
+        let weight = |at: usize| f64::from(gene_major.i8.get()[at]);
+        self.compare("sparse_i8", &found, &expected(&weight))
     }
 
     fn rows(&self) -> Result<(), Mismatch> {
@@ -250,7 +267,11 @@ impl Check<'_> {
         let mut found = before.to_vec();
         self.kernels.rows_f16(rows.f16.get(), inputs, &mut found);
         let weight = |at: usize| widened(rows.f16.get()[at]);
-        self.compare("rows_f16", &found, &expected(&weight))
+        self.compare("rows_f16", &found, &expected(&weight))?;
+        let mut found = before.to_vec();
+        self.kernels.rows_i8(rows.i8.get(), inputs, &mut found);
+        let weight = |at: usize| f64::from(rows.i8.get()[at]);
+        self.compare("rows_i8", &found, &expected(&weight))
     }
 
     fn columns(
@@ -290,7 +311,15 @@ impl Check<'_> {
         let mut rows = FloatSumRows::new_checked(&mut found, sum_stride, n_rows).expect("fits");
         self.kernels.columns_f16(&columns, first, inputs, &mut rows);
         let weight = |at: usize| widened(gene_major.f16.get()[at]);
-        self.compare("columns_f16", &found, &expected(&weight))
+        self.compare("columns_f16", &found, &expected(&weight))?;
+        let mut found = self.layer.sums.clone();
+        let columns = Columns::new_checked(gene_major.i8.get(), in_dim, out_dim)
+            .and_then(|columns| columns.with_outputs(outputs.clone()))
+            .expect("fits");
+        let mut rows = FloatSumRows::new_checked(&mut found, sum_stride, n_rows).expect("fits");
+        self.kernels.columns_i8(&columns, first, inputs, &mut rows);
+        let weight = |at: usize| f64::from(gene_major.i8.get()[at]);
+        self.compare("columns_i8", &found, &expected(&weight))
     }
 
     /// To the bit, on values that are all small, or not all in the range of the quick way.

@@ -173,7 +173,7 @@ fn novelty(spec: &mut ModelSpec, random: &mut Random) {
 fn code_dim(spec: &ModelSpec) -> usize {
     match &spec.network {
         NetworkSpec::S8(network) => network.code.len(),
-        NetworkSpec::F32(_) | NetworkSpec::F16(_) => 0,
+        NetworkSpec::F32(_) | NetworkSpec::F16(_) | NetworkSpec::Mixed(_) => 0,
     }
 }
 

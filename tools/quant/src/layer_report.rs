@@ -5,7 +5,7 @@ use cic_model::quant::LEVEL_MAX;
 
 use crate::range_method::extremes;
 
-/// One layer of an int8 or f16 model beside the layer that it was made from.
+/// One layer of a quantised model beside the layer that it was made from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerReport {
     /// `encoder`, `classifier` or `decoder`.
@@ -16,7 +16,7 @@ pub struct LayerReport {
     pub dims: (usize, usize),
     /// Signal to quantisation noise of the weights, dB; infinite where nothing was lost.
     pub weights_db: f64,
-    /// What became of its outputs; `None` of f16 models, which are not run for this.
+    /// What became of its outputs; `None` of f16 and mixed models, whose inputs are not rounded.
     pub outputs: Option<OutputReport>,
 }
 
@@ -92,16 +92,16 @@ pub(crate) fn of_sums(float: &[f32], sums: &[i32], scales: &[f64]) -> OutputRepo
     OutputReport { range: extremes(float), sqnr_db: decibels(pairs), clipped: 0.0 }
 }
 
-/// Layers of a model in half precision beside those in single precision.
-pub(crate) fn of_halves(
+/// Layers with rounded weights beside those in single precision.
+pub(crate) fn of_weights(
     stage: &'static str,
     layers: &[DenseLayer],
     rounded: &[DenseLayer],
 ) -> Vec<LayerReport> {
     let pairs = layers.iter().zip(rounded).enumerate();
     pairs
-        .map(|(number, (exact, half))| {
-            let pairs = exact.weights.iter().zip(&half.weights);
+        .map(|(number, (exact, rounded))| {
+            let pairs = exact.weights.iter().zip(&rounded.weights);
             LayerReport {
                 stage,
                 layer: number,

@@ -2,7 +2,7 @@
 //!
 //! - [`CellRunner`]: a session with its memory, for programs that run many cells.
 //! - [`CalibrationSet`]: the cells that ranges are taken from.
-//! - [`quantize`]: an f32 model and a calibration set to an f16 or int8 model; [`quantize_reported`] also says what that did
+//! - [`quantize`]: an f32 model and a calibration set to an f16, int8 or mixed model; [`quantize_reported`] also says what that did
 //!   to each layer.
 //! - [`quantize_fine_tuned`]: the same, with classifier and decoder fitted to int8 codes.
 //! - [`compare`]: what quantisation did to labels and codes.
@@ -23,6 +23,7 @@ mod fitted_rounding;
 mod input_levels;
 mod layer_report;
 mod matrix;
+mod mixed;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 mod quantize;

@@ -1,4 +1,4 @@
-//! An f32 model to f16 or int8.
+//! An f32 model to f16, int8 or both.
 
 use cic_model::novelty::FLOAT_CODE_UNITS;
 use cic_model::profile::has_gene_scales;
@@ -10,7 +10,8 @@ use cic_runtime::{Numbers, Sample, Session};
 use crate::calibration::{CalibrationCell, CalibrationSet, MAX_CALIBRATION_ROWS};
 use crate::error::QuantError;
 use crate::input_levels;
-use crate::layer_report::{self, LayerReport};
+use crate::layer_report::{LayerReport, of_weights};
+use crate::mixed::to_mixed;
 use crate::range_method::{Begin, CODE, GENES, INPUT, RangeMethod, RangePlan};
 use crate::rounding::Rounding;
 use crate::scores::least_that_matters;
@@ -19,9 +20,9 @@ use crate::stage::{self, Activations, QuantStage, StagePlan, quantize_stage, rat
 /// What to make of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantizeOptions {
-    /// [`Dtype::F16`] or [`Dtype::S8`].
+    /// [`Dtype::F16`], [`Dtype::S8`] or [`Dtype::Mixed`].
     pub to: Dtype,
-    /// How it is fitted to the calibration cells; f16 is not.
+    /// How int8 models are fitted to the calibration cells.
     pub int8: Int8Options,
     /// Keep the decoder.
     pub with_decoder: bool,
@@ -121,14 +122,14 @@ pub(crate) fn quantize_spec(
     let reports = match options.to {
         Dtype::F32 => return Err(QuantError::NothingToDo),
         Dtype::F16 => {
-            let rounded = round_to_half(network)?;
-            let reports = [
-                layer_report::of_halves("encoder", &network.encoder, &rounded.encoder),
-                layer_report::of_halves("classifier", &network.classifier, &rounded.classifier),
-                layer_report::of_halves("decoder", &network.decoder, &rounded.decoder),
-            ];
+            let (rounded, reports) = to_half(network)?;
             spec.network = NetworkSpec::F16(rounded);
-            reports.concat()
+            reports
+        }
+        Dtype::Mixed => {
+            let (mixed, reports) = to_mixed(model, network, calibration)?;
+            spec.network = NetworkSpec::Mixed(mixed);
+            reports
         }
         Dtype::S8 => {
             let int8 = &options.int8;
@@ -150,21 +151,30 @@ pub(crate) fn quantize_spec(
     Ok((spec.to_bytes(options.layouts)?, reports))
 }
 
-/// Every weight as the nearest half-precision number. Biases stay as they are.
-fn round_to_half(network: &Network) -> Result<Network, QuantError> {
+fn to_half(network: &Network) -> Result<(Network, Vec<LayerReport>), QuantError> {
     let mut rounded = network.clone();
-    let layers = (rounded.encoder.iter_mut())
-        .chain(&mut rounded.classifier)
-        .chain(&mut rounded.decoder)
-        .enumerate();
-    for (layer, dense) in layers {
-        for weight in &mut dense.weights {
-            let half = half::f16::from_f32(*weight);
-            if !half.is_finite() {
-                return Err(QuantError::NotHalf { layer, value: *weight });
-            }
-            *weight = half.to_f32();
+    let layers =
+        (rounded.encoder.iter_mut()).chain(&mut rounded.classifier).chain(&mut rounded.decoder);
+    for (number, layer) in layers.enumerate() {
+        *layer = round_to_half(layer, number)?;
+    }
+    let reports = [
+        of_weights("encoder", &network.encoder, &rounded.encoder),
+        of_weights("classifier", &network.classifier, &rounded.classifier),
+        of_weights("decoder", &network.decoder, &rounded.decoder),
+    ];
+    Ok((rounded, reports.concat()))
+}
+
+/// Every weight as the nearest half-precision number. Biases stay as they are.
+pub(crate) fn round_to_half(layer: &DenseLayer, number: usize) -> Result<DenseLayer, QuantError> {
+    let mut rounded = layer.clone();
+    for weight in &mut rounded.weights {
+        let half = half::f16::from_f32(*weight);
+        if !half.is_finite() {
+            return Err(QuantError::NotHalf { layer: number, value: *weight });
         }
+        *weight = half.to_f32();
     }
     Ok(rounded)
 }

@@ -51,15 +51,26 @@ pub(crate) fn round(
     rounding: Rounding,
     min_scale: impl Fn(usize) -> f64,
 ) -> Rounded {
-    let variances = level_variances(levels, in_dim);
-    let mut rounded = Rounded { weights: Vec::with_capacity(weights.len()), scales: Vec::new() };
-    for (row, weights) in weights.chunks_exact(in_dim.max(1)).enumerate() {
-        let scale = best_scale(weights, &variances).max(min_scale(row)).max(f64::MIN_POSITIVE);
-        rounded.weights.extend(weights.iter().map(|&weight| nearest(weight, scale)));
-        rounded.scales.push(scale);
-    }
+    let variances = Moments::of(levels, in_dim).variances;
+    let mut rounded = round_rows(weights, in_dim, &variances, min_scale);
     if rounding == Rounding::Fitted {
         fitted_rounding::refine(&mut rounded, weights, in_dim, levels);
+    }
+    rounded
+}
+
+/// Each weight to the nearest, `variances` of the inputs in the units that `weights` are for.
+pub(crate) fn round_rows(
+    weights: &[f64],
+    in_dim: usize,
+    variances: &[f64],
+    min_scale: impl Fn(usize) -> f64,
+) -> Rounded {
+    let mut rounded = Rounded { weights: Vec::with_capacity(weights.len()), scales: Vec::new() };
+    for (row, weights) in weights.chunks_exact(in_dim.max(1)).enumerate() {
+        let scale = best_scale(weights, variances).max(min_scale(row)).max(f64::MIN_POSITIVE);
+        rounded.weights.extend(weights.iter().map(|&weight| nearest(weight, scale)));
+        rounded.scales.push(scale);
     }
     rounded
 }
@@ -82,15 +93,25 @@ fn nearest(weight: f64, scale: f64) -> i8 {
     (weight / scale).round().clamp(-f64::from(WEIGHT_MAX), f64::from(WEIGHT_MAX)) as i8
 }
 
-/// Variance of each input's levels over the calibration cells, `[in_dim]` from `[n × in_dim]`.
-fn level_variances(levels: &[u8], in_dim: usize) -> Vec<f64> {
-    let n = (levels.len() / in_dim.max(1)).max(1) as f64;
-    let (mut sums, mut squares) = (vec![0.0; in_dim], vec![0.0; in_dim]);
-    for row in levels.chunks_exact(in_dim.max(1)) {
-        for ((sum, square), &level) in sums.iter_mut().zip(&mut squares).zip(row) {
-            *sum += f64::from(level);
-            *square += f64::from(level) * f64::from(level);
+/// What each input is on average over the calibration cells, and how it varies: `[in_dim]` from `[n × in_dim]`.
+pub(crate) struct Moments {
+    pub(crate) means: Vec<f64>,
+    pub(crate) variances: Vec<f64>,
+}
+
+impl Moments {
+    pub(crate) fn of<X: Copy + Into<f64>>(values: &[X], in_dim: usize) -> Self {
+        let n = (values.len() / in_dim.max(1)).max(1) as f64;
+        let (mut sums, mut squares) = (vec![0.0; in_dim], vec![0.0; in_dim]);
+        for row in values.chunks_exact(in_dim.max(1)) {
+            for ((sum, square), &value) in sums.iter_mut().zip(&mut squares).zip(row) {
+                let value: f64 = value.into();
+                *sum += value;
+                *square += value * value;
+            }
         }
+        let means: Vec<f64> = sums.iter().map(|sum| sum / n).collect();
+        let variances = means.iter().zip(squares).map(|(mean, square)| square / n - mean * mean);
+        Self { variances: variances.collect(), means }
     }
-    sums.iter().zip(squares).map(|(sum, square)| square / n - (sum / n) * (sum / n)).collect()
 }

@@ -10,7 +10,7 @@ mod tables;
 use std::path::{Path, PathBuf};
 
 use cic_data::{AlignedMatrix, read_gene_sets};
-use cic_model::spec::{ModelSpec, NetworkSpec};
+use cic_model::spec::{MixedNetwork, ModelSpec, NetworkSpec};
 use cic_model::{Model, Network};
 use cic_trainer::gene_sets::{PanelSets, SetSizes};
 use clap::Args;
@@ -126,7 +126,9 @@ pub fn run(args: &ExplainArgs) -> Result<(), Failure> {
     let bytes = model_file::read(&args.model)?;
     let model = model_file::open(&args.model, &bytes)?;
     let network = match ModelSpec::from_model(&model).network {
-        NetworkSpec::F32(network) | NetworkSpec::F16(network) => network,
+        NetworkSpec::F32(network)
+        | NetworkSpec::F16(network)
+        | NetworkSpec::Mixed(MixedNetwork { network, .. }) => network,
         NetworkSpec::S8(_) => {
             return Err(refused(
                 &args.model,

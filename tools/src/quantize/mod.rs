@@ -1,4 +1,4 @@
-//! `cic-quantize`: int8 and f16 models from full-precision ones.
+//! `cic-quantize`: int8, f16 and mixed models from full-precision ones.
 
 pub(crate) mod aware;
 mod report;
@@ -92,7 +92,10 @@ pub struct QuantizeArgs {
     /// Table with these columns, if obs has them not
     #[arg(long, value_name = "TSV")]
     labels_file: Option<PathBuf>,
-    /// int8 or f16; of a network as ONNX or a model of
+    /// int8; f16; or mixed: int8 weights where there is
+    /// one for every gene, inputs and sums in floating
+    /// point, hardly larger than int8 and nearer to f32,
+    /// for hosts. Of a network as ONNX or a model of
     /// CellTypist also f32
     #[arg(
         long,
@@ -682,6 +685,6 @@ fn parse_form(text: &str) -> Result<Form, String> {
 fn parse_dtype(text: &str) -> Result<Dtype, String> {
     match Dtype::from_name(text) {
         Some(dtype) => Ok(dtype),
-        None => Err("expected int8 or f16, or of what others trained f32".into()),
+        None => Err("expected int8, f16 or mixed, or of what others trained f32".into()),
     }
 }

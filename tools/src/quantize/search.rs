@@ -23,9 +23,10 @@ use crate::progress::Progress;
 /// What a model is searched for.
 #[derive(Args, Clone, Debug)]
 pub struct SearchArgs {
-    /// Try int8 with all ranges and roundings, and f16
-    /// where --target runs it, and write the smallest
-    /// model that has room and passes --max-label-change
+    /// Try int8 with all ranges and roundings, and mixed
+    /// and f16 where --target runs them, and write the
+    /// smallest model that has room and passes
+    /// --max-label-change
     /// and --max-code-error, without the decoder only
     /// where none passes with it; of equally large ones
     /// the one that changes least. Each is fitted to a
@@ -196,7 +197,9 @@ fn ways(target: Target, base: &QuantizeOptions, has_decoder: bool) -> Vec<Quanti
     }
     if matches!(target, Target::Host) {
         let layouts = LayoutPlan::Sparse;
-        ways.push(QuantizeOptions { to: Dtype::F16, layouts, ..base.clone() });
+        for to in [Dtype::Mixed, Dtype::F16] {
+            ways.push(QuantizeOptions { to, layouts, ..base.clone() });
+        }
     }
     if base.with_decoder && has_decoder {
         let without =
@@ -358,8 +361,8 @@ mod tests {
     fn decoders_are_left_out_only_where_there_are_any() {
         let base = QuantizeOptions::new(Dtype::S8);
         let n = |target, base, has_decoder| ways(target, base, has_decoder).len();
-        assert_eq!(n(Target::Host, &base, true), 22);
-        assert_eq!(n(Target::Host, &base, false), 11);
+        assert_eq!(n(Target::Host, &base, true), 24);
+        assert_eq!(n(Target::Host, &base, false), 12);
         let without = QuantizeOptions { with_decoder: false, ..base.clone() };
         let core = Target::Microcontroller(Core::from_name("cortex-m4").unwrap());
         assert_eq!(n(core, &without, true), 10);

@@ -2,11 +2,21 @@
 
 use core::arch::x86_64::*;
 
-use super::vector::{FloatVector, SQRT_HALF, TO_SPLIT};
+use super::vector::{FloatVector, SQRT_HALF, TO_SPLIT, few_bytes};
 use super::{Columns, FloatSumRows, FloatTable, InputRows, dense, log1p, sparse};
 
-pub(super) static TABLE: FloatTable =
-    FloatTable { sparse_f32, sparse_f16, columns_f32, columns_f16, rows_f32, rows_f16, log1p_f32 };
+pub(super) static TABLE: FloatTable = FloatTable {
+    sparse_f32,
+    sparse_f16,
+    sparse_i8,
+    columns_f32,
+    columns_f16,
+    columns_i8,
+    rows_f32,
+    rows_f16,
+    rows_i8,
+    log1p_f32,
+};
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn sparse_f32(weights: &[f32], genes: &[u32], values: &[f32], sums: &mut [f32]) {
@@ -18,6 +28,12 @@ fn sparse_f32(weights: &[f32], genes: &[u32], values: &[f32], sums: &mut [f32]) 
 fn sparse_f16(weights: &[u16], genes: &[u32], values: &[f32], sums: &mut [f32]) {
     // SAFETY: as above.
     unsafe { sparse::sparse::<V8, u16, 8>(weights, genes, values, sums) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn sparse_i8(weights: &[i8], genes: &[u32], values: &[f32], sums: &mut [f32]) {
+    // SAFETY: as above.
+    unsafe { sparse::sparse::<V8, i8, 8>(weights, genes, values, sums) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -43,6 +59,17 @@ fn columns_f16(
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
+fn columns_i8(
+    columns: &Columns<'_, i8>,
+    first: usize,
+    inputs: InputRows<'_>,
+    sums: &mut FloatSumRows<'_>,
+) {
+    // SAFETY: as above.
+    unsafe { dense::columns::<V8, i8, 6, 2, 8>(columns, first, inputs, sums) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
 fn rows_f32(weights: &[f32], inputs: &[f32], sums: &mut [f32]) {
     // SAFETY: as above.
     unsafe { dense::rows::<V8, f32>(weights, inputs, sums) }
@@ -52,6 +79,12 @@ fn rows_f32(weights: &[f32], inputs: &[f32], sums: &mut [f32]) {
 fn rows_f16(weights: &[u16], inputs: &[f32], sums: &mut [f32]) {
     // SAFETY: as above.
     unsafe { dense::rows::<V8, u16>(weights, inputs, sums) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rows_i8(weights: &[i8], inputs: &[f32], sums: &mut [f32]) {
+    // SAFETY: as above.
+    unsafe { dense::rows::<V8, i8>(weights, inputs, sums) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -122,6 +155,24 @@ impl FloatVector for V8 {
                 _mm_set_epi64x(rest.cast_signed(), four.cast_signed())
             };
             Self(_mm256_cvtph_ps(halves))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: see the impl; eight integers are 8 bytes.
+        unsafe {
+            let bytes = _mm_loadl_epi64(from.cast());
+            Self(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8_partial(from: *const i8, len: usize) -> Self {
+        // SAFETY: see the impl; `len` is below 8.
+        unsafe {
+            let bytes = _mm_cvtsi64_si128(few_bytes(from, len).cast_signed());
+            Self(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)))
         }
     }
 

@@ -6,8 +6,18 @@ use super::avx2::V8;
 use super::vector::{FloatVector, SQRT_HALF, TO_SPLIT};
 use super::{Columns, FloatSumRows, FloatTable, InputRows, dense, log1p, sparse};
 
-pub(super) static TABLE: FloatTable =
-    FloatTable { sparse_f32, sparse_f16, columns_f32, columns_f16, rows_f32, rows_f16, log1p_f32 };
+pub(super) static TABLE: FloatTable = FloatTable {
+    sparse_f32,
+    sparse_f16,
+    sparse_i8,
+    columns_f32,
+    columns_f16,
+    columns_i8,
+    rows_f32,
+    rows_f16,
+    rows_i8,
+    log1p_f32,
+};
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn sparse_f32(weights: &[f32], genes: &[u32], values: &[f32], sums: &mut [f32]) {
@@ -19,6 +29,12 @@ fn sparse_f32(weights: &[f32], genes: &[u32], values: &[f32], sums: &mut [f32]) 
 fn sparse_f16(weights: &[u16], genes: &[u32], values: &[f32], sums: &mut [f32]) {
     // SAFETY: as above.
     unsafe { sparse::sparse::<V16, u16, 16>(weights, genes, values, sums) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn sparse_i8(weights: &[i8], genes: &[u32], values: &[f32], sums: &mut [f32]) {
+    // SAFETY: as above.
+    unsafe { sparse::sparse::<V16, i8, 16>(weights, genes, values, sums) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
@@ -44,6 +60,17 @@ fn columns_f16(
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn columns_i8(
+    columns: &Columns<'_, i8>,
+    first: usize,
+    inputs: InputRows<'_>,
+    sums: &mut FloatSumRows<'_>,
+) {
+    // SAFETY: as above.
+    unsafe { dense::columns::<V16, i8, 6, 4, 16>(columns, first, inputs, sums) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn rows_f32(weights: &[f32], inputs: &[f32], sums: &mut [f32]) {
     // SAFETY: as above.
     unsafe { dense::rows::<V16, f32>(weights, inputs, sums) }
@@ -53,6 +80,12 @@ fn rows_f32(weights: &[f32], inputs: &[f32], sums: &mut [f32]) {
 fn rows_f16(weights: &[u16], inputs: &[f32], sums: &mut [f32]) {
     // SAFETY: as above.
     unsafe { dense::rows::<V16, u16>(weights, inputs, sums) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn rows_i8(weights: &[i8], inputs: &[f32], sums: &mut [f32]) {
+    // SAFETY: as above.
+    unsafe { dense::rows::<V16, i8>(weights, inputs, sums) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
@@ -103,6 +136,24 @@ impl FloatVector for V16 {
     unsafe fn load_f16_partial(from: *const u16, len: usize) -> Self {
         // SAFETY: see the impl; `len` is below 16.
         unsafe { Self(_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask(len), from.cast()))) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: see the impl.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.cast());
+            Self(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8_partial(from: *const i8, len: usize) -> Self {
+        // SAFETY: see the impl; `len` is below 16.
+        unsafe {
+            let bytes = _mm_maskz_loadu_epi8(mask(len), from);
+            Self(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)))
+        }
     }
 
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! Sums of products in single precision, of weights in single or half precision.
+//! Sums of products in single precision, of weights in single or half precision, or of signed bytes.
 //!
 //! A table of its own beside that of the int8 operators: what runs int8 models only never asks for it,
 //! so that firmware links no float code. Results of different instruction sets differ by rounding;
@@ -6,9 +6,9 @@
 //!
 //! | operator | computes | weights | AVX2, AVX-512, NEON | others |
 //! |---|---|---|---|---|
-//! | `sparse_f32`, `_f16` | sums of all outputs over listed inputs | gene-major | own | reference |
-//! | `columns_f32`, `_f16` | sums of some outputs over a range of inputs, for one or many cells | gene-major | own | reference |
-//! | `rows_f32`, `_f16` | sums of all outputs over all inputs | plain rows | own | reference |
+//! | `sparse_f32`, `_f16`, `_i8` | sums of all outputs over listed inputs | gene-major | own | reference |
+//! | `columns_f32`, `_f16`, `_i8` | sums of some outputs over a range of inputs, for one or many cells | gene-major | own | reference |
+//! | `rows_f32`, `_f16`, `_i8` | sums of all outputs over all inputs | plain rows | own | reference |
 //! | `log1p_f32` | network inputs of scaled values | | own | reference |
 
 mod operands;
@@ -57,10 +57,13 @@ pub struct FloatKernels {
 struct FloatTable {
     sparse_f32: Sparse<f32>,
     sparse_f16: Sparse<u16>,
+    sparse_i8: Sparse<i8>,
     columns_f32: OfColumns<f32>,
     columns_f16: OfColumns<u16>,
+    columns_i8: OfColumns<i8>,
     rows_f32: Rows<f32>,
     rows_f16: Rows<u16>,
+    rows_i8: Rows<i8>,
     log1p_f32: unsafe fn(f32, &mut [f32]),
 }
 
@@ -109,6 +112,15 @@ impl FloatKernels {
         unsafe { (self.table.sparse_f16)(weights, genes, values, sums) }
     }
 
+    /// See [`reference::sparse_i8`]. Genes whose column is not in `weights` add nothing.
+    pub fn sparse_i8(&self, weights: &[i8], genes: &[u32], values: &[f32], sums: &mut [f32]) {
+        if !is_listed(weights.len(), genes, values, sums) {
+            return reference::sparse_i8(weights, genes, values, sums);
+        }
+        // SAFETY: as above.
+        unsafe { (self.table.sparse_i8)(weights, genes, values, sums) }
+    }
+
     /// See [`reference::columns_f32`]: adds the products of inputs `first .. first + width` of every
     /// row of inputs to the sums of the row.
     pub fn columns_f32(
@@ -140,6 +152,21 @@ impl FloatKernels {
         unsafe { (self.table.columns_f16)(columns, first, inputs, sums) }
     }
 
+    /// See [`reference::columns_i8`] and [`FloatKernels::columns_f32`].
+    pub fn columns_i8(
+        &self,
+        columns: &Columns<'_, i8>,
+        first: usize,
+        inputs: InputRows<'_>,
+        sums: &mut FloatSumRows<'_>,
+    ) {
+        if !are_columns(columns, first, &inputs, sums) {
+            return reference::columns_i8(columns, first, inputs, sums);
+        }
+        // SAFETY: as above.
+        unsafe { (self.table.columns_i8)(columns, first, inputs, sums) }
+    }
+
     /// See [`reference::rows_f32`].
     pub fn rows_f32(&self, weights: &[f32], inputs: &[f32], sums: &mut [f32]) {
         if !are_rows(weights.len(), inputs, sums) {
@@ -156,6 +183,15 @@ impl FloatKernels {
         }
         // SAFETY: as above.
         unsafe { (self.table.rows_f16)(weights, inputs, sums) }
+    }
+
+    /// See [`reference::rows_i8`].
+    pub fn rows_i8(&self, weights: &[i8], inputs: &[f32], sums: &mut [f32]) {
+        if !are_rows(weights.len(), inputs, sums) {
+            return reference::rows_i8(weights, inputs, sums);
+        }
+        // SAFETY: as above.
+        unsafe { (self.table.rows_i8)(weights, inputs, sums) }
     }
 
     /// See [`reference::log1p_f32`], which every instruction set gives to the bit, but for the sign
@@ -198,9 +234,12 @@ impl core::fmt::Debug for FloatKernels {
 static SCALAR: FloatTable = FloatTable {
     sparse_f32: reference::sparse_f32,
     sparse_f16: reference::sparse_f16,
+    sparse_i8: reference::sparse_i8,
     columns_f32: reference::columns_f32,
     columns_f16: reference::columns_f16,
+    columns_i8: reference::columns_i8,
     rows_f32: reference::rows_f32,
     rows_f16: reference::rows_f16,
+    rows_i8: reference::rows_i8,
     log1p_f32: reference::log1p_f32,
 };

@@ -3,11 +3,21 @@
 use core::arch::aarch64::*;
 use core::arch::asm;
 
-use super::vector::{FloatVector, SQRT_HALF, TO_SPLIT};
+use super::vector::{FloatVector, SQRT_HALF, TO_SPLIT, few_bytes};
 use super::{Columns, FloatSumRows, FloatTable, InputRows, dense, log1p, sparse};
 
-pub(super) static TABLE: FloatTable =
-    FloatTable { sparse_f32, sparse_f16, columns_f32, columns_f16, rows_f32, rows_f16, log1p_f32 };
+pub(super) static TABLE: FloatTable = FloatTable {
+    sparse_f32,
+    sparse_f16,
+    sparse_i8,
+    columns_f32,
+    columns_f16,
+    columns_i8,
+    rows_f32,
+    rows_f16,
+    rows_i8,
+    log1p_f32,
+};
 
 #[target_feature(enable = "neon")]
 fn sparse_f32(weights: &[f32], genes: &[u32], values: &[f32], sums: &mut [f32]) {
@@ -19,6 +29,12 @@ fn sparse_f32(weights: &[f32], genes: &[u32], values: &[f32], sums: &mut [f32]) 
 fn sparse_f16(weights: &[u16], genes: &[u32], values: &[f32], sums: &mut [f32]) {
     // SAFETY: as above.
     unsafe { sparse::sparse::<V4, u16, 16>(weights, genes, values, sums) }
+}
+
+#[target_feature(enable = "neon")]
+fn sparse_i8(weights: &[i8], genes: &[u32], values: &[f32], sums: &mut [f32]) {
+    // SAFETY: as above.
+    unsafe { sparse::sparse::<V4, i8, 16>(weights, genes, values, sums) }
 }
 
 #[target_feature(enable = "neon")]
@@ -44,6 +60,17 @@ fn columns_f16(
 }
 
 #[target_feature(enable = "neon")]
+fn columns_i8(
+    columns: &Columns<'_, i8>,
+    first: usize,
+    inputs: InputRows<'_>,
+    sums: &mut FloatSumRows<'_>,
+) {
+    // SAFETY: as above.
+    unsafe { dense::columns::<V4, i8, 6, 4, 16>(columns, first, inputs, sums) }
+}
+
+#[target_feature(enable = "neon")]
 fn rows_f32(weights: &[f32], inputs: &[f32], sums: &mut [f32]) {
     // SAFETY: as above.
     unsafe { dense::rows::<V4, f32>(weights, inputs, sums) }
@@ -53,6 +80,12 @@ fn rows_f32(weights: &[f32], inputs: &[f32], sums: &mut [f32]) {
 fn rows_f16(weights: &[u16], inputs: &[f32], sums: &mut [f32]) {
     // SAFETY: as above.
     unsafe { dense::rows::<V4, u16>(weights, inputs, sums) }
+}
+
+#[target_feature(enable = "neon")]
+fn rows_i8(weights: &[i8], inputs: &[f32], sums: &mut [f32]) {
+    // SAFETY: as above.
+    unsafe { dense::rows::<V4, i8>(weights, inputs, sums) }
 }
 
 #[target_feature(enable = "neon")]
@@ -81,6 +114,19 @@ unsafe fn widen(halves: u64) -> V4 {
             options(pure, nomem, nostack, preserves_flags),
         );
         V4(wide)
+    }
+}
+
+/// Four integers, the first in the lowest bits.
+///
+/// # Safety
+/// The processor has NEON.
+#[inline(always)]
+unsafe fn widen_bytes(bytes: u64) -> V4 {
+    // SAFETY: the caller's.
+    unsafe {
+        let halves = vget_low_s16(vmovl_s8(vcreate_s8(bytes)));
+        V4(vcvtq_f32_s32(vmovl_s16(halves)))
     }
 }
 
@@ -140,6 +186,18 @@ impl FloatVector for V4 {
             }
             widen(halves)
         }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: see the impl; four integers are 4 bytes.
+        unsafe { widen_bytes(from.cast::<u32>().read_unaligned().into()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8_partial(from: *const i8, len: usize) -> Self {
+        // SAFETY: see the impl; `len` is below 4.
+        unsafe { widen_bytes(few_bytes(from, len)) }
     }
 
     #[inline(always)]

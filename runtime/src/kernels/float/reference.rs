@@ -19,6 +19,13 @@ pub fn sparse_f16(weights: &[u16], genes: &[u32], values: &[f32], sums: &mut [f3
     }
 }
 
+/// [`sparse_f32`] with signed bytes as weights.
+pub fn sparse_i8(weights: &[i8], genes: &[u32], values: &[f32], sums: &mut [f32]) {
+    for (&gene, &value) in genes.iter().zip(values) {
+        axpy_i8(sums, value, column(weights, gene, sums.len()));
+    }
+}
+
 /// `sums[m][r] += Σ_c inputs[m][c] · w[first_output + r][first + c]`, weights gene-major.
 pub fn columns_f32(
     columns: &Columns<'_, f32>,
@@ -47,6 +54,20 @@ pub fn columns_f16(
     }
 }
 
+/// [`columns_f32`] with signed bytes as weights.
+pub fn columns_i8(
+    columns: &Columns<'_, i8>,
+    first: usize,
+    inputs: InputRows<'_>,
+    sums: &mut FloatSumRows<'_>,
+) {
+    for row in 0..inputs.n_rows() {
+        for (input, &value) in (first..).zip(inputs.row(row)) {
+            axpy_i8(sums.row_mut(row), value, columns.column(input));
+        }
+    }
+}
+
 /// `sums[r] += Σ_c inputs[c] · weights[r][c]`, weights `[sums.len() × inputs.len()]`, row-major.
 pub fn rows_f32(weights: &[f32], inputs: &[f32], sums: &mut [f32]) {
     for (row, sum) in weights.chunks_exact(inputs.len().max(1)).zip(sums) {
@@ -61,6 +82,13 @@ pub fn rows_f16(weights: &[u16], inputs: &[f32], sums: &mut [f32]) {
             .iter()
             .zip(row)
             .fold(0.0, |sum, (&x, &bits)| sum + x * f16::from_bits(bits).to_f32());
+    }
+}
+
+/// [`rows_f32`] with signed bytes as weights.
+pub fn rows_i8(weights: &[i8], inputs: &[f32], sums: &mut [f32]) {
+    for (row, sum) in weights.chunks_exact(inputs.len().max(1)).zip(sums) {
+        *sum += inputs.iter().zip(row).fold(0.0, |sum, (&x, &weight)| sum + x * f32::from(weight));
     }
 }
 
@@ -89,5 +117,13 @@ fn axpy_f32(sums: &mut [f32], x: f32, column: &[f32]) {
 fn axpy_f16(sums: &mut [f32], x: f32, column: &[u16]) {
     for (sum, &bits) in sums.iter_mut().zip(column) {
         *sum += x * f16::from_bits(bits).to_f32();
+    }
+}
+
+/// `sums[r] += x · column[r]`, signed bytes.
+#[inline]
+fn axpy_i8(sums: &mut [f32], x: f32, column: &[i8]) {
+    for (sum, &weight) in sums.iter_mut().zip(column) {
+        *sum += x * f32::from(weight);
     }
 }

@@ -39,6 +39,18 @@ pub(super) trait FloatVector: Copy {
     /// See the trait; `len < LANES` numbers can be read at `from`.
     unsafe fn load_f16_partial(from: *const u16, len: usize) -> Self;
 
+    /// `LANES` integers as numbers.
+    ///
+    /// # Safety
+    /// See the trait; `LANES` integers can be read at `from`.
+    unsafe fn load_i8(from: *const i8) -> Self;
+
+    /// The first `len` integers as numbers, then zeros.
+    ///
+    /// # Safety
+    /// See the trait; `len < LANES` integers can be read at `from`.
+    unsafe fn load_i8_partial(from: *const i8, len: usize) -> Self;
+
     /// Writes all.
     ///
     /// # Safety
@@ -142,6 +154,31 @@ impl Weight for u16 {
     unsafe fn load<V: FloatVector>(from: *const Self, len: usize) -> V {
         // SAFETY: the caller's.
         unsafe { if len < V::LANES { V::load_f16_partial(from, len) } else { V::load_f16(from) } }
+    }
+}
+
+/// Integers, whose scale the caller multiplies sums by.
+impl Weight for i8 {
+    #[inline(always)]
+    unsafe fn load<V: FloatVector>(from: *const Self, len: usize) -> V {
+        // SAFETY: the caller's.
+        unsafe { if len < V::LANES { V::load_i8_partial(from, len) } else { V::load_i8(from) } }
+    }
+}
+
+/// Gathers `len < 8` bytes at `from` in a word, the first lowest: four, two and one as the bits of `len` say.
+///
+/// # Safety
+/// `len` bytes can be read.
+#[inline(always)]
+pub(super) unsafe fn few_bytes(from: *const i8, len: usize) -> u64 {
+    // SAFETY: what is read adds up to `len`.
+    unsafe {
+        let from = from.cast::<u8>();
+        let four = if len & 4 == 0 { 0 } else { from.cast::<u32>().read_unaligned() };
+        let pair = if len & 2 == 0 { 0 } else { from.add(len & 4).cast::<u16>().read_unaligned() };
+        let last = if len & 1 == 0 { 0 } else { from.add(len & 6).read() };
+        u64::from(four) | u64::from(pair) << (8 * (len & 4)) | u64::from(last) << (8 * (len & 6))
     }
 }
 

@@ -13,7 +13,7 @@ use cic_model::spec::{LayoutPlan, ModelSpec, NetworkSpec};
 use cic_model::{AlignedBytes, Model};
 use cic_runtime::{Sample, Session};
 use libfuzzer_sys::fuzz_target;
-use models::{Random, Shape, model, random_network, smallest_int8};
+use models::{Random, Shape, mixed, model, random_network, smallest_int8};
 
 fuzz_target!(init: write_seeds(seeds()), |bytes: &[u8]| {
     let _ = Model::open_verified(&AlignedBytes::new(bytes)).map_err(|error| error.to_string());
@@ -51,7 +51,8 @@ fn run(model: &Model<'_>) {
 fn seeds() -> Vec<(String, Vec<u8>)> {
     let shape = Shape::small();
     let network = random_network(&shape, &mut Random(1));
-    let float = model(NetworkSpec::F32(network), shape.n_genes, shape.n_leaves);
+    let float = model(NetworkSpec::F32(network.clone()), shape.n_genes, shape.n_leaves);
+    let mixed = model(mixed(network), shape.n_genes, shape.n_leaves);
     let layouts = [
         LayoutPlan::Sparse,
         LayoutPlan::Rows,
@@ -59,7 +60,10 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         LayoutPlan::Uniform(Layout { block: 4, panel: 64 }),
     ];
     let bytes = |spec: &ModelSpec, plan| spec.to_bytes(plan).expect("made-up models are sound");
-    let mut seeds = vec![("f32".to_string(), bytes(&float, LayoutPlan::default()))];
+    let mut seeds = vec![
+        ("f32".to_string(), bytes(&float, LayoutPlan::default())),
+        ("mixed".to_string(), bytes(&mixed, LayoutPlan::default())),
+    ];
     for (at, plan) in layouts.into_iter().enumerate() {
         seeds.push((format!("s8-{at}"), bytes(&smallest_int8(), plan)));
     }

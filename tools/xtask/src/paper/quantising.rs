@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// A way to quantise: its name, the type, and further options.
-const WAYS: [(&str, &str, &[&str]); 10] = [
+const WAYS: [(&str, &str, &[&str]); 11] = [
     ("f16", "f16", &[]),
     ("int8, minmax", "int8", &["--ranges", "minmax"]),
     (DEFAULT, "int8", &[]),
@@ -42,10 +42,11 @@ const WAYS: [(&str, &str, &[&str]); 10] = [
     (
         "int8, --auto",
         "",
-        &["--auto", "--target", "host", "--max-code-error", "1", "--max-label-change", "1"],
+        &["--auto", "--target", "cortex-m55", "--max-code-error", "1", "--max-label-change", "1"],
     ),
     ("int8, fine-tuned", "int8", &["--fine-tune"]),
     ("int8, QAT", "int8", &["--qat"]),
+    ("mixed", "mixed", &[]),
 ];
 const DEFAULT: &str = "int8";
 
