@@ -64,6 +64,8 @@ mod output_folder;
 mod parquet_pages;
 #[cfg(feature = "parquet")]
 mod parquet_table;
+#[cfg(feature = "parquet")]
+mod parquet_thrift;
 mod ranks;
 mod sample_table;
 mod scale;

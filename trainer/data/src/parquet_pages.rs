@@ -8,7 +8,8 @@ use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
 
-use crate::thrift::{Kind, Path, invalid, walk};
+use crate::parquet_thrift::{FILE_METADATA, PACKED, PAGE_HEADER, UNPACKED};
+use crate::thrift::{invalid, walk};
 
 /// Refuses a file whose footer has lists of more than it holds: the library would skip them element by element.
 pub(crate) fn check_footer(file: &File) -> Result<()> {
@@ -21,7 +22,7 @@ pub(crate) fn check_footer(file: &File) -> Result<()> {
     // A file cut short, or not one of Parquet: the library says so.
     let Some(start) = end.checked_sub(n_footer) else { return Ok(()) };
     let mut footer = file.get_read(start)?.take(n_footer);
-    walk(&mut footer, &mut |_, _, _| Ok(())).map_err(|error| told("the footer", &error))
+    walk(&mut footer, FILE_METADATA, |_, _| {}).map_err(|error| told("the footer", &error))
 }
 
 /// A file of which the library asks for the headers of pages and then for what they claim.
@@ -55,36 +56,19 @@ impl ChunkReader for CheckedFile {
     }
 }
 
-/// Refuses the header of a page that claims to unpack to more than its bytes can, or whose fields are not what they have to be: the
-/// library takes them for that, and would read other sizes than were looked at.
+/// Refuses the header of a page that claims to unpack to more than its bytes can.
 fn check_page(reader: &mut impl Read) -> io::Result<()> {
     let (mut unpacked, mut packed) = (0, 0);
-    walk(reader, &mut |path, kind, value| {
-        if page_field(path).is_some_and(|expected| expected != kind) {
-            return Err(invalid(format!("field {path:?} is of another kind")));
-        }
-        // Sizes are of 32 bits, and the last one counts.
-        match path {
-            [2] => unpacked = i64::from(value as i32),
-            [3] => packed = i64::from(value as i32),
-            _ => {}
-        }
-        Ok(())
+    // Sizes are of 32 bits, and the last one counts.
+    walk(reader, PAGE_HEADER, |id, value| match id {
+        UNPACKED => unpacked = i64::from(value as i32),
+        PACKED => packed = i64::from(value as i32),
+        _ => {}
     })?;
     if unpacked > packed.saturating_mul(MOST_UNPACKED) {
         return Err(invalid(format!("{packed} bytes claim to unpack to {unpacked}")));
     }
     Ok(())
-}
-
-/// What a field of a page's header is, of those that the library reads (`PageHeader` of `parquet.thrift`).
-fn page_field(path: Path<'_>) -> Option<Kind> {
-    Some(match path {
-        [1..=4] | [5, 1..=4] | [7, 1..=2] | [8, 1..=6] => Kind::Integer,
-        [7, 3] | [8, 7] => Kind::Boolean,
-        [5..=8] | [5, 5] | [8, 8] => Kind::Structure,
-        _ => return None,
-    })
 }
 
 fn told(place: &str, error: &io::Error) -> ParquetError {

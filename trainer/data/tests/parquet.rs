@@ -214,7 +214,7 @@ fn claims_beyond_the_file_are_refused() {
     assert!(message.contains(&format!("bytes claim {} rows", 1u64 << 40)), "{message}");
 
     // A list of 2³¹ − 1 booleans in the footer.
-    let footer = [0x19, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07, 0x00];
+    let footer = [0xf9, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07, 0x00];
     let message = refused(&[b"PAR1", &footer[..], &[8, 0, 0, 0], b"PAR1"].concat());
     assert!(message.contains("the footer: a list of booleans"), "{message}");
 }
