@@ -33,10 +33,12 @@ impl Operands {
         let mut s8_cells = self.cells.iter().cycle();
         let mut f32_cells = s8_cells.clone();
         let mut f16_cells = s8_cells.clone();
+        let mut i8_cells = s8_cells.clone();
         let mut log1p_cells = s8_cells.clone();
         let mut sums = Array::zeros(self.out_dim);
         let mut f32_sums = Array::zeros(self.out_dim);
         let mut f16_sums = Array::zeros(f32_sums.len());
+        let mut i8_sums = Array::zeros(f32_sums.len());
         let mut values = Vec::with_capacity(self.in_dim);
         vec![
             sum("sparse_s8", n_products, n_products, move || {
@@ -52,6 +54,10 @@ impl Operands {
             sum("sparse_f16", 2.0 * n_products, n_products, move || {
                 let Some(cell) = f16_cells.next() else { return };
                 float.sparse_f16(&self.f16, &cell.genes, &cell.values, black_box(&mut f16_sums));
+            }),
+            sum("sparse_i8", n_products, n_products, move || {
+                let Some(cell) = i8_cells.next() else { return };
+                float.sparse_i8(&self.s8, &cell.genes, &cell.values, black_box(&mut i8_sums));
             }),
             other("log1p_f32", move || {
                 let Some(cell) = log1p_cells.next() else { return };
@@ -71,6 +77,7 @@ impl Operands {
         let mut sums = Array::zeros(n * sum_stride(out_dim));
         let mut f32_sums = Array::zeros(n * out_dim);
         let mut f16_sums = Array::zeros(f32_sums.len());
+        let mut i8_sums = Array::zeros(f32_sums.len());
         vec![
             sum(format!("panels_s8 × {n}"), n_weights, n_products, move || {
                 let panels = Panels::new_checked(&self.panels, in_dim, out_dim, panel_of(out_dim));
@@ -97,6 +104,12 @@ impl Operands {
                 let sums = FloatSumRows::new_checked(black_box(&mut f16_sums), out_dim, n);
                 float.columns_f16(&columns, 0, inputs, &mut sums.expect(FIT));
             }),
+            sum(format!("columns_i8 × {n}"), n_weights, n_products, move || {
+                let columns = Columns::new_checked(&self.s8, in_dim, out_dim).expect(FIT);
+                let inputs = InputRows::new_checked(&self.inputs, in_dim, in_dim, n).expect(FIT);
+                let sums = FloatSumRows::new_checked(black_box(&mut i8_sums), out_dim, n);
+                float.columns_i8(&columns, 0, inputs, &mut sums.expect(FIT));
+            }),
         ]
     }
 
@@ -109,6 +122,7 @@ impl Operands {
         let mut sums = Array::zeros(self.out_dim);
         let mut f32_sums = Array::zeros(self.out_dim);
         let mut f16_sums = Array::zeros(f32_sums.len());
+        let mut i8_sums = Array::zeros(f32_sums.len());
         vec![
             sum("rows_s8", n_weights, n_weights, move || {
                 kernels.rows_s8(&self.s8, levels, black_box(&mut sums));
@@ -118,6 +132,9 @@ impl Operands {
             }),
             sum("rows_f16", 2.0 * n_weights, n_weights, move || {
                 float.rows_f16(&self.f16, inputs, black_box(&mut f16_sums));
+            }),
+            sum("rows_i8", n_weights, n_weights, move || {
+                float.rows_i8(&self.s8, inputs, black_box(&mut i8_sums));
             }),
         ]
     }

@@ -9,7 +9,7 @@
 //! - [`kernels`]: the only loops over weights and values, an instruction set each.
 //! - [`Sample`] and [`Presence`]: what one cell holds, and which genes its file has.
 //! - [`S8Session`] for int8 models, all integers from counts to probabilities; [`FloatSession`] for
-//!   f16 and f32 models. Each states the scratch that it needs, exactly.
+//!   f16, mixed and f32 models. Each states the scratch that it needs, exactly.
 //! - [`Session`]: either of them, for programs that take any model.
 //!
 //! ```no_run

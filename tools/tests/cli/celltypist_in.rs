@@ -52,7 +52,7 @@ fn models_of_celltypist_give_its_labels() {
         assert!(run.stderr.contains("decision values are CellTypist's within"), "{}", run.stderr);
         assert!(run.stderr.contains("a softmax of the decision values"), "{}", run.stderr);
         assert_eq!(labels(&folder, "cells.csv", "f.cic"), expected, "{name}");
-        for (to, least) in [("f16", 100), ("int8", 97)] {
+        for (to, least) in [("f16", 100), ("mixed", 99), ("int8", 97)] {
             folder.quantize(&format!("{base} --to {to} -o q.cic")).ok();
             let found = labels(&folder, "cells.csv", "q.cic");
             assert!(n_same(&found, &expected) >= least, "{name}, {to}: {found:?}");

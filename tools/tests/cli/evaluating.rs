@@ -141,7 +141,7 @@ fn labels_that_the_model_does_not_know_are_told() {
 #[test]
 fn every_precision_is_evaluated_alike() {
     let folder = with_cells(N_TRAINED);
-    for to in ["int8", "f16"] {
+    for to in ["int8", "mixed", "f16"] {
         let args = format!("model.cic --calibrate cells.h5ad --to {to} -o {to}.cic");
         folder.quantize(&args).ok();
     }

@@ -57,7 +57,7 @@ fn networks_of_others_become_models_of_every_type() {
     let table: Vec<String> =
         names.iter().zip(&expected).map(|(id, label)| format!("{id}\t{label}")).collect();
     folder.write("labels.tsv", format!("id\tlabel\n{}\n", table.join("\n")));
-    for to in ["int8", "f16"] {
+    for to in ["int8", "mixed", "f16"] {
         let args = format!(
             "{base} --labels label --labels-file labels.tsv --rejects 0 --to {to} -o q.cic"
         );

@@ -31,7 +31,7 @@ fn limits_for_what_is_no_cell_need_labels() {
 fn what_rounding_did_to_each_layer_is_told() {
     let folder = with_training_cells();
     let base = "model.cic --calibrate cells.h5ad -o q.cic --report r.json --details";
-    for to in ["int8", "f16"] {
+    for to in ["int8", "mixed", "f16"] {
         let run = folder.quantize(&format!("{base} --to {to}")).ok();
         assert!(
             run.stdout.contains("weights dB") && run.stdout.contains("classifier 1"),
@@ -98,7 +98,7 @@ fn calibration_cells_that_were_kept_give_the_same_model() {
 #[test]
 fn the_page_holds_all_that_it_shows() {
     let folder = with_training_cells();
-    for to in ["int8", "f16"] {
+    for to in ["int8", "mixed", "f16"] {
         let args = format!("model.cic --calibrate cells.h5ad --to {to} -o q.cic --html q.html");
         folder.quantize(&args).ok();
         let page = String::from_utf8(folder.read("q.html")).unwrap();
@@ -128,6 +128,13 @@ fn the_smallest_model_that_fits_is_found() {
     }
     let run = folder.quantize(&format!("{base} --target host --ram 1M")).ok();
     assert!(run.stdout.contains("\nf16 "), "{}", run.stdout);
+    // Where int8 misses the gate, inputs in floating point are tried before larger weights.
+    let strict = base.replace("0.2", "0.01");
+    folder.quantize(&format!("{strict} --target host")).ok();
+    let report: serde_json::Value = serde_json::from_slice(&folder.read("r.json")).unwrap();
+    let best = &report["search"]["candidates"][0];
+    assert_eq!(best["way"], "mixed", "{}", report["search"]);
+    assert_eq!(folder.cic("inspect q.cic --json").json()["dtype"], "mixed");
 
     let before = folder.names();
     let refused = |options: &str, code: i32, said: &[&str]| {
@@ -266,7 +273,7 @@ fn quantised_models_type_like_the_one_they_are_made_from() {
         table.lines().skip(1).map(label).collect::<Vec<_>>()
     };
     let expected = labels("model.cic");
-    for (to, agreement) in [("int8", 0.99), ("f16", 0.999)] {
+    for (to, agreement) in [("int8", 0.99), ("mixed", 0.995), ("f16", 0.999)] {
         let args = format!("model.cic --calibrate cells.h5ad --to {to} -o q.cic --report r.json");
         let run = folder.quantize(&args).ok();
         assert_eq!(run.stdout, "");
@@ -312,7 +319,7 @@ fn what_is_interrupted_leaves_nothing_behind() {
 #[test]
 fn quantising_twice_gives_the_same_bytes() {
     let folder = with_training_cells();
-    for to in ["int8", "f16"] {
+    for to in ["int8", "mixed", "f16"] {
         for output in ["one.cic", "two.cic"] {
             let args = format!("model.cic --calibrate cells.h5ad --to {to} -o {output} --quiet");
             assert_eq!(folder.quantize(&args).ok().stderr, "");
