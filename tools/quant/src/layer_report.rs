@@ -1,7 +1,7 @@
 //! What rounding did to each layer, measured on the calibration cells.
 
-use cic_model::DenseLayer;
 use cic_model::quant::LEVEL_MAX;
+use cic_model::{DenseLayer, Dtype};
 
 use crate::range_method::extremes;
 
@@ -14,6 +14,8 @@ pub struct LayerReport {
     pub layer: usize,
     /// Numbers that it reads, and gives.
     pub dims: (usize, usize),
+    /// How its weights are stored.
+    pub dtype: Dtype,
     /// Signal to quantisation noise of the weights, dB; infinite where nothing was lost.
     pub weights_db: f64,
     /// What became of its outputs; `None` of f16 and mixed models, whose inputs are not rounded.
@@ -92,11 +94,12 @@ pub(crate) fn of_sums(float: &[f32], sums: &[i32], scales: &[f64]) -> OutputRepo
     OutputReport { range: extremes(float), sqnr_db: decibels(pairs), clipped: 0.0 }
 }
 
-/// Layers with rounded weights beside those in single precision.
+/// Layers with rounded weights beside those in single precision; `dtype` gives how those of a layer are stored.
 pub(crate) fn of_weights(
     stage: &'static str,
     layers: &[DenseLayer],
     rounded: &[DenseLayer],
+    dtype: impl Fn(usize) -> Dtype,
 ) -> Vec<LayerReport> {
     let pairs = layers.iter().zip(rounded).enumerate();
     pairs
@@ -106,6 +109,7 @@ pub(crate) fn of_weights(
                 stage,
                 layer: number,
                 dims: (exact.in_dim, exact.out_dim()),
+                dtype: dtype(number),
                 weights_db: decibels(pairs.map(|(&a, &b)| (f64::from(a), f64::from(b)))),
                 outputs: None,
             }

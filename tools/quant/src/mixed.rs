@@ -4,7 +4,7 @@
 //! rounding weights is all that is lost, and the mean of that goes into the bias.
 
 use cic_model::spec::MixedNetwork;
-use cic_model::{DenseLayer, Model, Network};
+use cic_model::{DenseLayer, Dtype, Model, Network};
 
 use crate::calibration::{CalibrationCell, CalibrationSet, MAX_CALIBRATION_ROWS};
 use crate::error::QuantError;
@@ -59,10 +59,14 @@ pub(crate) fn to_mixed(
     let mut decoder = decoder?;
     decoder.extend(int8_last);
     let rounded = Network { encoder, classifier: classifier?, decoder };
+    let dtype = |first_number: usize| {
+        let scales = &scales[first_number..];
+        |number: usize| if scales[number].is_empty() { Dtype::F16 } else { Dtype::S8 }
+    };
     let reports = [
-        of_weights("encoder", &network.encoder, &rounded.encoder),
-        of_weights("classifier", &network.classifier, &rounded.classifier),
-        of_weights("decoder", &network.decoder, &rounded.decoder),
+        of_weights("encoder", &network.encoder, &rounded.encoder, dtype(0)),
+        of_weights("classifier", &network.classifier, &rounded.classifier, dtype(n_encoder)),
+        of_weights("decoder", &network.decoder, &rounded.decoder, dtype(n_before_decoder)),
     ];
     Ok((MixedNetwork { network: rounded, scales }, reports.concat()))
 }

@@ -159,9 +159,9 @@ fn to_half(network: &Network) -> Result<(Network, Vec<LayerReport>), QuantError>
         *layer = round_to_half(layer, number)?;
     }
     let reports = [
-        of_weights("encoder", &network.encoder, &rounded.encoder),
-        of_weights("classifier", &network.classifier, &rounded.classifier),
-        of_weights("decoder", &network.decoder, &rounded.decoder),
+        of_weights("encoder", &network.encoder, &rounded.encoder, |_| Dtype::F16),
+        of_weights("classifier", &network.classifier, &rounded.classifier, |_| Dtype::F16),
+        of_weights("decoder", &network.decoder, &rounded.decoder, |_| Dtype::F16),
     ];
     Ok((rounded, reports.concat()))
 }

@@ -1,9 +1,9 @@
 //! One chain of layers to int8, layer by layer. Every layer is fitted to what the int8 layers
 //! before it really give on the calibration cells, so that their mean errors end here.
 
-use cic_model::DenseLayer;
 use cic_model::quant::{LEVEL_MAX, Ratio, requantize_i32, table_index};
 use cic_model::spec::{QuantEpilogue, QuantLayer, QuantSegment};
+use cic_model::{DenseLayer, Dtype};
 
 use crate::activation_range;
 use crate::error::QuantError;
@@ -72,7 +72,8 @@ pub(crate) fn quantize_stage(
     let mut report = |number: usize, layer: &DenseLayer, done: (f64, OutputReport)| {
         let (weights_db, outputs) = (done.0, Some(done.1));
         let dims = (layer.in_dim, layer.out_dim());
-        reports.push(LayerReport { stage: plan.name, layer: number, dims, weights_db, outputs });
+        let (stage, dtype) = (plan.name, Dtype::S8);
+        reports.push(LayerReport { stage, layer: number, dims, dtype, weights_db, outputs });
     };
     let mut carry: Option<Carry> = None;
     let mut input = input;

@@ -164,6 +164,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("empty", "no graph"),
     ("huge", "more than any memory"),
     ("if", "\"choice\" (If)"),
+    ("integers", "\"fc\" (Gemm): its matrix holds integers"),
     ("leaky", "\"act\" (LeakyRelu)"),
     ("loop", "\"first\" (Add)"),
     ("misfit", "\"fc\" (Gemm): it is for 13 numbers, and 12 come to it"),

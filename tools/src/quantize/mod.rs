@@ -202,6 +202,11 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
             "--emit onnx is for int8: give --to int8; cic train --onnx writes the network in full precision",
         ));
     }
+    if matches!(args.emit, Some(Form::Onnx)) && args.layout.is_some() {
+        return Err(Failure::usage(
+            "--layout says where weights lie in models of this project; leave it out with --emit onnx",
+        ));
+    }
     let of_search = args.search.given().filter(|_| !args.search.auto);
     if let Some(option) = of_search {
         return Err(Failure::usage(format!(

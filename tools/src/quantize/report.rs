@@ -137,8 +137,10 @@ impl Report<'_> {
                 }
             }
             p.scope {
-                "Ranges were chosen on the same cells, so these figures flatter a little. " code { "cic-quantize diff" }
-                " compares the two models on cells that neither has seen."
+                @if self.result.dtype() != Dtype::F16 {
+                    "The model was fitted to the same cells, so these figures flatter a little. "
+                }
+                code { "cic-quantize diff" } " compares the two models on cells that neither has seen."
             }
         }
     }
@@ -228,24 +230,32 @@ impl Report<'_> {
             bars: bars.collect(),
         };
         let rows = self.layers.iter().map(|layer| {
-            let of_outputs = match layer.outputs {
-                None => ["–", "–", "–"].map(text),
-                Some(OutputReport { range: (lo, hi), sqnr_db, clipped }) => [
-                    text(format!("{} to {}", decimal(lo, 3), decimal(hi, 3))),
-                    text(decimal(sqnr_db, 1)),
-                    text(format!("{:.2}\u{a0}%", 100.0 * clipped)),
-                ],
-            };
+            let of_outputs =
+                layer.outputs.map(|OutputReport { range: (lo, hi), sqnr_db, clipped }| {
+                    [
+                        text(format!("{} to {}", decimal(lo, 3), decimal(hi, 3))),
+                        text(decimal(sqnr_db, 1)),
+                        text(format!("{:.2}\u{a0}%", 100.0 * clipped)),
+                    ]
+                });
             let shape = format!("{} to {}", layer.dims.0, layer.dims.1);
-            [text(layer.name()), text(shape), text(decimal(layer.weights_db, 1))]
+            let dtype = layer.dtype.name();
+            [text(layer.name()), text(shape), text(dtype), text(decimal(layer.weights_db, 1))]
                 .into_iter()
-                .chain(of_outputs)
+                .chain(of_outputs.into_iter().flatten())
                 .collect()
         });
+        let columns =
+            ["layer", "shape", "weights", "their dB", "outputs in f32", "their dB", "clipped"];
+        let has_outputs = self.layers.iter().any(|layer| layer.outputs.is_some());
+        let columns = if has_outputs { &columns[..] } else { &columns[..4] };
         let body = html! {
             @if !chart.bars.is_empty() { (figure(chart.svg(), html! { "Each 6 dB more halve the error." })) }
-            (table(&["layer", "shape", "weights, dB", "outputs in f32", "outputs, dB", "clipped"], rows.collect()))
-            p { "Clipped: outputs in full precision that no level expresses. Ranges are chosen with " code { "--ranges" } "." }
+            (table(columns, rows.collect()))
+            p { "dB: signal to noise." }
+            @if has_outputs {
+                p { "Clipped: outputs in full precision that no level expresses. Ranges are chosen with " code { "--ranges" } "." }
+            }
         };
         Section { id: "layers", title: "Layer by layer", body }
     }
@@ -303,6 +313,7 @@ fn layer_json(layer: &LayerReport) -> Value {
         "layer": layer.layer,
         "inputs": layer.dims.0,
         "outputs": layer.dims.1,
+        "weights": layer.dtype.name(),
         "weights_sqnr_db": finite(layer.weights_db),
         "range": layer.outputs.map(|outputs| [outputs.range.0, outputs.range.1]),
         "sqnr_db": layer.outputs.and_then(|outputs| finite(outputs.sqnr_db)),
@@ -312,14 +323,16 @@ fn layer_json(layer: &LayerReport) -> Value {
 
 /// A line a layer.
 pub(super) fn write_layers(out: &mut dyn Write, layers: &[LayerReport]) -> io::Result<()> {
-    writeln!(
-        out,
-        "{:<16}{:>14}{:>12}{:>22}{:>10}{:>10}",
-        "layer", "shape", "weights dB", "outputs", "dB", "clipped"
-    )?;
+    let has_outputs = layers.iter().any(|layer| layer.outputs.is_some());
+    write!(out, "{:<16}{:>14}{:>10}{:>8}", "layer", "shape", "weights", "dB")?;
+    match has_outputs {
+        true => writeln!(out, "{:>22}{:>10}{:>10}", "outputs", "dB", "clipped")?,
+        false => writeln!(out)?,
+    }
     for layer in layers {
         let shape = format!("{} to {}", layer.dims.0, layer.dims.1);
-        write!(out, "{:<16}{shape:>14}{:>12.1}", layer.name(), layer.weights_db)?;
+        let dtype = layer.dtype.name();
+        write!(out, "{:<16}{shape:>14}{dtype:>10}{:>8.1}", layer.name(), layer.weights_db)?;
         match layer.outputs {
             None => writeln!(out)?,
             Some(OutputReport { range: (lo, hi), sqnr_db, clipped }) => {
@@ -327,6 +340,9 @@ pub(super) fn write_layers(out: &mut dyn Write, layers: &[LayerReport]) -> io::R
                 writeln!(out, "{range:>22}{sqnr_db:>10.1}{:>8.2} %", 100.0 * clipped)?;
             }
         }
+    }
+    if !has_outputs {
+        return writeln!(out, "\ndB  signal to noise");
     }
     writeln!(
         out,

@@ -50,6 +50,7 @@ fn onnx_is_written_of_int8_only() {
     write_h5ad(&folder.path("cells.h5ad"), &cells(N_TRAINED));
     let to = |to: &str| format!("model.cic --calibrate cells.h5ad --to {to} --emit onnx -o q.onnx");
     folder.quantize(&to("f16")).refused(2, &["--to int8", "cic train --onnx"]);
+    folder.quantize(&format!("{} --layout host", to("int8"))).refused(2, &["--layout", "--emit"]);
     folder.quantize(&to("int8")).ok();
     let written = folder.read("q.onnx");
     folder.quantize(&to("int8")).ok();

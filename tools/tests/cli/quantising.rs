@@ -34,7 +34,7 @@ fn what_rounding_did_to_each_layer_is_told() {
     for to in ["int8", "mixed", "f16"] {
         let run = folder.quantize(&format!("{base} --to {to}")).ok();
         assert!(
-            run.stdout.contains("weights dB") && run.stdout.contains("classifier 1"),
+            run.stdout.contains("weights      dB") && run.stdout.contains("classifier 1"),
             "{}",
             run.stdout
         );

@@ -10,7 +10,7 @@ use tract_onnx::pb::type_proto::Value as Kind;
 use tract_onnx::pb::{AttributeProto, ModelProto, NodeProto};
 
 use super::error::OnnxError;
-use super::tensor::Tensor;
+use super::tensor::{Tensor, is_float};
 
 pub(super) struct Graph<'a> {
     pub(super) nodes: &'a [NodeProto],
@@ -117,11 +117,15 @@ impl<'a> Graph<'a> {
                     else {
                         continue;
                     };
-                    if node.op_type == "Transpose" {
-                        let Some(tensor) = tensor.transposed() else { continue };
-                        tensor
-                    } else {
-                        tensor.clone()
+                    let to =
+                        attribute(node, "to").and_then(|to| DataType::try_from(to.i as i32).ok());
+                    match (&*node.op_type, to) {
+                        ("Transpose", _) => match tensor.transposed() {
+                            Some(tensor) => tensor,
+                            None => continue,
+                        },
+                        ("Cast", Some(to)) => Tensor { is_float: is_float(to), ..tensor.clone() },
+                        _ => tensor.clone(),
                     }
                 }
                 _ => continue,
@@ -149,13 +153,15 @@ impl<'a> Graph<'a> {
 
 /// `Constant` with a number or a list of numbers.
 fn scalar_constant(node: &NodeProto) -> Option<Tensor> {
-    let list = |values: Vec<f64>| Tensor { dims: vec![values.len()], values };
-    let one = |value: f64| Tensor { dims: Vec::new(), values: vec![value] };
+    let list = |values: Vec<f64>, is_float| Tensor { dims: vec![values.len()], values, is_float };
+    let one = |value: f64, is_float| Tensor { dims: Vec::new(), values: vec![value], is_float };
     let constant = node.attribute.iter().find_map(|attribute| match &*attribute.name {
-        "value_float" => Some(one(f64::from(attribute.f))),
-        "value_int" => Some(one(attribute.i as f64)),
-        "value_floats" => Some(list(attribute.floats.iter().map(|&x| f64::from(x)).collect())),
-        "value_ints" => Some(list(attribute.ints.iter().map(|&x| x as f64).collect())),
+        "value_float" => Some(one(f64::from(attribute.f), true)),
+        "value_int" => Some(one(attribute.i as f64, false)),
+        "value_floats" => {
+            Some(list(attribute.floats.iter().map(|&x| f64::from(x)).collect(), true))
+        }
+        "value_ints" => Some(list(attribute.ints.iter().map(|&x| x as f64).collect(), false)),
         _ => None,
     });
     constant.filter(|tensor| tensor.values.iter().all(|value| value.is_finite()))

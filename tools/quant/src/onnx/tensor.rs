@@ -14,6 +14,8 @@ use super::error::OnnxError;
 pub(super) struct Tensor {
     pub(super) dims: Vec<usize>,
     pub(super) values: Vec<f64>,
+    /// Whether they are floating-point numbers in the graph, as samples are.
+    pub(super) is_float: bool,
 }
 
 impl Tensor {
@@ -52,7 +54,7 @@ impl Tensor {
         }
         match values.iter().find(|value| !value.is_finite()) {
             Some(value) => Err(fault(format!("it holds {value}"))),
-            None => Ok(Self { dims, values }),
+            None => Ok(Self { dims, values, is_float: is_float(kind) }),
         }
     }
 
@@ -75,8 +77,14 @@ impl Tensor {
         let (rows, columns) = self.matrix()?;
         let of_column = |column: usize| self.values.iter().skip(column).step_by(columns.max(1));
         let values = (0..columns).flat_map(of_column).copied().collect();
-        Some(Self { dims: vec![columns, rows], values })
+        Some(Self { dims: vec![columns, rows], values, is_float: self.is_float })
     }
+}
+
+/// Whether an element type is one that a network computes in.
+pub(super) fn is_float(kind: DataType) -> bool {
+    use DataType::{Bfloat16, Double, Float, Float16};
+    matches!(kind, Float | Float16 | Bfloat16 | Double)
 }
 
 /// Numbers that stand in the list of their type.

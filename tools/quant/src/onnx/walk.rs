@@ -173,8 +173,25 @@ impl Walk<'_, '_> {
         })
     }
 
-    fn vector(&self, at: usize, number: usize, what: &str) -> Result<Vec<f64>, OnnxError> {
+    /// The same, of what a floating-point sample is computed with.
+    fn numbers(&self, at: usize, number: usize, what: &str) -> Result<&Tensor, OnnxError> {
         let tensor = self.constant(at, number, what)?;
+        match tensor.is_float {
+            true => Ok(tensor),
+            false => {
+                let reason = format!("its {what} holds integers, beside a floating-point sample");
+                Err(fault(
+                    at,
+                    &self.graph.nodes[at],
+                    reason,
+                    "cast them in the network, or export it again",
+                ))
+            }
+        }
+    }
+
+    fn vector(&self, at: usize, number: usize, what: &str) -> Result<Vec<f64>, OnnxError> {
+        let tensor = self.numbers(at, number, what)?;
         let vector = tensor.vector().filter(|vector| !vector.is_empty()).map(<[f64]>::to_vec);
         vector.ok_or_else(|| {
             let reason = format!("its {what} has the shape {:?}", tensor.dims);
@@ -213,7 +230,7 @@ impl Walk<'_, '_> {
             let reason = "its first matrix is not one sample a row".into();
             return Err(fault(at, node, reason, "export the network for [batch, genes]"));
         }
-        let weights = self.constant(at, 1, "matrix")?;
+        let weights = self.numbers(at, 1, "matrix")?;
         let mut weights = match int(node, "transB", 0) {
             0 => weights.transposed().unwrap_or_else(|| weights.clone()),
             _ => weights.clone(),
@@ -232,7 +249,7 @@ impl Walk<'_, '_> {
             let reason = "its first matrix is not one sample a row".into();
             return Err(fault(at, node, reason, "export the network for [batch, genes]"));
         }
-        let weights = self.constant(at, 1, "matrix")?;
+        let weights = self.numbers(at, 1, "matrix")?;
         let weights = weights.transposed().unwrap_or_else(|| weights.clone());
         self.affine(at, weights, None)
     }
@@ -408,7 +425,7 @@ impl Walk<'_, '_> {
         }
         self.labels = labels;
         self.end = None;
-        let weights = Tensor { dims: vec![bias.len(), n_inputs], values: weights };
+        let weights = Tensor { dims: vec![bias.len(), n_inputs], values: weights, is_float: true };
         self.affine(at, weights, Some(bias))
     }
 

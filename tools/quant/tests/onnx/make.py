@@ -242,6 +242,7 @@ def refused():
     one("written-twice", h, N("Relu", ["h"], ["y"]), N("Tanh", ["h"], ["y"]))
     one("custom", h, N("Magic", ["h"], ["y"], domain="com.example", name="spell"))
     one("relu-end", h, N("Relu", ["h"], ["y"]))
+    one("integers", gemm, constants={"w": np.arange(GENES * CLASSES, dtype=np.int32).reshape(GENES, CLASSES), "b": b})
     one("misfit", gemm, constants={"w": weights(GENES + 1, CLASSES), "b": b})
     one("bias-misfit", gemm, constants={"w": w, "b": bias(CLASSES + 1)})
     one("not-finite", gemm, constants={"w": np.where(w == w[0, 0], np.float32(np.nan), w), "b": b})
