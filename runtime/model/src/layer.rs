@@ -168,7 +168,8 @@ impl<'a> Layer<'a> {
     ) -> Result<Self, ModelError> {
         let bad = |field| ModelError::BadField { kind: SectionKind::Graph, field };
         let shape = ModelError::ShapeMismatch { layer: index };
-        let &[in_dim, out_dim, n_segments, carry, block, panel, own, b, ref rest @ ..] = record;
+        let &[in_dim, out_dim, n_segments, carry, block, panel, ref own, ref b, ref rest @ ..] =
+            record;
         let (in_dim, out_dim) = (in_dim as usize, out_dim as usize);
         let (n_segments, carry) = (n_segments as usize, carry as usize);
         if n_segments == 0 || n_segments > MAX_SEGMENTS || in_dim == 0 {
@@ -178,13 +179,11 @@ impl<'a> Layer<'a> {
             return Err(shape);
         }
         let unused = rest.iter().skip(2 * n_segments);
-        let stored = match dtype {
-            // The types of layers that kernels for floating-point inputs read.
-            Dtype::Mixed => Dtype::from_code(own).filter(|&own| own != Dtype::Mixed),
-            _ => Some(dtype).filter(|_| own == 0),
-        };
-        let stored = stored.ok_or(bad("type of the layer's weights"))?;
-        if [b].iter().chain(unused).any(|&word| word != 0) {
+        // Only layers of mixed models say their own type, and all of them do.
+        let is_mixed = dtype == Dtype::Mixed;
+        let stored = if is_mixed { *own } else { dtype as u32 };
+        let unsaid = if is_mixed { &0 } else { own };
+        if [unsaid, b].into_iter().chain(unused).any(|&word| word != 0) {
             return Err(bad("reserved word: it is not zero"));
         }
         let (pairs, _) = rest.as_chunks::<2>();
@@ -207,14 +206,15 @@ impl<'a> Layer<'a> {
         let stored_len = layout.stored_len(in_dim, out_dim).ok_or(shape)?;
         let reader = container.require(SectionKind::Weights, index)?;
         let weights = match stored {
-            Dtype::F32 => Weights::F32(reader.rest()?),
-            Dtype::F16 => Weights::F16(reader.rest()?),
-            Dtype::S8 | Dtype::Mixed => Weights::S8(reader.rest()?),
+            F32 => Weights::F32(reader.rest()?),
+            F16 => Weights::F16(reader.rest()?),
+            S8 => Weights::S8(reader.rest()?),
+            _ => return Err(bad("type of the layer's weights")),
         };
         if weights.len() != stored_len {
             return Err(ModelError::BadSectionLength { kind: SectionKind::Weights });
         }
-        let has_scales = dtype == Dtype::Mixed && stored == Dtype::S8;
+        let has_scales = is_mixed && stored == S8;
         let epilogue = Epilogue::parse(container, index, out_dim, dtype, has_scales)?;
         let has_tables =
             dtype == Dtype::S8 && container.section(SectionKind::Tables, index).is_some();
@@ -399,13 +399,15 @@ impl<'a> Epilogue<'a> {
             }
             Self::S8(epilogue)
         } else {
-            let bias: &[f32] = reader.array(out_dim)?;
-            if bias.iter().any(|value| !value.is_finite()) {
-                return Err(reader.bad("bias"));
+            // Scales lie behind the biases.
+            let n_scales = if has_scales { out_dim } else { 0 };
+            let numbers: &[f32] = reader.array(out_dim + n_scales)?;
+            if numbers.iter().any(|number| !number.is_finite()) {
+                return Err(reader.bad("bias or scale of a row"));
             }
-            let scales: &[f32] = reader.array(if has_scales { out_dim } else { 0 })?;
-            if scales.iter().any(|scale| !(scale.is_finite() && *scale > 0.0)) {
-                return Err(reader.bad("scale of a row"));
+            let (bias, scales) = numbers.split_at_checked(out_dim).unwrap_or((numbers, &[]));
+            if scales.iter().any(|&scale| scale <= 0.0) {
+                return Err(reader.bad("bias or scale of a row"));
             }
             Self::Float { bias, scales }
         };
@@ -443,6 +445,10 @@ impl<'a> SegmentView<'a> {
 
 /// Words of a layer's record in the graph section.
 pub(crate) const RECORD_WORDS: usize = 8 + 2 * MAX_SEGMENTS;
+
+const F32: u32 = Dtype::F32 as u32;
+const F16: u32 = Dtype::F16 as u32;
+const S8: u32 = Dtype::S8 as u32;
 
 /// The word of a record that says how its weights are stored; 0 where the model's type says it.
 #[cfg(feature = "alloc")]
