@@ -44,9 +44,9 @@ pub struct DiffArgs {
 /// How much a model may differ.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct GateArgs {
-    /// Exit with 5, and write no model, where more labels
-    /// or codes change than --max-label-change and
-    /// --max-code-error say
+    /// Exit with 5 where more labels or codes change than
+    /// --max-label-change and --max-code-error say;
+    /// quantising then writes no model
     #[arg(long, verbatim_doc_comment)]
     gate: bool,
     /// Share of the cells whose label may change, with

@@ -19,7 +19,7 @@ pub fn quantize_command() -> Command {
         .about("Tell what differs between two models on the same cells");
     QuantizeArgs::augment_args(Command::new("cic-quantize"))
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Quantise a full-precision cell identity code model to int8 or f16")
+        .about("Quantise a full-precision cell identity code model to int8, mixed or f16")
         .after_help(EXIT_CODES)
         .override_usage(USAGE)
         .args_conflicts_with_subcommands(true)

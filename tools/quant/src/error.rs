@@ -15,7 +15,7 @@ pub enum QuantError {
         found: Dtype,
     },
     /// Nothing is done for f32.
-    #[error("an f32 model is not quantised to f32; choose int8 or f16")]
+    #[error("an f32 model is not quantised to f32; choose int8, mixed or f16")]
     NothingToDo,
     /// There are no calibration rows.
     #[error("there is no cell to calibrate with")]

@@ -67,7 +67,8 @@ pub fn run(args: &BudgetArgs) -> Result<(), Failure> {
     let model = model_file::open(&args.model, &bytes)?;
     if model.dtype() != Dtype::S8 {
         return Err(Failure::Model(anyhow::anyhow!(
-            "{}: its numbers are {}; microcontrollers run int8, which cic-quantize makes",
+            "{}: its numbers are {}; what cells cost is known of int8 alone, which cic-quantize makes (floating point runs \
+             where the runtime is built with its feature floats, and is not counted here)",
             args.model.display(),
             model.dtype().name()
         )));

@@ -53,7 +53,8 @@ pub struct QuantizeArgs {
     /// Where the cells that were calibrated with go, as
     /// .h5ad: calibrating with this file gives the same
     /// without reading all of DATA. It has their counts
-    /// over all genes in the column total_counts
+    /// over all genes in the column total_counts, and
+    /// their --labels
     #[arg(long, value_name = "H5AD", verbatim_doc_comment)]
     keep_cells: Option<PathBuf>,
     #[command(flatten)]
@@ -238,6 +239,11 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         fine_tune::check(to)?;
     }
     args.gate.check_used(args.search.auto)?;
+    if args.output.as_os_str() == "-" {
+        return Err(Failure::usage(
+            "models do not go to standard output: give -o a file name (./- for one called so)",
+        ));
+    }
     if args.false_rejects.asks_for_limits() && args.labels.is_none() {
         return Err(Failure::usage(
             "--rejects sets limits with labelled cells: name their column with --labels KEY",
@@ -281,6 +287,24 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let rows = calibration_rows(&model, dataset, annotations.split.as_deref())?;
+    let n_known = model.rows().part(Part::Calibrate).len();
+    if rows.len() < n_known.min(LEAST_CELLS) {
+        return Err(Failure::input(format!(
+            "{}: has {} of the {n_known} cells that the model is calibrated with, and at least {} are needed; give the data \
+             that the model was trained on",
+            args.calibrate.display(),
+            rows.len(),
+            n_known.min(LEAST_CELLS)
+        )));
+    }
+    if rows.len() < n_known.min(MAX_CALIBRATION_ROWS) && !args.quiet {
+        tell(format_args!(
+            "note: {} of the {n_known} cells that the model is calibrated with are in {}; where they are not a fair sample of \
+             them, neither are ranges and the figures below",
+            rows.len(),
+            args.calibrate.display()
+        ));
+    }
     // What is searched for says it itself.
     let to = args.to.unwrap_or(Dtype::S8);
     let mut options = QuantizeOptions {
@@ -314,7 +338,7 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
             gate: args.gate,
             quiet: args.quiet,
         };
-        let found = args.search.run(&options, &trial)?;
+        let found = args.search.run(&options, &trial, matches!(args.emit, Some(Form::Onnx)))?;
         if !args.json {
             print(|out| found.write(out))?;
             let (n_fitted, n_judged) = (fitted.len(), judged.len());
@@ -382,7 +406,13 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         tell_unlike(&comparison);
     }
     if let Some(path) = &args.keep_cells {
-        calibration.write(path, &model, used.iter().map(|&row| names[row].clone()).collect())?;
+        let labels = args.labels.as_ref().map(|key| {
+            let texts: Vec<Option<String>> =
+                used.iter().map(|&row| annotations.label(row).map(String::from)).collect();
+            (key.as_str(), Column::categorical(texts.iter().map(Option::as_deref)))
+        });
+        let names = used.iter().map(|&row| names[row].clone()).collect();
+        calibration.write(path, &model, names, labels)?;
     }
     let written = emitted.as_deref().unwrap_or(&quantised);
     let report = Report {
@@ -393,13 +423,11 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
         layers: &layers,
         fine_tuned: fine_tuned.as_ref(),
         aware: tuned_aware.as_ref(),
+        search: search.as_ref(),
         cells: names,
     };
     if args.report.is_some() || args.json {
-        let mut json = report.json()?;
-        if let Some(search) = &search {
-            json["search"] = search.json();
-        }
+        let json = report.json()?;
         let text = serde_json::to_string_pretty(&json).map_err(Failure::internal)?;
         if let Some(path) = &args.report {
             output::write(path, |file| writeln!(file, "{text}"))?;
@@ -557,6 +585,9 @@ impl Source {
     }
 }
 
+/// With fewer cells ranges and means are chance, unless the model knows no more.
+const LEAST_CELLS: usize = 10;
+
 /// With fewer calibration cells halves of them show nothing.
 const FEW_CELLS: usize = 20;
 
@@ -601,11 +632,20 @@ impl Calibration {
     }
 
     /// Writes the cells over the panel of `model`.
-    fn write(&self, path: &Path, model: &Model<'_>, names: Vec<String>) -> Result<(), Failure> {
+    fn write(
+        &self,
+        path: &Path,
+        model: &Model<'_>,
+        names: Vec<String>,
+        labels: Option<(&str, Column)>,
+    ) -> Result<(), Failure> {
         let panel = model.genes();
         let genes: Vec<String> = (0..model.n_genes()).map(|gene| panel.id(gene).into()).collect();
         let mut obs = ObsTable::default();
         obs.insert("total_counts", Column::F64(self.totals.clone()));
+        if let Some((key, labels)) = labels {
+            obs.insert(key, labels);
+        }
         let out = AnnDataOut {
             obs_names: &names,
             obs,

@@ -18,6 +18,8 @@ use crate::sheet::words::{
 };
 use crate::sheet::{Section, Sheet};
 
+use super::search::Search;
+
 /// Two models, and what was measured on calibration cells.
 pub(super) struct Report<'a> {
     pub(super) source: &'a Model<'a>,
@@ -28,6 +30,8 @@ pub(super) struct Report<'a> {
     pub(super) layers: &'a [LayerReport],
     pub(super) fine_tuned: Option<&'a FineTunedModel>,
     pub(super) aware: Option<&'a AwareReport>,
+    /// What was tried to find it.
+    pub(super) search: Option<&'a Search>,
     /// Names of the rows of the calibration file.
     pub(super) cells: &'a [String],
 }
@@ -68,6 +72,9 @@ impl Report<'_> {
         if self.result.dtype() == Dtype::S8 {
             report["targets"] = budget::targets(self.result, self.bytes[1])?;
         }
+        if let Some(search) = self.search {
+            report["search"] = search.json();
+        }
         if let Some(tuned) = self.fine_tuned {
             report["fine_tuning"] = tuned.report();
         }
@@ -87,6 +94,7 @@ impl Report<'_> {
     pub(super) fn html(&self, output: &Path) -> Result<String, Failure> {
         let name = output.file_name().unwrap_or_default().to_string_lossy();
         let mut sections = vec![self.labels(), self.codes(), self.layer_section()];
+        sections.extend(self.search.map(Search::section));
         if self.result.dtype() == Dtype::S8 {
             sections.push(targets(&budget::targets(self.result, self.bytes[1])?));
         }

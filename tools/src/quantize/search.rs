@@ -11,6 +11,7 @@ use cic_quant::{
 };
 use cic_runtime::Session;
 use clap::Args;
+use maud::html;
 use serde_json::{Value, json};
 
 use super::Calibration;
@@ -18,7 +19,10 @@ use crate::budget::{self, Core};
 use crate::console::count;
 use crate::diff::GateArgs;
 use crate::failure::Failure;
+use crate::plots::percent;
 use crate::progress::Progress;
+use crate::sheet::Section;
+use crate::sheet::words::{decimal, table, text};
 
 /// What a model is searched for.
 #[derive(Args, Clone, Debug)]
@@ -59,14 +63,15 @@ pub struct SearchArgs {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Target {
     Microcontroller(Core),
-    Host,
+    /// By the name that it was asked for with.
+    Host(&'static str),
 }
 
 impl Target {
     fn name(self) -> &'static str {
         match self {
             Self::Microcontroller(core) => core.name,
-            Self::Host => HOST,
+            Self::Host(name) => name,
         }
     }
 
@@ -75,7 +80,7 @@ impl Target {
         match self {
             Self::Microcontroller(core) if core.name == "cortex-m55" => LayoutPlan::Sparse,
             Self::Microcontroller(_) => LayoutPlan::Fours,
-            Self::Host => LayoutPlan::Panels,
+            Self::Host(_) => LayoutPlan::Panels,
         }
     }
 }
@@ -131,17 +136,23 @@ impl SearchArgs {
     }
 
     /// Tries all ways with the cells that are calibrated with.
-    pub(super) fn run(&self, base: &QuantizeOptions, trial: &Trial<'_>) -> Result<Search, Failure> {
+    pub(super) fn run(
+        &self,
+        base: &QuantizeOptions,
+        trial: &Trial<'_>,
+        only_int8: bool,
+    ) -> Result<Search, Failure> {
         let Trial { model, calibration, cells, rows, gate, quiet } = *trial;
         let target = self.target.ok_or_else(|| Failure::usage("--auto needs --target CORE"))?;
-        if self.instructions.is_some() && matches!(target, Target::Host) {
+        if self.instructions.is_some() && matches!(target, Target::Host(_)) {
             return Err(Failure::usage(
                 "--instructions is for microcontrollers; those of a host are not known beforehand",
             ));
         }
         let mut candidates = Vec::new();
         let has_decoder = !model.stage(StageKind::Decoder).is_empty();
-        let ways = ways(target, base, has_decoder);
+        let mut ways = ways(target, base, has_decoder);
+        ways.retain(|way| way.to == Dtype::S8 || !only_int8);
         let progress = Progress::of_steps(ways.len(), "ways", quiet);
         for options in ways {
             let bytes = quantize(model, &calibration.set(), &options)?;
@@ -195,7 +206,7 @@ fn ways(target: Target, base: &QuantizeOptions, has_decoder: bool) -> Vec<Quanti
             });
         }
     }
-    if matches!(target, Target::Host) {
+    if matches!(target, Target::Host(_)) {
         let layouts = LayoutPlan::Sparse;
         for to in [Dtype::Mixed, Dtype::F16] {
             ways.push(QuantizeOptions { to, layouts, ..base.clone() });
@@ -296,6 +307,39 @@ impl Search {
         Ok(())
     }
 
+    /// The same, for the page.
+    pub(super) fn section(&self) -> Section {
+        let of_candidate = |candidate: &Candidate| {
+            let Candidate { options, need, comparison, missed, .. } = candidate;
+            let instructions = need.instructions.map_or("–".into(), |n| count(n as usize));
+            vec![
+                text(candidate.name()),
+                text(if options.with_decoder { "yes" } else { "no" }),
+                text(count(need.flash as usize)),
+                text(count(need.ram as usize)),
+                text(instructions),
+                text(percent(1.0 - comparison.agreement())),
+                text(decimal(comparison.pooled_code_error, 4)),
+                text(if missed.is_empty() { "–".into() } else { missed.join(", ") }),
+            ]
+        };
+        let columns = [
+            "way",
+            "decoder",
+            "flash",
+            "memory",
+            "instructions",
+            "labels changed",
+            "code error",
+            "misses",
+        ];
+        let body = html! {
+            p { "For " (self.target.name()) ", the best first; each was judged on other cells than it was fitted to." }
+            (table(&columns, self.candidates.iter().map(of_candidate).collect()))
+        };
+        Section { id: "search", title: "What was tried", body }
+    }
+
     pub(super) fn json(&self) -> Value {
         let candidates = self.candidates.iter().map(|candidate| {
             json!({
@@ -320,7 +364,7 @@ fn need(target: Target, model: &Model<'_>, n_bytes: usize) -> Result<Need, Failu
             let budget::Need { flash, ram, instructions } = budget::need(model, n_bytes, core)?;
             Need { flash, ram, instructions: Some(instructions) }
         }
-        Target::Host => {
+        Target::Host(_) => {
             let session = Session::new(model, 0).map_err(Failure::internal)?;
             let ram = session.scratch_len() as u64;
             Need { flash: n_bytes as u64, ram, instructions: None }
@@ -329,8 +373,8 @@ fn need(target: Target, model: &Model<'_>, n_bytes: usize) -> Result<Need, Failu
 }
 
 fn parse_target(name: &str) -> Result<Target, String> {
-    if HOSTS.contains(&name) {
-        return Ok(Target::Host);
+    if let Some(host) = HOSTS.into_iter().find(|&host| host == name) {
+        return Ok(Target::Host(host));
     }
     budget::parse_core(name)
         .map(Target::Microcontroller)
@@ -350,8 +394,7 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| "expected bytes, such as 262144, 256K or 1M".into())
 }
 
-const HOST: &str = "host";
-const HOSTS: [&str; 3] = ["x86-64", "aarch64", HOST];
+const HOSTS: [&str; 3] = ["x86-64", "aarch64", "host"];
 
 #[cfg(test)]
 mod tests {
@@ -361,8 +404,8 @@ mod tests {
     fn decoders_are_left_out_only_where_there_are_any() {
         let base = QuantizeOptions::new(Dtype::S8);
         let n = |target, base, has_decoder| ways(target, base, has_decoder).len();
-        assert_eq!(n(Target::Host, &base, true), 24);
-        assert_eq!(n(Target::Host, &base, false), 12);
+        assert_eq!(n(Target::Host("host"), &base, true), 24);
+        assert_eq!(n(Target::Host("host"), &base, false), 12);
         let without = QuantizeOptions { with_decoder: false, ..base.clone() };
         let core = Target::Microcontroller(Core::from_name("cortex-m4").unwrap());
         assert_eq!(n(core, &without, true), 10);

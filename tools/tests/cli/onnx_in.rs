@@ -140,3 +140,15 @@ fn an_encoder_alone_gives_codes() {
     assert_eq!(inspected["code_dim"], 4);
     folder.quantize(&format!("{args} --to int8 -o q.cic")).ok();
 }
+
+/// Whose layers go around one another: better than to say what no chain has is to say where the model is.
+#[test]
+fn files_of_this_project_name_the_model() {
+    let folder = Sandbox::new();
+    write_h5ad(&folder.path("cells.h5ad"), &cells(N_CELLS));
+    let train = "train cells.h5ad --labels cell_type --genes 200 --hidden 16 --epochs 2 --quiet";
+    folder.cic(&format!("{train} -o net.cic --onnx net.onnx")).ok();
+    folder
+        .quantize("net.onnx --calibrate cells.h5ad --to int8 -o q.cic")
+        .refused(4, &["net.onnx", "cic train", "the .cic file"]);
+}

@@ -93,6 +93,16 @@ fn calibration_cells_that_were_kept_give_the_same_model() {
     let run =
         folder.quantize(&format!("{base} --calibrate cells.h5ad --keep-cells c.cic -o c.cic"));
     run.refused(2, &["c.cic", "a name of its own"]);
+    // Labels too, so that what is promised is calibrated again.
+    let labels = "--labels cell_type";
+    let keep = format!("{base} --calibrate cells.h5ad {labels} --keep-cells few.h5ad -o a.cic");
+    folder.quantize(&keep).ok();
+    let kept = "--calibrate few.h5ad --total-counts total_counts --labels cell_type";
+    folder.quantize(&format!("{base} {kept} -o b.cic")).ok();
+    assert_eq!(folder.read("a.cic"), folder.read("b.cic"));
+    folder
+        .quantize(&format!("{base} --calibrate cells.h5ad -o -"))
+        .refused(2, &["standard output"]);
 }
 
 #[test]
@@ -135,6 +145,11 @@ fn the_smallest_model_that_fits_is_found() {
     let best = &report["search"]["candidates"][0];
     assert_eq!(best["way"], "mixed", "{}", report["search"]);
     assert_eq!(folder.cic("inspect q.cic --json").json()["dtype"], "mixed");
+    // What cannot be written is not tried.
+    let run = folder.quantize(&format!("{base} --target host --emit onnx")).ok();
+    assert!(!run.stdout.contains("mixed") && !run.stdout.contains("f16"), "{}", run.stdout);
+    folder.quantize(&format!("{base} --target host --html r.html")).ok();
+    assert!(folder.text("r.html").contains("What was tried"));
 
     let before = folder.names();
     let refused = |options: &str, code: i32, said: &[&str]| {
@@ -367,5 +382,19 @@ fn some_of_the_calibration_rows_are_enough() {
     let folder = Sandbox::new();
     let every_other: Vec<usize> = (0..N_TRAINED).step_by(2).collect();
     write_h5ad(&folder.path("cells.h5ad"), &rows(&cells(N_TRAINED), &every_other));
-    folder.quantize("model.cic --calibrate cells.h5ad --to int8 -o q.cic").ok();
+    let to_int8 = "model.cic --calibrate cells.h5ad --to int8 -o q.cic";
+    let run = folder.quantize(to_int8).ok();
+    assert!(run.stderr.contains("of the 120 cells that the model is calibrated"), "{}", run.stderr);
+}
+
+#[test]
+fn a_handful_of_the_calibration_rows_is_not_enough() {
+    let folder = Sandbox::new();
+    let few: Vec<usize> = (0..60).collect();
+    write_h5ad(&folder.path("cells.h5ad"), &rows(&cells(N_TRAINED), &few));
+    for to in ["int8", "mixed"] {
+        folder
+            .quantize(&format!("model.cic --calibrate cells.h5ad --to {to} -o q.cic"))
+            .refused(3, &["of the 120 cells", "at least 10"]);
+    }
 }

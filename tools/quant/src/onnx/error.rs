@@ -58,6 +58,15 @@ pub enum OnnxError {
         /// What it has instead.
         reason: String,
     },
+    /// What this project wrote itself.
+    #[error(
+        "it is the ONNX form of a model of cic train or cic-quantize, whose layers go around one another ({reason}); give the .cic \
+         file that it was written with"
+    )]
+    Own {
+        /// What no chain has.
+        reason: String,
+    },
     /// There is no tensor to take the code from.
     #[error("no layer gives {name:?}; known: {known}")]
     NoCode {

@@ -73,7 +73,11 @@ pub fn read_onnx_bytes(
 ) -> Result<OnnxNetwork, OnnxError> {
     let model = decode(bytes)?;
     let graph = Graph::new(&model, folder)?;
-    let Walked { layers, labels, notes, .. } = walk(&graph)?;
+    let walked = walk(&graph).map_err(|error| match &*model.producer_name {
+        OWN => OnnxError::Own { reason: error.to_string() },
+        _ => error,
+    });
+    let Walked { layers, labels, notes, .. } = walked?;
     if let Some(layer) = layers.iter().find(|layer| !layer.fits_single()) {
         return Err(OnnxError::Tensor {
             name: layer.sums.last().cloned().unwrap_or_default(),
@@ -101,6 +105,9 @@ pub fn read_onnx_bytes(
         code,
     })
 }
+
+/// Who `cic train --onnx` and `cic-quantize --emit onnx` say has written a file.
+const OWN: &str = "cic";
 
 /// A property with one name a line.
 fn lines(model: &ModelProto, key: &str) -> Vec<String> {
