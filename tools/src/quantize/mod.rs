@@ -408,7 +408,7 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     if let Some(path) = &args.keep_cells {
         let labels = args.labels.as_ref().map(|key| {
             let texts: Vec<Option<String>> =
-                used.iter().map(|&row| annotations.label(row).map(String::from)).collect();
+                used.iter().map(|&row| annotations.label(row)).collect();
             (key.as_str(), Column::categorical(texts.iter().map(Option::as_deref)))
         });
         let names = used.iter().map(|&row| names[row].clone()).collect();
