@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What other quantizers make of a network: ONNX Runtime's static one with its calibrators, and four-bit weights in the first layer.
 
-    python bench/quantizers.py MODEL.onnx MODEL.calibrate.npy MODEL.test.npy
+    python bench/quantizers.py MODEL.onnx MODEL.calibrate.npy MODEL.test.npy [--save PREFIX]
 
 MODEL.onnx is what `cic train --onnx` writes, the arrays are those of `cargo run --release -p cic-bench --bin network-inputs`. Printed as JSON, for
 every way of quantising, on calibration and on test cells: cells, cells whose best label is another than in single precision, and the
@@ -10,7 +10,9 @@ onnx, onnxruntime and numpy.
 
 Four bits are simulated: weights of the first layer on the grid that four bits have, everything else in single precision, which is better than
 a whole int8 network could be. Groups of inputs have a scale each, the best of several by squared error; `gptq` moves what
-rounding one weight lost to the weights after it (E. Frantar et al., GPTQ, ICLR 2023). Biases take up the mean errors.
+rounding one weight lost to the weights after it (E. Frantar et al., GPTQ, ICLR 2023). Biases take up the mean errors. --save keeps these
+layers, weights and bias of an output in a row, as PREFIX.WAY-SIZE.npy: `cargo run --release -p cic-bench --bin with-first-layer` puts
+one into a model.
 """
 
 import argparse
@@ -124,11 +126,12 @@ def put(tensor, values):
     tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
 
 
-def with_four_bits(path, calibrate, folder):
+def with_four_bits(path, calibrate, folder, prefix):
     for name, round_weights in (("nearest", nearest), ("gptq", gptq)):
         for size in GROUPS:
             model = onnx.load(path)
             stored = {one.name: one for one in model.graph.initializer}
+            layer = []
             for node in model.graph.node:
                 if node.op_type == "Gemm" and node.input[0] == "x":
                     tensor, bias = stored[node.input[1]], stored[node.input[2]]
@@ -136,8 +139,13 @@ def with_four_bits(path, calibrate, folder):
                     rounded = round_weights(weights, calibrate, size)
                     # What rounding adds up to on average, the bias takes up.
                     lost = (weights - rounded) @ calibrate.mean(axis=0, dtype=np.float64)
+                    offset = numpy_helper.to_array(bias) + lost
                     put(tensor, rounded)
-                    put(bias, numpy_helper.to_array(bias) + lost)
+                    put(bias, offset)
+                    # Outputs that are activated, then those that are carried past the rest, as a model has them.
+                    layer.append(np.column_stack([rounded, offset]))
+            if prefix:
+                np.save(f"{prefix}.{name}-{size}.npy", np.concatenate(layer).astype("<f4"))
             out = folder / f"four-{name}-{size}.onnx"
             onnx.save(model, out)
             yield f"int4 {name}, groups of {size}", str(out)
@@ -149,6 +157,7 @@ def main():
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("calibrate", type=pathlib.Path)
     parser.add_argument("test", type=pathlib.Path)
+    parser.add_argument("--save", metavar="PREFIX", help="where rounded first layers go")
     options = parser.parse_args()
     parts = {"calibrate": np.load(options.calibrate), "test": np.load(options.test)}
     exact = {part: outputs(str(options.model), inputs) for part, inputs in parts.items()}
@@ -158,7 +167,7 @@ def main():
         # The calibrators print what they do.
         with contextlib.redirect_stdout(sys.stderr):
             made = [*onnxruntime_static(options.model, parts["calibrate"], folder),
-                    *with_four_bits(options.model, parts["calibrate"], folder)]
+                    *with_four_bits(options.model, parts["calibrate"], folder, options.save)]
         for name, path in made:
             report[name] = {part: difference(exact[part], outputs(path, inputs))
                             for part, inputs in parts.items()}

@@ -1,9 +1,10 @@
 //! `cargo xtask quantising`: what quantisation does to the labels and codes of every labelled data set, beside other quantizers, and
 //! `docs/quantising.md` with the figures.
 
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::page::Page;
@@ -14,8 +15,17 @@ use crate::{command, workspace};
 /// Runs what has no result yet, and writes the page.
 pub fn run(args: &Args) -> Result<()> {
     let paper = Paper::open(args, "quantising")?;
-    let inputs = ["build", "--release", "-p", "cic-bench", "--bin", "network-inputs"];
-    command::run(workspace::cargo().args(inputs))?;
+    let build = [
+        "build",
+        "--release",
+        "-p",
+        "cic-bench",
+        "--bin",
+        "network-inputs",
+        "--bin",
+        "with-first-layer",
+    ];
+    command::run(workspace::cargo().args(build))?;
     let mut page = Page::default();
     page.text(include_str!("quantising.md"));
     let mut measured = Vec::new();
@@ -103,17 +113,11 @@ impl OfSet {
                 to,
                 &options,
             )?;
-            let mut arguments = vec!["diff".to_owned(), text(&full), text(&made)];
-            arguments.push(text(&set.file(&paper.root, &paper.work)?));
-            arguments.extend(labels.clone());
-            arguments.extend(set.split(&paper.root));
-            arguments.push("--json".into());
-            let printed =
-                paper.output(&format!("{name}.{number}.json"), "cic-quantize", &arguments)?;
-            let report = serde_json::from_str(&printed).context("cic-quantize diff --json")?;
-            ways.push(((*way).to_owned(), Measured::of_diff(&report)));
+            ways.push(((*way).to_owned(), diff(paper, set, &full, &made, &number.to_string())?));
         }
         ways.extend(of_others(paper, set, &text(&full), &text(&onnx))?);
+        let int8 = ways.iter().find(|(way, _)| way == DEFAULT).map_or(0, |(_, int8)| int8.bytes);
+        ways.extend(four_bits(paper, set, &full, int8)?);
         Ok(Self { name, ways })
     }
 
@@ -122,7 +126,44 @@ impl OfSet {
     }
 }
 
-/// ONNX Runtime's quantizer, and four bits, by `bench/quantizers.py`. Of ONNX Runtime's calibrators the one is taken that changes the
+/// What changes between two models on the test rows of a set, kept under a name.
+fn diff(paper: &Paper, set: &Set, full: &Path, made: &Path, name: &str) -> Result<Measured> {
+    let mut arguments = vec!["diff".to_owned(), text(full), text(made)];
+    arguments.push(text(&set.file(&paper.root, &paper.work)?));
+    arguments.extend(set.arguments(&paper.root));
+    arguments.extend(set.split(&paper.root));
+    arguments.push("--json".into());
+    let printed = paper.output(&format!("{}.{name}.json", set.name), "cic-quantize", &arguments)?;
+    let report = serde_json::from_str(&printed).context("cic-quantize diff --json")?;
+    Ok(Measured::of_diff(&report))
+}
+
+/// First layers of four bits, which [`of_others`] left, each in a model of single precision otherwise. Bytes are what
+/// the int8 model would take with such a layer: half of its weights' bytes, and two for the scale of a group.
+fn four_bits(paper: &Paper, set: &Set, full: &Path, int8: u64) -> Result<Vec<(String, Measured)>> {
+    let mut ways = Vec::new();
+    for rounding in ["gptq", "nearest"] {
+        for size in [32, 128] {
+            let name = format!("{rounding}-{size}");
+            let at = |ending: &str| paper.work.join(format!("{}.{name}.{ending}", set.name));
+            let made = at("cic");
+            let mut put = Command::new(paper.programs.join("with-first-layer"));
+            let shape = command::capture(put.arg(full).arg(at("npy")).arg(&made))?;
+            let shape: Vec<u64> = shape.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+            let &[outputs, inputs] = shape.as_slice() else {
+                bail!("with-first-layer names no shape")
+            };
+            let saved = outputs * inputs - (outputs * inputs).div_ceil(2);
+            let scales = 2 * outputs * u64::div_ceil(inputs, size);
+            let mut measured = diff(paper, set, full, &made, &name)?;
+            measured.bytes = (int8 + scales).saturating_sub(saved);
+            ways.push((format!("int4 {rounding}, groups of {size}"), measured));
+        }
+    }
+    Ok(ways)
+}
+
+/// ONNX Runtime's quantizer, by `bench/quantizers.py`, which also leaves first layers of four bits. Of ONNX Runtime's calibrators the one is taken that changes the
 /// fewest labels of calibration cells, then the one of the smallest code error there.
 fn of_others(paper: &Paper, set: &Set, full: &str, onnx: &str) -> Result<Vec<(String, Measured)>> {
     let name = set.name;
@@ -135,6 +176,7 @@ fn of_others(paper: &Paper, set: &Set, full: &str, onnx: &str) -> Result<Vec<(St
         let mut run = python("bench/quantizers.py");
         run.arg(onnx);
         run.args(["calibrate", "test"].map(|part| format!("{out}.{part}.npy")));
+        run.args(["--save", &out]);
         let printed = command::capture(&mut run)
             .context("onnx and onnxruntime are needed; CIC_PYTHON names a Python that has them")?;
         std::fs::write(paper.work.join(&report), printed).context("keeping figures")?;
@@ -152,9 +194,7 @@ fn of_others(paper: &Paper, set: &Set, full: &str, onnx: &str) -> Result<Vec<(St
         a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
     });
     let chosen = best.map(|(_, way)| ("onnxruntime, best".to_owned(), way));
-    let fours = ways.iter().filter(|(way, _)| way.starts_with("int4"));
-    let all = chosen.into_iter().chain(fours.map(|(way, of)| (way.clone(), of)));
-    Ok(all.map(|(way, of)| (way, Measured::of_script(of))).collect())
+    Ok(chosen.into_iter().map(|(way, of)| (way, Measured::of_script(of))).collect())
 }
 
 impl Measured {
@@ -290,9 +330,9 @@ fn pooled(way: &str, sets: &[OfSet]) -> String {
         }
     };
     let least = more.iter().filter_map(|more| more.neighbours).fold(f64::INFINITY, f64::min);
-    let least = if least.is_finite() { format!("{least:.3}") } else { "-".into() };
+    let least = if least.is_finite() { format!("at least {least:.3}") } else { "-".into() };
     format!(
-        "| {way} | {:.3} % ({n_flips} of {n} change) | {:.2} to {:.2} % | {most:.2} % | {} | {} | {mean_error:.4}, at most {worst:.4} | at least {least} |",
+        "| {way} | {:.3} % ({n_flips} of {n} change) | {:.2} to {:.2} % | {most:.2} % | {} | {} | {mean_error:.4}, at most {worst:.4} | {least} |",
         100.0 * (n - n_flips) as f64 / n.max(1) as f64,
         100.0 * low,
         100.0 * high,
