@@ -268,7 +268,8 @@ fn notes(
             .into(),
         false => "labels are CellTypist's; confidences are no sigmoids but a softmax of the decision values, and no \
                   sets of labels are promised, as DATA may be what the model was trained on; --held-out says that \
-                  it is not"
+                  it is not. Limits for what is no cell, with --labels, are DATA's too: of cells that the model was \
+                  trained on they are too narrow, and cells to come are rejected"
             .into(),
     });
     notes

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use cic_data::{Gene, GeneNaming, NameKind, Names, gene_name, genome_prefix};
 use cic_model::genes::GeneName;
 use cic_model::quant::{ONE_Q16, ONE_Q30};
-use cic_model::{IdKind, Model};
+use cic_model::{IdKind, Model, ValueKind};
 
 use crate::failure::Failure;
 
@@ -66,6 +66,31 @@ pub(crate) fn unjudged(model: &Model<'_>, share_q30: u32) -> Option<String> {
         percent(share_q30),
         percent(novelty.least_share_q30())
     ))
+}
+
+/// What a model gives a label to, whatever the file is, though it is no cell.
+pub(crate) struct Unknown {
+    /// A note.
+    pub(crate) note: &'static str,
+    /// A few words, of the model.
+    pub(crate) brief: &'static str,
+}
+
+/// What a model does not know; `None` where it knows all kinds of what is no cell.
+pub(crate) fn unknown_impostors(model: &Model<'_>) -> Option<Unknown> {
+    if model.novelty().is_none() {
+        return Some(Unknown {
+            note: "the model does not know what is unlike its training cells: noise, ambient RNA and doublets get a label too; one \
+                   made with labelled cells knows (cic-quantize --labels KEY)",
+            brief: "rejects no noise",
+        });
+    }
+    let is_of_counts = model.profiles().iter().all(|profile| profile.kind() == ValueKind::Counts);
+    (!is_of_counts).then_some(Unknown {
+        note: "of what is no cell the model knows shuffled genes alone, and not always: ambient RNA and doublets are simulated of \
+               counts, and it reads other values; they get a label",
+        brief: "rejects no doublets and no ambient RNA",
+    })
 }
 
 /// The genes of a model's panel, as those of a file.

@@ -13,6 +13,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::console::{print, print_json, wrap_list};
+use crate::coverage::unknown_impostors;
 use crate::failure::Failure;
 use crate::model_file;
 
@@ -201,7 +202,11 @@ fn write_summary(
     )?;
     let temperature = 65_536.0 / f64::from(rules.inv_temperature_q16);
     writeln!(out, "temperature  {temperature:.3}")?;
-    if let Some(novelty) = model.novelty() {
+    let unknown = unknown_impostors(model).map(|unknown| unknown.brief);
+    if let Some(unknown) = unknown {
+        writeln!(out, "novelty      {unknown}")?;
+    }
+    if let Some(novelty) = model.novelty().filter(|_| unknown.is_none()) {
         writeln!(
             out,
             "novelty      rejects noise, doublets and what is unlike training in files with {:.1} % of the library",

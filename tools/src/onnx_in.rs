@@ -186,7 +186,8 @@ pub(crate) fn import(
     if !are_held_out && !classes.is_empty() {
         notes.push(
             "no sets of labels are promised, as DATA may be what the network was trained on; --held-out says \
-             that it is not"
+             that it is not. Limits for what is no cell, with --labels, are DATA's too: of cells that the network was trained on \
+             they are too narrow, and cells to come are rejected"
                 .into(),
         );
     }

@@ -8,6 +8,7 @@ use cic_model::{Model, ValueKind};
 use clap::Args;
 
 use crate::console::tell;
+use crate::coverage::unknown_impostors;
 use crate::dataset::DataArgs;
 use crate::digests::Digesting;
 use crate::failure::Failure;
@@ -128,9 +129,11 @@ pub fn run(args: &TypeArgs) -> Result<(), Failure> {
             tell(votes);
         }
         tell(format_args!(
-            "{} cells typed, {} rejected; {} of {} genes of the model present",
+            "{} cells typed, {} rejected{}; {} of {} genes of the model present",
             done.n_cells - done.n_rejected,
             done.n_rejected,
+            unknown_impostors(&model)
+                .map_or(String::new(), |unknown| format!(" (the model {})", unknown.brief)),
             done.n_present,
             model.n_genes(),
         ));

@@ -75,6 +75,10 @@ impl<'a> Fit<'a> {
         Ok((fit, refusal))
     }
 
+    pub(super) fn model(&self) -> &'a Model<'a> {
+        self.model
+    }
+
     /// Looks at the next cells.
     pub(super) fn add(&mut self, values: &CsrMatrix) {
         let Some(alignment) = &self.alignment else { return };

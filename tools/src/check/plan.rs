@@ -7,6 +7,7 @@ use cic_model::profile::Library;
 use super::Checked;
 use super::fit::Fit;
 use crate::console::count;
+use crate::coverage::unknown_impostors;
 use crate::gene_notes;
 use crate::notes::{of_nothing, of_small_counts};
 
@@ -24,6 +25,8 @@ pub(super) fn notes(checked: &Checked<'_>) -> Vec<String> {
     notes.extend(checked.verdict.iter().filter_map(of_small_counts));
     notes.extend(checked.fit.iter().flat_map(|fit| fit.gene_notes.iter().cloned()));
     notes.extend(gene_notes::mangled(naming));
+    let unknown = checked.fit.iter().find_map(|fit| unknown_impostors(fit.model()));
+    notes.extend(unknown.map(|unknown| unknown.note.to_owned()));
     if naming.species.is_mixed {
         notes.push(format!(
             "genes of {} in one file: write the genes and cells of one species to a file of their own",

@@ -21,6 +21,7 @@ use clap::Args;
 use crate::adopted::Imported;
 use crate::celltypist_in;
 use crate::console::{print, tell};
+use crate::coverage::unknown_impostors;
 use crate::dataset::{Annotations, DataArgs, Dataset, LabelArgs, SplitArgs, ValueArgs};
 use crate::diff::GateArgs;
 use crate::failure::Failure;
@@ -390,6 +391,9 @@ pub fn run(args: &QuantizeArgs) -> Result<(), Failure> {
     }
     let aligned = AlignedBytes::new(&quantised);
     let result = model_file::open(&args.output, &aligned)?;
+    if let Some(unknown) = unknown_impostors(&result).filter(|_| !args.quiet) {
+        tell(format_args!("note: {}", unknown.note));
+    }
     let progress = Progress::of_stages(args.quiet);
     progress.say("comparing with f32");
     let comparison = compare(&model, &result, &cells, &rows).map_err(Failure::internal)?;
@@ -730,6 +734,6 @@ fn parse_form(text: &str) -> Result<Form, String> {
 fn parse_dtype(text: &str) -> Result<Dtype, String> {
     match Dtype::from_name(text) {
         Some(dtype) => Ok(dtype),
-        None => Err("expected int8, f16 or mixed, or of what others trained f32".into()),
+        None => Err("expected int8, mixed or f16, or of what others trained f32".into()),
     }
 }

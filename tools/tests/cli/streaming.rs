@@ -95,6 +95,7 @@ fn the_time_of_each_stage_is_told_when_asked_for() {
         assert!(run.stderr.contains(word), "{}", run.stderr);
     }
     let run = folder.cic("type cells.h5ad -m model.cic -o out.csv").ok();
+    assert!(run.stderr.contains("(the model rejects no noise)"), "{}", run.stderr);
     assert_eq!(run.stderr.lines().count(), 1, "no progress but on a terminal: {}", run.stderr);
     folder.cic("type cells.h5ad -m model.cic -o out.csv -v -q").refused(2, &["--quiet"]);
 }

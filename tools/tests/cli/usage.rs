@@ -108,7 +108,7 @@ fn unknown_words_are_refused_with_those_that_exist() {
     }
     let quantize = "model.cic --calibrate cells.h5ad -o q.cic --to";
     for to in ["f32", "int4"] {
-        folder.quantize(&format!("{quantize} {to}")).refused(2, &["int8 or f16"]);
+        folder.quantize(&format!("{quantize} {to}")).refused(2, &["int8, mixed or f16"]);
     }
 }
 

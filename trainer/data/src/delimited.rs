@@ -14,6 +14,7 @@ use std::path::Path;
 use csv::{ByteRecord, ReaderBuilder};
 
 use crate::cell_blocks::{BlockSize, WholeBlocks};
+use crate::cell_columns::{self, take_out};
 use crate::error::DataError;
 use crate::expression::{
     ExpressionHead, Gene, Orientation, Source, check_addressable, is_ensembl_gene_id,
@@ -45,15 +46,21 @@ pub(crate) fn open(
             "rows",
         ),
     };
-    let genes = ids.into_iter().map(|id| Gene::new(id, None, None)).collect();
+    let mut genes: Vec<Gene> = ids.into_iter().map(|id| Gene::new(id, None, None)).collect();
+    let mut obs = ObsTable::default();
+    let mut notes = vec![format!("genes are the {side}, {how}")];
+    let values = values.map(|mut values| {
+        notes.extend(cell_columns::note(&take_out(&mut genes, &mut values, &mut obs)));
+        values
+    });
     let source = Source {
         path: path.to_path_buf(),
         format: "text table".into(),
         matrix: "matrix".into(),
-        notes: vec![format!("genes are the {side}, {how}")],
+        notes,
         ..Source::default()
     };
-    let head = ExpressionHead { obs_names, genes, obs: ObsTable::default(), source };
+    let head = ExpressionHead { obs_names, genes, obs, source };
     let values = values.map_err(|fault| fault.named(head.names()))?;
     let blocks = Box::new(WholeBlocks::new(values, size));
     Ok(Opened { head, feature_types: Vec::new(), blocks })

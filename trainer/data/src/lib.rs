@@ -24,6 +24,7 @@ mod blosc;
 #[cfg(feature = "zarr")]
 mod blosclz;
 mod cell_blocks;
+mod cell_columns;
 mod cellranger;
 mod contradiction;
 mod control_features;

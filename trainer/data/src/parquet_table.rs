@@ -2,8 +2,10 @@
 //!
 //! Columns of numbers are genes. The names of the cells are the index that pandas says the table has, or else the
 //! first column of texts; other columns of texts and booleans are `obs`. A group of rows is read at once, column after
-//! column, and only what is not zero is held: memory goes with the size of the groups that the writer chose.
+//! column, and only what is not zero is held: memory goes with the size of the groups that the writer chose, and with their number:
+//! the library holds 500 bytes for every column of every group.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescriptor;
 
 use crate::cell_blocks::{BlockFault, BlockSize, CellBlocks, WholeBlocks};
+use crate::cell_columns::{self, is_about_cells};
 use crate::delimited::detect_orientation;
 use crate::error::DataError;
 use crate::expression::{ExpressionHead, Gene, Orientation, Source, check_addressable, check_len};
@@ -44,10 +47,23 @@ pub(crate) fn open(
     let columns = table.columns();
     let index = table.index(&columns)?;
     let named = || columns.iter().enumerate().filter(|(at, _)| *at != index);
+    let is_gene = |column: &About| column.kind == Kind::Number && !is_about_cells(&column.name);
     let genes: Vec<usize> =
-        named().filter(|(_, column)| column.kind == Kind::Number).map(|(at, _)| at).collect();
+        named().filter(|(_, column)| is_gene(column)).map(|(at, _)| at).collect();
+    if genes.is_empty()
+        && let Some((_, other)) = named().find(|(_, column)| column.kind == Kind::Other)
+    {
+        return Err(DataError::UnsupportedFormat {
+            path: path.to_path_buf(),
+            format: format!(
+                "a table without a column of numbers that are read: that of {:?} is {}",
+                other.name, other.type_name
+            ),
+            advice: "write its values as integers, float or double",
+        });
+    }
     check_addressable(path, "genes", genes.len())?;
-    let obs_names = table.texts(index)?;
+    let obs_names = table.names(index)?;
     let names = obs_names.into_iter().collect::<Option<Vec<String>>>();
     let obs_names = names.ok_or_else(|| DataError::MissingIndex {
         path: path.to_path_buf(),
@@ -56,7 +72,18 @@ pub(crate) fn open(
     check_addressable(path, "cells", obs_names.len())?;
     let mut notes = vec![format!("names of cells are in {:?}", columns[index].name)];
     let mut obs = ObsTable::default();
-    for (at, column) in named().filter(|(_, column)| column.kind != Kind::Number) {
+    let about: Vec<String> = named()
+        .filter(|(_, column)| column.kind == Kind::Number && is_about_cells(&column.name))
+        .map(|(_, column)| column.name.clone())
+        .collect();
+    notes.extend(cell_columns::note(&about));
+    for (at, column) in named().filter(|(_, column)| !is_gene(column)) {
+        if column.kind == Kind::Number {
+            let numbers = table.numbers(at)?;
+            check_len(path, &format!("{:?}", column.name), obs_names.len(), numbers.len())?;
+            obs.insert(column.name.clone(), Column::F64(numbers));
+            continue;
+        }
         if column.kind == Kind::Other {
             let reason = format!("its type is {}", column.type_name);
             notes.push(format!("column {:?} was not read: {reason}", column.name));
@@ -231,24 +258,73 @@ impl Table {
         }
     }
 
+    /// The names of the cells; where few of them begin to repeat, the first that does is told at once: a file can claim many of them
+    /// in a few bytes.
+    fn names(&self, at: usize) -> Result<Vec<Option<String>>, DataError> {
+        let mut names = Vec::new();
+        for group in self.metadata.row_groups() {
+            self.each(group, at, |row| {
+                names.push(self.text(at, row)?);
+                let n = names.len();
+                if n.is_power_of_two() && n >= LOOKED_AT {
+                    self.check_unique(&names)
+                } else {
+                    Ok(())
+                }
+            })?;
+        }
+        Ok(names)
+    }
+
+    fn check_unique(&self, names: &[Option<String>]) -> Result<(), DataError> {
+        let mut firsts = HashMap::with_capacity(names.len());
+        for (second, name) in names.iter().enumerate() {
+            let (Some(name), Some(first)) = (name, firsts.insert(name, second)) else { continue };
+            let (path, name) = (self.path.clone(), name.clone());
+            return Err(DataError::DuplicateObsName { path, name, first, second });
+        }
+        Ok(())
+    }
+
+    /// The fields of a column as numbers; what is missing is NaN.
+    fn numbers(&self, at: usize) -> Result<Vec<f64>, DataError> {
+        let mut numbers = Vec::new();
+        for group in self.metadata.row_groups() {
+            self.each(group, at, |row| {
+                numbers.push(match row {
+                    Field::Integer(number) => number as f64,
+                    Field::Float(number) => number,
+                    Field::Null | Field::Boolean(_) | Field::Bytes(_) => f64::NAN,
+                });
+                Ok::<_, DataError>(())
+            })?;
+        }
+        Ok(numbers)
+    }
+
     /// The fields of a column as text.
     fn texts(&self, at: usize) -> Result<Vec<Option<String>>, DataError> {
         let mut texts = Vec::new();
         for group in self.metadata.row_groups() {
             self.each(group, at, |row| {
-                texts.push(match row {
-                    Field::Null => None,
-                    Field::Integer(number) => Some(number.to_string()),
-                    Field::Float(number) => Some(number.to_string()),
-                    Field::Boolean(yes) => Some(yes.to_string()),
-                    Field::Bytes(bytes) => {
-                        Some(str::from_utf8(bytes).map_err(|_| self.not_utf8(at))?.to_string())
-                    }
-                });
+                texts.push(self.text(at, row)?);
                 Ok::<_, DataError>(())
             })?;
         }
         Ok(texts)
+    }
+
+    /// A field of a column as text.
+    fn text(&self, at: usize, field: Field<'_>) -> Result<Option<String>, DataError> {
+        Ok(match field {
+            Field::Null => None,
+            Field::Integer(number) => Some(number.to_string()),
+            Field::Float(number) => Some(number.to_string()),
+            Field::Boolean(yes) => Some(yes.to_string()),
+            Field::Bytes(bytes) => {
+                Some(str::from_utf8(bytes).map_err(|_| self.not_utf8(at))?.to_string())
+            }
+        })
     }
 
     fn not_utf8(&self, at: usize) -> DataError {
@@ -466,6 +542,9 @@ fn guarded<T>(
         reason,
     })
 }
+
+/// Names that are looked at together for ones that repeat, and then twice as many, and so on.
+const LOOKED_AT: usize = 1 << 10;
 
 /// Records decoded at once.
 const AT_ONCE: usize = 1 << 14;

@@ -91,6 +91,45 @@ fn cells_are_rows_numbers_are_genes_and_texts_are_obs() {
     }
 }
 
+/// Counts and clusters beside genes, as a table of `obs` and expression joined has them.
+#[test]
+fn numbers_by_name_about_cells_are_no_genes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.parquet");
+    let schema = "message table { required binary id (UTF8); required double n_counts; required int32 TP53; }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let file = File::create(&path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let names = ["a", "b"].map(ByteArray::from);
+    column.typed::<ByteArrayType>().write_batch(&names, None, None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<parquet::data_type::DoubleType>().write_batch(&[70.5, 8.0], None, None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<parquet::data_type::Int32Type>().write_batch(&[3, 0], None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    let matrix = read_expression(&path, &ReadOptions::default()).unwrap();
+    assert_eq!(matrix.n_vars(), 1);
+    assert_eq!(matrix.values.row(0), (&[0][..], &[3.0][..]));
+    assert_eq!(matrix.obs.number("n_counts", 0), Some(70.5));
+    assert!(matrix.source.notes.iter().any(|note| note.contains("n_counts")));
+}
+
+/// Two thousand cells of one name: told at the first thousand.
+#[test]
+fn names_that_repeat_are_told_before_the_rest_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.parquet");
+    write(&path, &[&vec![GOOD[0]; 2_000]], None);
+    let error = read_expression(&path, &ReadOptions::default()).unwrap_err();
+    assert!(matches!(error, DataError::DuplicateObsName { first: 0, second: 1, .. }), "{error}");
+}
+
 #[test]
 fn the_index_of_pandas_names_the_cells() {
     let matrix = read(&[&GOOD], Some(r#"{"index_columns": ["cell_type"]}"#));
