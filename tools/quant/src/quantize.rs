@@ -115,7 +115,6 @@ pub(crate) fn quantize_spec(
     };
     if !options.with_decoder {
         network.decoder.clear();
-        spec.provenance.remove("architecture.decoder");
         if let Some(novelty) = &mut spec.novelty {
             novelty.error_limits.fill(0.0);
         }
