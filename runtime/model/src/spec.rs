@@ -325,11 +325,7 @@ impl NetworkSpec {
             Dtype::S8 => Self::S8(QuantNetwork::from_model(model)),
             Dtype::Mixed => Self::Mixed(MixedNetwork {
                 network: network(),
-                scales: [StageKind::Encoder, StageKind::Classifier, StageKind::Decoder]
-                    .into_iter()
-                    .flat_map(|kind| model.stage(kind))
-                    .map(|layer| layer.scales().to_vec())
-                    .collect(),
+                scales: model.layers().iter().map(|layer| layer.scales().to_vec()).collect(),
             }),
         }
     }

@@ -1,7 +1,7 @@
 //! What rounding did to each layer, measured on the calibration cells.
 
 use cic_model::quant::LEVEL_MAX;
-use cic_model::{DenseLayer, Dtype};
+use cic_model::{DenseLayer, Dtype, Network};
 
 use crate::range_method::extremes;
 
@@ -94,8 +94,28 @@ pub(crate) fn of_sums(float: &[f32], sums: &[i32], scales: &[f64]) -> OutputRepo
     OutputReport { range: extremes(float), sqnr_db: decibels(pairs), clipped: 0.0 }
 }
 
-/// Layers with rounded weights beside those in single precision; `dtype` gives how those of a layer are stored.
-pub(crate) fn of_weights(
+/// All layers with rounded weights beside those in single precision; `dtype` gives how those of a layer, counted through the stages, are
+/// stored.
+pub(crate) fn of_network(
+    exact: &Network,
+    rounded: &Network,
+    dtype: impl Fn(usize) -> Dtype,
+) -> Vec<LayerReport> {
+    let stages = [
+        ("encoder", &exact.encoder, &rounded.encoder),
+        ("classifier", &exact.classifier, &rounded.classifier),
+        ("decoder", &exact.decoder, &rounded.decoder),
+    ];
+    let mut first = 0;
+    let of_stage = |(stage, exact, rounded): (_, &Vec<_>, &Vec<_>)| {
+        let reports = of_weights(stage, exact, rounded, |number| dtype(first + number));
+        first += exact.len();
+        reports
+    };
+    stages.into_iter().flat_map(of_stage).collect()
+}
+
+fn of_weights(
     stage: &'static str,
     layers: &[DenseLayer],
     rounded: &[DenseLayer],

@@ -3,13 +3,15 @@
 //! Nearly all of a model is its first encoder layer and its last decoder layer. Their inputs stay floating point, so that
 //! rounding weights is all that is lost, and the mean of that goes into the bias.
 
+use std::collections::BTreeMap;
+
 use cic_model::spec::MixedNetwork;
 use cic_model::{DenseLayer, Dtype, Model, Network};
 
 use crate::calibration::{CalibrationCell, CalibrationSet, MAX_CALIBRATION_ROWS};
 use crate::error::QuantError;
 use crate::input_levels;
-use crate::layer_report::{LayerReport, of_weights};
+use crate::layer_report::{LayerReport, of_network};
 use crate::matrix::affine;
 use crate::quantize::round_to_half;
 use crate::rounding::{Moments, round_rows};
@@ -27,48 +29,34 @@ pub(crate) fn to_mixed(
         return Err(QuantError::NoCalibration);
     };
     let inputs = input_levels::inputs(profile, &cells);
-    let n_encoder = network.encoder.len();
-    let n_before_decoder = n_encoder + network.classifier.len();
-    let n_layers = n_before_decoder + network.decoder.len();
-    let mut scales = vec![Vec::new(); n_layers];
-
-    let (int8_first, first_scales) = int8_rows(first, &inputs);
-    scales[0] = first_scales;
-    let mut int8_last = None;
+    let n_layers = network.encoder.len() + network.classifier.len() + network.decoder.len();
+    // By their numbers, counted through the stages.
+    let mut of_genes = BTreeMap::from([(0, int8_rows(first, &inputs))]);
     if let Some((last, before)) = network.decoder.split_last() {
         let mut hidden = outputs(&network.encoder, inputs);
         for layer in before {
             hidden = activated(layer, &affine(layer, &hidden));
         }
-        let (layer, last_scales) = int8_rows(last, &hidden);
-        scales[n_layers - 1] = last_scales;
-        int8_last = Some(layer);
+        of_genes.insert(n_layers - 1, int8_rows(last, &hidden));
     }
 
-    let in_half = |layers: &[DenseLayer], first_number| {
-        let numbered = layers.iter().enumerate();
-        numbered.map(|(number, layer)| round_to_half(layer, first_number + number)).collect()
-    };
-    let n_decoder = network.decoder.len();
-    let mut encoder = vec![int8_first];
-    let rest: Result<Vec<_>, _> = in_half(&network.encoder[1..], 1);
-    encoder.extend(rest?);
-    let classifier: Result<Vec<_>, _> = in_half(&network.classifier, n_encoder);
-    let decoder: Result<Vec<_>, _> =
-        in_half(&network.decoder[..n_decoder.saturating_sub(1)], n_before_decoder);
-    let mut decoder = decoder?;
-    decoder.extend(int8_last);
-    let rounded = Network { encoder, classifier: classifier?, decoder };
-    let dtype = |first_number: usize| {
-        let scales = &scales[first_number..];
-        |number: usize| if scales[number].is_empty() { Dtype::F16 } else { Dtype::S8 }
-    };
-    let reports = [
-        of_weights("encoder", &network.encoder, &rounded.encoder, dtype(0)),
-        of_weights("classifier", &network.classifier, &rounded.classifier, dtype(n_encoder)),
-        of_weights("decoder", &network.decoder, &rounded.decoder, dtype(n_before_decoder)),
-    ];
-    Ok((MixedNetwork { network: rounded, scales }, reports.concat()))
+    let mut rounded = network.clone();
+    let mut scales = Vec::with_capacity(n_layers);
+    let layers =
+        (rounded.encoder.iter_mut()).chain(&mut rounded.classifier).chain(&mut rounded.decoder);
+    for (number, layer) in layers.enumerate() {
+        let (written, of_rows) = match of_genes.remove(&number) {
+            Some(int8) => int8,
+            None => (round_to_half(layer, number)?, Vec::new()),
+        };
+        *layer = written;
+        scales.push(of_rows);
+    }
+    let reports = of_network(network, &rounded, |number| match scales[number].is_empty() {
+        true => Dtype::F16,
+        false => Dtype::S8,
+    });
+    Ok((MixedNetwork { network: rounded, scales }, reports))
 }
 
 /// A layer with weights that are integers times the scale of their row, and these scales.

@@ -10,7 +10,7 @@ use cic_runtime::{Numbers, Sample, Session};
 use crate::calibration::{CalibrationCell, CalibrationSet, MAX_CALIBRATION_ROWS};
 use crate::error::QuantError;
 use crate::input_levels;
-use crate::layer_report::{LayerReport, of_weights};
+use crate::layer_report::{LayerReport, of_network};
 use crate::mixed::to_mixed;
 use crate::range_method::{Begin, CODE, GENES, INPUT, RangeMethod, RangePlan};
 use crate::rounding::Rounding;
@@ -158,12 +158,8 @@ fn to_half(network: &Network) -> Result<(Network, Vec<LayerReport>), QuantError>
     for (number, layer) in layers.enumerate() {
         *layer = round_to_half(layer, number)?;
     }
-    let reports = [
-        of_weights("encoder", &network.encoder, &rounded.encoder, |_| Dtype::F16),
-        of_weights("classifier", &network.classifier, &rounded.classifier, |_| Dtype::F16),
-        of_weights("decoder", &network.decoder, &rounded.decoder, |_| Dtype::F16),
-    ];
-    Ok((rounded, reports.concat()))
+    let reports = of_network(network, &rounded, |_| Dtype::F16);
+    Ok((rounded, reports))
 }
 
 /// Every weight as the nearest half-precision number. Biases stay as they are.

@@ -283,7 +283,7 @@ pub(crate) fn check_addressable(path: &Path, what: &str, len: usize) -> Result<(
 
 /// Refuses a name that stands twice. Hashes are sorted instead of kept in a table: for a million
 /// names that is a quarter of the memory.
-fn check_unique(path: &Path, names: &[String]) -> Result<(), DataError> {
+pub(crate) fn check_unique(path: &Path, names: &[String]) -> Result<(), DataError> {
     let state = RandomState::new();
     let mut hashes: Vec<(u64, usize)> =
         names.iter().enumerate().map(|(row, name)| (state.hash_one(name), row)).collect();

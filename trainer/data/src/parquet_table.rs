@@ -5,7 +5,6 @@
 //! column, and only what is not zero is held: memory goes with the size of the groups that the writer chose, and with their number:
 //! the library holds 500 bytes for every column of every group.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +21,9 @@ use crate::cell_blocks::{BlockFault, BlockSize, CellBlocks, WholeBlocks};
 use crate::cell_columns::{self, is_about_cells};
 use crate::delimited::detect_orientation;
 use crate::error::DataError;
-use crate::expression::{ExpressionHead, Gene, Orientation, Source, check_addressable, check_len};
+use crate::expression::{
+    ExpressionHead, Gene, Orientation, Source, check_addressable, check_len, check_unique,
+};
 use crate::expression_reader::Opened;
 use crate::h5_source::MAX_EXACT_COUNT;
 use crate::library_panics::caught;
@@ -64,11 +65,6 @@ pub(crate) fn open(
     }
     check_addressable(path, "genes", genes.len())?;
     let obs_names = table.names(index)?;
-    let names = obs_names.into_iter().collect::<Option<Vec<String>>>();
-    let obs_names = names.ok_or_else(|| DataError::MissingIndex {
-        path: path.to_path_buf(),
-        frame: columns[index].name.clone(),
-    })?;
     check_addressable(path, "cells", obs_names.len())?;
     let mut notes = vec![format!("names of cells are in {:?}", columns[index].name)];
     let mut obs = ObsTable::default();
@@ -260,57 +256,45 @@ impl Table {
 
     /// The names of the cells; where few of them begin to repeat, the first that does is told at once: a file can claim many of them
     /// in a few bytes.
-    fn names(&self, at: usize) -> Result<Vec<Option<String>>, DataError> {
+    fn names(&self, at: usize) -> Result<Vec<String>, DataError> {
         let mut names = Vec::new();
-        for group in self.metadata.row_groups() {
-            self.each(group, at, |row| {
-                names.push(self.text(at, row)?);
-                let n = names.len();
-                if n.is_power_of_two() && n >= LOOKED_AT {
-                    self.check_unique(&names)
-                } else {
-                    Ok(())
-                }
+        self.each_of_all(at, |row| {
+            let name = self.text(at, row)?.ok_or_else(|| DataError::MissingIndex {
+                path: self.path.clone(),
+                frame: self.metadata.file_metadata().schema_descr().column(at).path().string(),
             })?;
-        }
+            names.push(name);
+            let n = names.len();
+            if n.is_power_of_two() && n >= LOOKED_AT {
+                check_unique(&self.path, &names)
+            } else {
+                Ok(())
+            }
+        })?;
         Ok(names)
-    }
-
-    fn check_unique(&self, names: &[Option<String>]) -> Result<(), DataError> {
-        let mut firsts = HashMap::with_capacity(names.len());
-        for (second, name) in names.iter().enumerate() {
-            let (Some(name), Some(first)) = (name, firsts.insert(name, second)) else { continue };
-            let (path, name) = (self.path.clone(), name.clone());
-            return Err(DataError::DuplicateObsName { path, name, first, second });
-        }
-        Ok(())
     }
 
     /// The fields of a column as numbers; what is missing is NaN.
     fn numbers(&self, at: usize) -> Result<Vec<f64>, DataError> {
         let mut numbers = Vec::new();
-        for group in self.metadata.row_groups() {
-            self.each(group, at, |row| {
-                numbers.push(match row {
-                    Field::Integer(number) => number as f64,
-                    Field::Float(number) => number,
-                    Field::Null | Field::Boolean(_) | Field::Bytes(_) => f64::NAN,
-                });
-                Ok::<_, DataError>(())
-            })?;
-        }
+        self.each_of_all(at, |row| {
+            numbers.push(match row {
+                Field::Integer(number) => number as f64,
+                Field::Float(number) => number,
+                Field::Null | Field::Boolean(_) | Field::Bytes(_) => f64::NAN,
+            });
+            Ok(())
+        })?;
         Ok(numbers)
     }
 
     /// The fields of a column as text.
     fn texts(&self, at: usize) -> Result<Vec<Option<String>>, DataError> {
         let mut texts = Vec::new();
-        for group in self.metadata.row_groups() {
-            self.each(group, at, |row| {
-                texts.push(self.text(at, row)?);
-                Ok::<_, DataError>(())
-            })?;
-        }
+        self.each_of_all(at, |row| {
+            texts.push(self.text(at, row)?);
+            Ok(())
+        })?;
         Ok(texts)
     }
 
@@ -355,6 +339,15 @@ impl Table {
         let n_rows = n_rows(group);
         let by_gene = CsrMatrix::normalise(n_rows, indptr, rows, values);
         Ok(by_gene.map_err(MatrixFault::transposed)?.transpose())
+    }
+
+    /// Calls `take` with each field of a column, group after group.
+    fn each_of_all(
+        &self,
+        column: usize,
+        mut take: impl FnMut(Field<'_>) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        self.metadata.row_groups().iter().try_for_each(|group| self.each(group, column, &mut take))
     }
 
     /// Calls `take` with each field of a column of a group; their number is the group's.
