@@ -133,11 +133,9 @@ fn random_layer(
 
 /// A network with its first and last layer in signed bytes, weights of the others being as they are.
 pub fn mixed(mut network: Network) -> NetworkSpec {
-    let n_layers = network.encoder.len() + network.classifier.len() + network.decoder.len();
+    let n_layers = network.layers().count();
     let mut scales = vec![Vec::new(); n_layers];
-    let layers =
-        (network.encoder.iter_mut()).chain(&mut network.classifier).chain(&mut network.decoder);
-    for (number, layer) in layers.enumerate() {
+    for (number, layer) in network.layers_mut().enumerate() {
         if number > 0 && number + 1 < n_layers {
             for weight in &mut layer.weights {
                 // What half precision holds.

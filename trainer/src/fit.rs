@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use cic_model::Network;
+use cic_model::{DenseLayer, Network};
 
 use crate::TrainError;
 use crate::algebra::on_calling_thread;
@@ -244,9 +244,10 @@ impl<'a, 'c, 'f> Run<'a, 'c, 'f> {
         }
         let moments = self.stage.code_moments();
         let network = freeze(&self.stage.network, &self.stage.standardiser, &moments);
-        let layers = network.encoder.iter().chain(&network.classifier).chain(&network.decoder);
-        let mut weights = layers.flat_map(|layer| layer.weights.iter().chain(&layer.bias));
-        if !weights.all(|weight| weight.is_finite()) {
+        let is_finite = |layer: &DenseLayer| {
+            layer.weights.iter().chain(&layer.bias).all(|weight| weight.is_finite())
+        };
+        if !network.layers().all(is_finite) {
             return Err(TrainError::Diverged { epoch: self.stage.epoch });
         }
         let early = (!self.early_rows.is_empty()).then_some(self.best.evaluation);

@@ -299,8 +299,7 @@ fn with_checkpoint(path: &Path) -> FitControl<'static> {
 
 fn bytes(trained: &cic_trainer::Trained) -> Vec<u8> {
     let network = trained.freeze();
-    let layers = network.encoder.iter().chain(&network.classifier).chain(&network.decoder);
-    layers
+    (network.layers())
         .flat_map(|layer| layer.weights.iter().chain(&layer.bias))
         .flat_map(|weight| weight.to_le_bytes())
         .collect()

@@ -57,3 +57,15 @@ pub struct Network {
     /// Empty where the model does not reproduce profiles.
     pub decoder: Vec<DenseLayer>,
 }
+
+impl Network {
+    /// All layers, in the order of the model file: encoder, classifier, decoder.
+    pub fn layers(&self) -> impl Iterator<Item = &DenseLayer> {
+        self.encoder.iter().chain(&self.classifier).chain(&self.decoder)
+    }
+
+    /// The same, to be changed.
+    pub fn layers_mut(&mut self) -> impl Iterator<Item = &mut DenseLayer> {
+        self.encoder.iter_mut().chain(&mut self.classifier).chain(&mut self.decoder)
+    }
+}

@@ -435,10 +435,7 @@ fn dense_layers<'a>(
     layouts: LayoutPlan,
     stored: impl Fn(usize) -> (Stored<'a>, u32),
 ) -> Vec<LayerBytes> {
-    (network.encoder.iter())
-        .chain(&network.classifier)
-        .chain(&network.decoder)
-        .enumerate()
+    (network.layers().enumerate())
         .map(|(number, layer)| {
             let (in_dim, out_dim) = (layer.in_dim, layer.out_dim());
             let layout = layouts.layout(number, in_dim, out_dim);

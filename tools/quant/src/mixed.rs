@@ -29,7 +29,7 @@ pub(crate) fn to_mixed(
         return Err(QuantError::NoCalibration);
     };
     let inputs = input_levels::inputs(profile, &cells);
-    let n_layers = network.encoder.len() + network.classifier.len() + network.decoder.len();
+    let n_layers = network.layers().count();
     // By their numbers, counted through the stages.
     let mut of_genes = BTreeMap::from([(0, int8_rows(first, &inputs))]);
     if let Some((last, before)) = network.decoder.split_last() {
@@ -42,9 +42,7 @@ pub(crate) fn to_mixed(
 
     let mut rounded = network.clone();
     let mut scales = Vec::with_capacity(n_layers);
-    let layers =
-        (rounded.encoder.iter_mut()).chain(&mut rounded.classifier).chain(&mut rounded.decoder);
-    for (number, layer) in layers.enumerate() {
+    for (number, layer) in rounded.layers_mut().enumerate() {
         let (written, of_rows) = match of_genes.remove(&number) {
             Some(int8) => int8,
             None => (round_to_half(layer, number)?, Vec::new()),

@@ -153,9 +153,7 @@ pub(crate) fn quantize_spec(
 
 fn to_half(network: &Network) -> Result<(Network, Vec<LayerReport>), QuantError> {
     let mut rounded = network.clone();
-    let layers =
-        (rounded.encoder.iter_mut()).chain(&mut rounded.classifier).chain(&mut rounded.decoder);
-    for (number, layer) in layers.enumerate() {
+    for (number, layer) in rounded.layers_mut().enumerate() {
         *layer = round_to_half(layer, number)?;
     }
     let reports = of_network(network, &rounded, |_| Dtype::F16);
